@@ -1,0 +1,1 @@
+"""Models in memory: asked for tokens, answers events."""

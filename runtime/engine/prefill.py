@@ -1,0 +1,139 @@
+"""Prompts on their way into the KV cache: a budget of tokens a chunk, shared by all of them."""
+
+import logging
+import time
+from typing import Any
+
+import mlx.core as mx
+
+from . import kv_cache
+from .decode import DecodeGroup, fits
+from .row import Row
+
+logger = logging.getLogger(__name__)
+
+_FIRST_GUESS = 512.0  # tokens a second, until a chunk was measured
+
+
+class Prefill:
+    """The prefilling rows. A row leaves as (part of) a decode group, its prompt's end pending."""
+
+    def __init__(self, model: Any, chunk_tokens: int = 512, stall_limit_s: float = 0.25) -> None:
+        """A chunk reads at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
+        self._model = model
+        self._chunk_tokens = chunk_tokens
+        self._stall_limit_s = stall_limit_s
+        self._tokens_per_s = _FIRST_GUESS
+        self._num_chunks = 0
+        self.rows: list[Row] = []
+
+    def add(self, row: Row) -> None:
+        row.cache = kv_cache.make(self._model)
+        self.rows.append(row)
+
+    def remove(self, row: Row) -> None:
+        """Forget a row; its cache is freed."""
+        self.rows.remove(row)
+        row.cache = []
+
+    def chunk(self, is_decoding: bool) -> tuple[list[DecodeGroup], list[tuple[Row, str]]]:
+        """Read one chunk. Returns the groups that are ready to decode, and rows that failed.
+
+        While other rows decode, the chunk is short enough not to stall them.
+        """
+        # Nobody waits for a token if none decodes, but commands are still read between chunks.
+        limit_s = self._stall_limit_s * (1 if is_decoding else 4)
+        budget = min(self._chunk_tokens, max(16, int(self._tokens_per_s * limit_s)))
+        plan = self._plan(budget)
+        started = time.perf_counter()
+        groups: list[DecodeGroup] = []
+        failed: list[tuple[Row, str]] = []
+        together = self._whole_prompts(plan)
+        if len(together) > 1:
+            plan = plan[len(together) :]
+            self._attempt(together, lambda: groups.append(self._read_together(together)), failed)
+        for row, count in plan:
+            self._attempt([row], lambda r=row, n=count: self._read(r, n), failed)  # type: ignore[misc]
+            if row in self.rows and row.num_to_prefill == 0:
+                self.rows.remove(row)
+                groups.append(DecodeGroup(self._model, [row], row.cache))
+        self._measure(sum(count for _, count in plan), together, time.perf_counter() - started)
+        return groups, failed
+
+    def _plan(self, budget: int) -> list[tuple[Row, int]]:
+        """Which rows read how many tokens: shortest remaining first."""
+        rows = sorted(self.rows, key=lambda row: row.num_to_prefill)
+        self._num_chunks += 1
+        if self._num_chunks % 4 == 0:
+            # The oldest row has its turn, lest a stream of short prompts starve a long one.
+            rows.remove(self.rows[0])
+            rows.insert(0, self.rows[0])
+        plan = []
+        for row in rows:
+            count = min(row.num_to_prefill, budget)
+            if count or not row.num_to_prefill:
+                plan.append((row, count))
+                budget -= count
+        return plan
+
+    def _whole_prompts(self, plan: list[tuple[Row, int]]) -> list[Row]:
+        """The rows at the plan's head that fit this chunk whole: one padded pass reads them all.
+
+        On a GPU a pass over few tokens costs as much as reading the weights, so sixteen short
+        questions that arrive at once should cost one such pass and not sixteen.
+        """
+        rows: list[Row] = []
+        for row, count in plan:
+            is_whole = row.num_prefilled == 0 and count == row.num_to_prefill > 0
+            lengths = [other.num_to_prefill for other in (*rows, row)]
+            if not is_whole or not fits(lengths) or not kv_cache.is_mergeable(row.cache):
+                break
+            rows.append(row)
+        return rows
+
+    def _attempt(self, rows: list[Row], read: Any, failed: list[tuple[Row, str]]) -> None:
+        """A prompt that breaks the model costs its own request, not the engine."""
+        try:
+            read()
+        except Exception as error:
+            logger.exception("prefill failed")
+            for row in rows:
+                self.remove(row)
+                failed.append((row, f"The prompt could not be read: {error}"))
+
+    def _read(self, row: Row, count: int) -> None:
+        """`count` more tokens of one prompt."""
+        if count == 0:
+            return  # a prompt of one token starts decoding with an empty cache
+        start = row.num_prefilled
+        self._model(mx.array(row.tokens[start : start + count])[None], cache=row.cache)
+        kv_cache.evaluate(row.cache)
+        row.num_prefilled += count
+
+    def _read_together(self, rows: list[Row]) -> DecodeGroup:
+        """All but the last token of several prompts, right-padded to the longest."""
+        prompts = [row.tokens[:-1] for row in rows]
+        longest = max(map(len, prompts))
+        cache = kv_cache.merge([row.cache for row in rows])
+        padding = [longest - len(prompt) for prompt in prompts]
+        if max(padding) > 0:
+            for layer in cache:
+                layer.prepare(lengths=[len(prompt) for prompt in prompts], right_padding=padding)
+        tokens = mx.array([p + [0] * n for p, n in zip(prompts, padding, strict=True)])
+        self._model(tokens, cache=cache)
+        if max(padding) > 0:
+            for layer in cache:
+                layer.finalize()
+        kv_cache.evaluate(cache)
+        for row in rows:
+            row.num_prefilled = len(row.tokens) - 1
+            row.cache = []
+            self.rows.remove(row)
+        return DecodeGroup(self._model, rows, cache)
+
+    def _measure(self, num_tokens: int, together: list[Row], elapsed_s: float) -> None:
+        if len(together) > 1:
+            num_tokens += sum(len(row.tokens) - 1 for row in together)
+        # A pass over a handful of tokens says little about the speed of a full chunk.
+        if num_tokens >= 16 and elapsed_s > 0:
+            self._tokens_per_s = num_tokens / elapsed_s

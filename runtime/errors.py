@@ -1,0 +1,142 @@
+"""What can go wrong between a request and its last token; only `web.errors` turns these into statuses.
+
+RuntimeFault
+├── InvalidRequest              the caller's fault: names the parameter
+│   ├── ContextLengthExceeded   the prompt alone is longer than the model can read
+│   └── TemplateFailed          the chat template refused the messages, or ran over its deadline
+├── ModelNotLoaded              unload of something that is not in memory
+├── QueueFull                   too many requests wait already: come back in `retry_after_s`
+├── Unavailable                 the server's state forbids it now: come back in `retry_after_s`
+│   ├── Draining                the server is shutting down
+│   ├── InsufficientMemory      the model does not fit beside what is loaded and in use
+│   └── CrashLoop               the engine died too often in a row to be started again at once
+└── EngineFailed                the engine could not do it
+    ├── LoadFailed              the folder could not be made into a model
+    ├── EngineDied              the process ended or hung while this request ran
+    └── Stalled                 the reader of this stream took nothing for too long
+"""
+
+
+class RuntimeFault(Exception):
+    """Base of every error that the runtime raises on purpose. `code` is stable, for programs."""
+
+    code = "runtime_error"
+
+
+class InvalidRequest(RuntimeFault):
+    """The request cannot be served as it is, whatever the server's state. `param` names the culprit."""
+
+    code = "invalid_value"
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The prompt alone does not fit the model's context."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, prompt_tokens: int, context_length: int) -> None:
+        super().__init__(
+            f"This model's maximum context length is {context_length} tokens, but the messages "
+            f"take {prompt_tokens} tokens and at least one more is needed for the answer. "
+            "Shorten the messages.",
+            param="messages",
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context_length = context_length
+
+
+class TemplateFailed(InvalidRequest):
+    """The model's chat template could not render these messages."""
+
+    code = "chat_template_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="messages")
+
+
+class ModelNotLoaded(RuntimeFault):
+    """The model is not in memory, so there is nothing to unload."""
+
+    code = "model_not_loaded"
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"model not found in cache: {model_id}")
+
+
+class QueueFull(RuntimeFault):
+    """The bounded queue of a model is full."""
+
+    code = "queue_full"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(RuntimeFault):
+    """Not now: the state of the server forbids it. Retrying after `retry_after_s` may work."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Draining(Unavailable):
+    """The server is shutting down and takes no new work."""
+
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down and takes no new requests.", retry_after_s=5)
+
+
+class InsufficientMemory(Unavailable):
+    """The model needs more bytes than the machine has free."""
+
+    code = "insufficient_memory"
+
+    def __init__(self, model_id: str, needed_bytes: int, available_bytes: int) -> None:
+        super().__init__(
+            f"Loading '{model_id}' needs {needed_bytes / 1e9:.2f} GB, but only "
+            f"{available_bytes / 1e9:.2f} GB of memory are free. Unload another model, close "
+            "other programs, or choose a smaller model.",
+            retry_after_s=30,
+        )
+        self.needed_bytes = needed_bytes
+        self.available_bytes = available_bytes
+
+
+class CrashLoop(Unavailable):
+    """The engine of this model died several times in a row."""
+
+    code = "engine_crash_loop"
+
+
+class EngineFailed(RuntimeFault):
+    """The engine accepted the request but could not finish it."""
+
+    code = "engine_error"
+
+
+class LoadFailed(EngineFailed):
+    """The folder could not be loaded as a model."""
+
+    code = "model_load_failed"
+
+
+class EngineDied(EngineFailed):
+    """The engine process ended, or did not answer its heartbeat, while the request ran."""
+
+    code = "engine_died"
+
+
+class Stalled(EngineFailed):
+    """The client read nothing of its stream for the stall limit, so it was cancelled."""
+
+    code = "client_stalled"

@@ -1,0 +1,48 @@
+"""A model as the runtime sees it: a name and a folder, and what the folder's config says."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .protocol import Json
+
+DEFAULT_CONTEXT_LENGTH = 32_768  # for architectures that set no limit, such as state-space models
+
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+
+
+@dataclass(frozen=True)
+class Model:
+    """An id and the folder with its config.json, tokenizer.json and *.safetensors."""
+
+    id: str
+    folder: Path
+
+    @cached_property
+    def config(self) -> dict[str, Json]:
+        """The folder's config.json. Raises OSError or ValueError when it is not readable JSON."""
+        config = json.loads((self.folder / "config.json").read_bytes())
+        if not isinstance(config, dict):
+            raise ValueError(f"{self.folder / 'config.json'} is not a JSON object")
+        return config
+
+    @property
+    def model_type(self) -> str:
+        return str(self.config.get("model_type", "unknown"))
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens prompt and answer may take together."""
+        text_config = self.config.get("text_config")
+        for source in (self.config, text_config if isinstance(text_config, dict) else {}):
+            for key in _CONTEXT_KEYS:
+                value = source.get(key)
+                if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                    return value
+        return DEFAULT_CONTEXT_LENGTH
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weight files on disk."""
+        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))

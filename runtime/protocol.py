@@ -1,0 +1,186 @@
+"""The messages between the web process and an engine, and the events of one generation.
+
+Everything here is a value. On the socket they travel as msgpack, one frame per engine step.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+FinishReason: TypeAlias = Literal["stop", "length"]
+
+
+class SamplingParams(msgspec.Struct, frozen=True):
+    """How one request wants its tokens drawn. Ranges are checked at the door (`web.schema`)."""
+
+    temperature: float = 1.0  # 0 is greedy
+    top_p: float = 1.0
+    max_tokens: int | None = None  # None: what is left of the context
+    stop: tuple[str, ...] = ()
+    seed: int | None = None  # None: the engine draws one
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation, as chat templates read it."""
+
+    role: str
+    content: str | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Json]] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class GenerationRequest(msgspec.Struct, frozen=True):
+    """What the web layer asks of the pool: messages to render, and how to answer them."""
+
+    messages: tuple[ChatMessage, ...]
+    sampling: SamplingParams = SamplingParams()
+    template_options: dict[str, Json] = {}
+    keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens read and written by one generation."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Where the time of one generation went, in seconds of the engine's monotonic clock."""
+
+    queued_s: float
+    prefill_s: float
+    decode_s: float
+
+
+# --- Events: what one generation is made of -----------------------------------------------
+
+
+class Queued(msgspec.Struct, frozen=True, tag=True):
+    """Admitted; `position` requests of the same model stand in front."""
+
+    id: int
+    position: int
+
+
+class Loading(msgspec.Struct, frozen=True, tag=True):
+    """The model is being read into memory."""
+
+    loaded_bytes: int
+    total_bytes: int
+
+    @property
+    def fraction(self) -> float:
+        return self.loaded_bytes / self.total_bytes if self.total_bytes else 0.0
+
+
+class Prefill(msgspec.Struct, frozen=True, tag=True):
+    """`done` of `total` prompt tokens are in the KV cache; `cached` of them were there before."""
+
+    id: int
+    done: int
+    total: int
+    cached: int = 0
+
+
+class TextDelta(msgspec.Struct, frozen=True, tag=True):
+    """More text of the answer, from `num_tokens` tokens. Never splits a character."""
+
+    id: int
+    text: str
+    num_tokens: int = 1
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The last event of a generation that went well."""
+
+    id: int
+    reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The last event of one that did not; the pool raises it as `EngineFailed`."""
+
+    id: int
+    message: str
+
+
+Event: TypeAlias = Queued | Loading | Prefill | TextDelta | Finished
+RowEvent: TypeAlias = Prefill | TextDelta | Finished | Failed
+
+# --- Commands: web process to engine --------------------------------------------------------
+
+
+class Generate(msgspec.Struct, frozen=True, tag=True):
+    """Start a row. `sampling.max_tokens` is resolved, so that prompt and answer fit the context."""
+
+    id: int
+    tokens: list[int]
+    sampling: SamplingParams
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Forget a row, wherever it is. No event of it follows the next step's."""
+
+    id: int
+
+
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Asks the engine loop, not just the process, whether it lives."""
+
+    number: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """End the process."""
+
+
+Command: TypeAlias = Generate | Cancel | Ping | Stop
+
+# --- Reports: engine to web process ---------------------------------------------------------
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What the engine learned by loading the model."""
+
+    model_type: str
+    vocab_size: int
+    num_params: int
+    weight_bytes: int
+    is_batchable: bool  # False: its cache cannot merge, its rows run one at a time
+    device: str
+    fingerprint: str  # changes with build and device
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The model is in memory and answers."""
+
+    info: ModelInfo
+
+
+class LoadError(msgspec.Struct, frozen=True, tag=True):
+    """The folder could not be loaded; the process ends after this."""
+
+    message: str
+
+
+class Step(msgspec.Struct, frozen=True, tag=True):
+    """The events of all rows from one turn of the engine loop, and the rows it now holds."""
+
+    events: list[RowEvent]
+    num_rows: int
+
+
+class Pong(msgspec.Struct, frozen=True, tag=True):
+    """The engine loop came round."""
+
+    number: int
+
+
+Report: TypeAlias = Loading | Ready | LoadError | Step | Pong
