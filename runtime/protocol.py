@@ -184,3 +184,10 @@ class Pong(msgspec.Struct, frozen=True, tag=True):
 
 
 Report: TypeAlias = Loading | Ready | LoadError | Step | Pong
+
+
+class EngineSettings(msgspec.Struct, frozen=True):
+    """What an engine is started with."""
+
+    max_rows: int = 16  # rows computed at once; the rest wait
+    prefill_chunk_tokens: int = 512

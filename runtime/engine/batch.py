@@ -5,6 +5,7 @@ and then reads one chunk of waiting prompts.
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -124,7 +125,9 @@ class Batch:
 
     def _admit(self) -> None:
         while self._waiting and self._num_active < self._max_rows:
-            self._prefill.add(self._waiting.popleft())
+            row = self._waiting.popleft()
+            row.started_at = time.monotonic()
+            self._prefill.add(row)
 
     def _decode(self, results: list[RowResult]) -> None:
         dispatched = []

@@ -18,6 +18,7 @@ class Row:
     num_prefilled: int = 0
     num_drawn: int = 0  # tokens whose computation was dispatched
     num_read: int = 0  # tokens that were read back and emitted
+    started_at: float | None = None  # monotonic time when it left the queue
 
     @property
     def num_to_prefill(self) -> int:

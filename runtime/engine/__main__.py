@@ -1,0 +1,70 @@
+"""`python -m runtime.engine FD FOLDER SETTINGS`: one model, served over the socket FD."""
+
+import logging
+import os
+import queue
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from runtime import frames
+from runtime.protocol import Command, EngineSettings, Loading, LoadError, Ready, Report
+
+from . import device
+from .loader import load, refuse_code
+from .loop import EngineLoop
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+
+
+def main() -> int:
+    fd, folder, settings_json = sys.argv[1:]
+    logging.basicConfig(level=logging.WARNING, format="engine: %(levelname)s %(message)s")
+    settings = msgspec.json.decode(settings_json, type=EngineSettings)
+    sock = socket.socket(fileno=int(fd))
+    inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(sock, inbox), daemon=True).start()
+
+    def send(report: Report) -> None:
+        sock.sendall(frames.pack(_encoder.encode(report)))
+
+    try:
+        refuse_code(Path(folder))
+        device.limit_memory()
+        loaded = load(Path(folder), lambda done, total: send(Loading(done, total)))
+        loop = EngineLoop(
+            loaded,
+            inbox,
+            send,
+            max_rows=settings.max_rows,
+            prefill_chunk_tokens=settings.prefill_chunk_tokens,
+        )
+    except Exception as error:
+        logging.getLogger(__name__).exception("load failed")
+        send(LoadError(f"{type(error).__name__}: {error}"))
+        return 1
+    send(Ready(loaded.info))
+    loop.run()
+    return 0
+
+
+def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[Command]") -> None:
+    """Read commands off the main thread, so that a parent's death ends even a long load at once."""
+    try:
+        while (payload := frames.read_blocking(sock)) is not None:
+            inbox.put(_decoder.decode(payload))
+    except OSError:
+        pass
+    os._exit(0)  # nobody is left to work for
+
+
+if __name__ == "__main__":
+    code = main()
+    # Skip the interpreter's teardown: there is nothing to save, and freeing gigabytes takes time.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,83 @@
+"""A folder with config.json, tokenizer.json and *.safetensors, to a model and its tokenizer."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.tokenizer_utils import TokenizerWrapper
+from mlx_lm.utils import get_total_parameters, load_model, load_tokenizer
+
+from runtime.protocol import ModelInfo
+
+from . import device, kv_cache
+
+_PIECE_BYTES = 64 << 20  # how much is read between two reports of progress
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """What the engine loop works with."""
+
+    model: Any  # an mlx_lm.models.*.Model
+    tokenizer: TokenizerWrapper
+    info: ModelInfo
+
+
+def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
+    """Read the weights, telling `report(loaded_bytes, total_bytes)` on the way.
+
+    Raises ValueError or OSError when the folder is not a model that mlx-lm knows.
+    """
+    # `trust_remote_code` runs Python out of the folder: never.
+    model, config = load_model(folder, lazy=True, trust_remote_code=False)
+    if (dtype := device.compute_dtype()) is not None:
+        model.set_dtype(dtype)
+    weights = [value for _, value in tree_flatten(model.parameters())]
+    total = sum(value.nbytes for value in weights)
+    loaded = 0
+    report(0, total)
+    for piece in _pieces(weights):
+        mx.eval(piece)
+        loaded += sum(value.nbytes for value in piece)
+        report(loaded, total)
+    tokenizer = load_tokenizer(
+        folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id")
+    )
+    info = ModelInfo(
+        model_type=str(config["model_type"]),
+        vocab_size=len(tokenizer),
+        num_params=int(get_total_parameters(model)),
+        weight_bytes=total,
+        is_batchable=kv_cache.is_mergeable(kv_cache.make(model)),
+        device=device.name(),
+        fingerprint=device.fingerprint(),
+    )
+    return LoadedModel(model, tokenizer, info)
+
+
+def refuse_code(folder: Path) -> None:
+    """Raises ValueError if the folder asks for Python of its own to be run."""
+    config = json.loads((folder / "config.json").read_bytes())
+    for key in ("model_file", "auto_map"):
+        if key in config:
+            raise ValueError(
+                f"config.json has '{key}': this model needs code of its own, "
+                "which mlx-edge never runs. Choose a model that mlx-lm supports."
+            )
+
+
+def _pieces(weights: list[mx.array]) -> Iterator[list[mx.array]]:
+    piece: list[mx.array] = []
+    size = 0
+    for value in weights:
+        piece.append(value)
+        size += value.nbytes
+        if size >= _PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece

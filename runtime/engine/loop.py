@@ -1,0 +1,153 @@
+"""The engine's loop: take commands, step the batch, emit events. Runs on the main thread."""
+
+import queue
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runtime.protocol import (
+    Cancel,
+    Command,
+    Failed,
+    Finished,
+    FinishReason,
+    Generate,
+    Ping,
+    Pong,
+    Prefill,
+    Report,
+    RowEvent,
+    Step,
+    Stop,
+    TextDelta,
+    Timings,
+    Usage,
+)
+
+from .batch import Batch, RowFailed, RowPrefilled, RowResult, RowToken
+from .detokenizer import Detokenizer
+from .loader import LoadedModel
+from .row import Row
+from .sampling import RowSampling
+
+
+@dataclass(eq=False, slots=True)
+class Answer:
+    """What the loop keeps about a row beside the batch: its text and its clock."""
+
+    row: Row
+    detokenizer: Detokenizer
+    arrived_at: float  # monotonic, as all times here
+    first_token_at: float | None = None
+    num_unsent: int = 0  # tokens that made no text yet
+
+
+class EngineLoop:
+    """Serves commands from `inbox` until `Stop`; every turn's events go out as one `Step`."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        inbox: "queue.SimpleQueue[Command]",
+        send: Callable[[Report], None],
+        *,
+        max_rows: int,
+        prefill_chunk_tokens: int,
+    ) -> None:
+        self._loaded = loaded
+        self._inbox = inbox
+        self._send = send
+        self._answers: dict[int, Answer] = {}
+        self._batch = Batch(
+            loaded.model,
+            loaded.tokenizer.eos_token_ids,
+            max_rows=max_rows,
+            prefill_chunk_tokens=prefill_chunk_tokens,
+        )
+
+    def run(self) -> None:
+        """Returns after `Stop`."""
+        while self._take_commands():
+            results = self._batch.step()
+            events = [event for result in results for event in self._events(result)]
+            if events or not self._answers:
+                self._send(Step(events, self._batch.num_rows))
+
+    def _take_commands(self) -> bool:
+        """Carry out what has come in; when nothing runs, wait for more. False after `Stop`."""
+        while True:
+            try:
+                command = self._inbox.get(block=not self._answers)
+            except queue.Empty:
+                return True
+            match command:
+                case Generate():
+                    self._start(command)
+                case Cancel():
+                    self._batch.remove(command.id)
+                    if self._answers.pop(command.id, None) and not self._answers:
+                        self._send(Step([], self._batch.num_rows))
+                case Ping():
+                    self._send(Pong(command.number))
+                case Stop():
+                    return False
+
+    def _start(self, command: Generate) -> None:
+        sampling = command.sampling
+        seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+        row = Row(
+            command.id,
+            command.tokens,
+            RowSampling.seeded(sampling.temperature, sampling.top_p, seed),
+            max_tokens=sampling.max_tokens or 1,
+        )
+        detokenizer = Detokenizer(self._loaded.tokenizer.detokenizer, sampling.stop)
+        self._answers[row.id] = Answer(row, detokenizer, arrived_at=time.monotonic())
+        self._batch.add(row)
+
+    def _events(self, result: RowResult) -> list[RowEvent]:
+        answer = self._answers[result.row.id]
+        match result:
+            case RowPrefilled():
+                return [Prefill(result.row.id, result.row.num_prefilled, len(result.row.tokens))]
+            case RowFailed():
+                del self._answers[result.row.id]
+                return [Failed(result.row.id, result.message)]
+            case RowToken():
+                return self._token(answer, result)
+
+    def _token(self, answer: Answer, result: RowToken) -> list[RowEvent]:
+        if answer.first_token_at is None:
+            answer.first_token_at = time.monotonic()
+        answer.num_unsent += 1
+        text = "" if result.is_eos else answer.detokenizer.add(result.token)
+        is_stopped = answer.detokenizer.is_stopped
+        if result.is_last or is_stopped:
+            text += answer.detokenizer.finish()
+        events: list[RowEvent] = []
+        if text:
+            events.append(TextDelta(answer.row.id, text, answer.num_unsent))
+            answer.num_unsent = 0
+        if result.is_last or is_stopped:
+            if not result.is_last:
+                self._batch.remove(answer.row.id)
+            del self._answers[answer.row.id]
+            reason: FinishReason = "stop" if result.is_eos or is_stopped else "length"
+            events.append(self._finished(answer, reason))
+        return events
+
+    def _finished(self, answer: Answer, reason: FinishReason) -> Finished:
+        row, now = answer.row, time.monotonic()
+        first_token_at = answer.first_token_at or now
+        started_at = row.started_at or first_token_at
+        return Finished(
+            row.id,
+            reason,
+            Usage(prompt_tokens=len(row.tokens), completion_tokens=row.num_read),
+            Timings(
+                queued_s=started_at - answer.arrived_at,
+                prefill_s=first_token_at - started_at,
+                decode_s=now - first_token_at,
+            ),
+        )

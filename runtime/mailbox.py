@@ -1,0 +1,63 @@
+"""The events of one row on their way from the engine's reader to the row's own reader."""
+
+import asyncio
+import time
+from collections import deque
+
+from .errors import RuntimeFault
+from .protocol import Finished, Prefill, RowEvent, TextDelta
+
+
+class Mailbox:
+    """Never blocks the writer: what a slow reader has not taken is merged into fewer events.
+
+    Its size is so bounded by the length of the answer.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[RowEvent] = deque()
+        self._fault: RuntimeFault | None = None
+        self._arrived = asyncio.Event()
+        self._unread_since: float | None = None
+        self.is_finished = False  # the last event was put; none follows
+
+    def put(self, event: RowEvent) -> None:
+        """Add an event; text joins unread text, progress replaces unread progress."""
+        if self._fault is not None:
+            return
+        last = self._events[-1] if self._events else None
+        if isinstance(event, TextDelta) and isinstance(last, TextDelta):
+            num_tokens = last.num_tokens + event.num_tokens
+            self._events[-1] = TextDelta(event.id, last.text + event.text, num_tokens)
+        elif isinstance(event, Prefill) and isinstance(last, Prefill):
+            self._events[-1] = event
+        else:
+            self._events.append(event)
+        self.is_finished = isinstance(event, Finished)
+        self._wake()
+
+    def fail(self, fault: RuntimeFault) -> None:
+        """End the row with this fault, after what was put before. A second end changes nothing."""
+        if not self.is_finished and self._fault is None:
+            self._fault = fault
+            self._wake()
+
+    async def get(self) -> RowEvent:
+        """The next event. Raises the fault when the row ended in one."""
+        while not self._events:
+            if self._fault is not None:
+                raise self._fault
+            self._arrived.clear()
+            await self._arrived.wait()
+        event = self._events.popleft()
+        self._unread_since = time.monotonic() if self._events else None
+        return event
+
+    def unread_s(self) -> float:
+        """For how long the reader has left something lying here."""
+        return 0.0 if self._unread_since is None else time.monotonic() - self._unread_since
+
+    def _wake(self) -> None:
+        if self._unread_since is None:
+            self._unread_since = time.monotonic()
+        self._arrived.set()

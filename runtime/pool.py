@@ -1,0 +1,383 @@
+"""Which models are loaded: admission, single-flight load, time to live, unload, drain.
+
+The web layer's only door to the runtime: `generate` is one stream of events per request.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+
+from . import memory
+from .errors import (
+    ContextLengthExceeded,
+    Draining,
+    EngineDied,
+    EngineFailed,
+    InsufficientMemory,
+    InvalidRequest,
+    LoadFailed,
+    ModelNotLoaded,
+    QueueFull,
+)
+from .model import Model
+from .process import EngineProcess, Watch
+from .protocol import (
+    EngineSettings,
+    Event,
+    Finished,
+    GenerationRequest,
+    Loading,
+    ModelInfo,
+    Queued,
+    SamplingParams,
+)
+from .slot import Load, Slot
+from .text.workers import TextWorkers
+
+_TICK_S = 0.5  # how often idle models are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """Bounds of the pool. Times in seconds."""
+
+    max_rows: int = 16  # requests of one model computed at once
+    max_queue: int = 64  # requests of one model that may wait beside them
+    keep_alive_s: float = 1800.0  # an idle model is unloaded after this; inf: never
+    unload_grace_s: float = 30.0  # how long an unload waits for running requests
+    prefill_chunk_tokens: int = 512
+    watch: Watch = field(default_factory=Watch)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in memory, as lists show it."""
+
+    model: Model
+    info: ModelInfo
+    loaded_at: float  # unix time
+    last_used: float  # unix time
+    num_requests: int  # finished since the model is known
+    tokens_per_second: float | None  # decode speed of the last request
+    avg_tokens_per_second: float | None
+    memory_bytes: int
+    pinned: bool
+    expires_in_s: float | None
+    num_running: int
+    num_waiting: int
+    num_rows: int  # rows the engine itself says it holds
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """What an unload gave back, measured on the process that ended."""
+
+    id: str
+    freed_bytes: int
+
+
+class ModelPool:
+    """All methods run on one event loop."""
+
+    def __init__(self, settings: PoolSettings) -> None:
+        self._settings = settings
+        self._slots: dict[str, Slot] = {}
+        self._text = TextWorkers()
+        self._room = asyncio.Lock()  # one decision about memory at a time
+        self._clock: asyncio.Task[None] | None = None
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._is_draining = False
+
+    # --- generating ---------------------------------------------------------------------------
+
+    async def generate(
+        self, model: Model, request: GenerationRequest
+    ) -> AsyncGenerator[Event, None]:
+        """Answer one request. The first event is `Queued`; what can be refused is raised before.
+
+        Before `Queued`: Draining, QueueFull, InvalidRequest, CrashLoop, InsufficientMemory.
+        After it: EngineFailed. Leaving the iterator cancels the request.
+        """
+        slot = self._slot(model)
+        async with self._admitted(slot, request.keep_alive_s) as position:
+            tokens = await self._text.encode_chat(
+                model.folder, request.messages, request.template_options
+            )
+            sampling = _fit(model, tokens, request.sampling)
+            load = await self._ensure_loading(slot)
+            yield Queued(0, position)
+            if load is not None:
+                async for progress in load.watch():
+                    yield progress
+                engine = await _outcome(load)
+            else:
+                engine = _engine_of(slot)
+            started = time.monotonic()
+            async with aclosing(engine.generate(tokens, sampling)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        slot.record.add(event, time.monotonic() - started)
+                    yield event
+
+    @asynccontextmanager
+    async def _admitted(self, slot: Slot, keep_alive_s: float | None) -> AsyncIterator[int]:
+        """Count a request in; yields how many of its model wait in front of it."""
+        self._refuse_when_draining()
+        settings = self._settings
+        if slot.num_requests >= settings.max_rows + settings.max_queue:
+            wait_s = slot.record.request_s * settings.max_queue / settings.max_rows
+            raise QueueFull(
+                f"{settings.max_queue} requests already wait for '{slot.model.id}'; "
+                "send fewer at once, or try again later.",
+                retry_after_s=min(60, max(1, math.ceil(wait_s))),
+            )
+        slot.num_requests += 1
+        try:
+            yield max(0, slot.num_requests - settings.max_rows)
+        finally:
+            slot.num_requests -= 1
+            slot.idle_since = time.monotonic()
+            slot.last_used = time.time()
+            if keep_alive_s is not None:
+                slot.keep_alive_s = keep_alive_s
+
+    # --- loading and unloading ----------------------------------------------------------------
+
+    async def load(
+        self, model: Model, *, keep_alive_s: float | None = None, pin: bool = False
+    ) -> AsyncGenerator[Loading | LoadedModel, None]:
+        """Bring a model into memory, with progress; the last item is the loaded model.
+
+        Before the first item: Draining, CrashLoop, InsufficientMemory. After it: LoadFailed.
+        """
+        slot = self._slot(model)
+        async with self._admitted(slot, keep_alive_s):
+            load = await self._ensure_loading(slot)
+            if load is not None:
+                async for progress in load.watch():
+                    yield progress
+                await _outcome(load)
+            slot.is_pinned = slot.is_pinned or pin
+        yield self._describe(slot)
+
+    async def unload(self, model_id: str) -> Unloaded:
+        """End a model's engine, after its running requests or the grace. The files stay.
+
+        Raises ModelNotLoaded. A load in flight is cancelled.
+        """
+        slot = self._slots.get(model_id)
+        if slot is None or (slot.engine is None and slot.load is None):
+            raise ModelNotLoaded(model_id)
+        if slot.unloading is None:
+            slot.unloading = asyncio.create_task(self._unload(slot))
+        return Unloaded(model_id, await asyncio.shield(slot.unloading))
+
+    def loaded(self) -> list[LoadedModel]:
+        """The models in memory, in the order they were first asked for."""
+        return [self._describe(slot) for slot in self._slots.values() if slot.engine is not None]
+
+    def _slot(self, model: Model) -> Slot:
+        slot = self._slots.get(model.id)
+        if slot is None:
+            slot = self._slots[model.id] = Slot(model, self._settings.keep_alive_s)
+        elif slot.model.folder != model.folder and slot.engine is None and slot.load is None:
+            slot.model = model  # registered anew under the same name
+        return slot
+
+    async def _ensure_loading(self, slot: Slot) -> Load | None:
+        """The load to wait for, started if there is none; None when the engine is there."""
+        while True:
+            if slot.unloading is not None:
+                await asyncio.shield(slot.unloading)
+            elif slot.engine is not None:
+                return None
+            elif slot.load is not None:
+                return slot.load
+            else:
+                async with self._room:
+                    # Another request may have started it while this one waited.
+                    if slot.engine is None and slot.load is None:
+                        slot.crashes.check(slot.model.id)
+                        await self._make_room(slot.model)
+                        load = slot.load = Load(slot.model.weight_bytes)
+                        load.task = asyncio.create_task(self._load(slot, load))
+
+    async def _load(self, slot: Slot, load: Load) -> EngineProcess:
+        settings = self._settings
+        engine = EngineProcess(
+            slot.model,
+            EngineSettings(settings.max_rows, settings.prefill_chunk_tokens),
+            settings.watch,
+        )
+        try:
+            await asyncio.sleep(slot.crashes.backoff_s())
+            slot.info = await engine.start(load.report)
+        except EngineDied:
+            slot.crashes.add()
+            raise
+        else:
+            slot.engine = engine
+            slot.loaded_at = slot.last_used = time.time()
+            watcher = asyncio.create_task(self._watch_end(slot, engine))
+            self._watchers.add(watcher)
+            watcher.add_done_callback(self._watchers.discard)
+            return engine
+        finally:
+            slot.load = None
+
+    async def _watch_end(self, slot: Slot, engine: EngineProcess) -> None:
+        """Forget an engine when it ends, whoever ended it: the next request starts a new one."""
+        await engine.has_ended.wait()
+        if slot.engine is engine:
+            slot.engine = None
+        if not engine.is_stopping:
+            slot.crashes.add()
+
+    async def _make_room(self, model: Model) -> None:
+        """Unload idle models, least recently used first, until this one fits.
+
+        Raises InsufficientMemory, or LoadFailed when the weights cannot be measured.
+        """
+        try:
+            needed = memory.load_bytes(model)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LoadFailed(f"Model '{model.id}' could not be loaded: {error}") from error
+        while needed > (available := memory.available_bytes() - self._reserved_bytes()):
+            idle = [slot for slot in self._slots.values() if slot.is_idle and not slot.is_pinned]
+            if not idle:
+                raise InsufficientMemory(model.id, needed, available)
+            await self._unload(min(idle, key=lambda slot: slot.idle_since))
+
+    def _reserved_bytes(self) -> int:
+        """What loads in flight were promised and have not taken yet."""
+        loads = [slot.load.progress for slot in self._slots.values() if slot.load is not None]
+        return sum(progress.total_bytes - progress.loaded_bytes for progress in loads)
+
+    async def _unload(self, slot: Slot) -> int:
+        try:
+            if slot.load is not None and slot.load.task is not None:
+                slot.load.task.cancel()
+                await asyncio.wait({slot.load.task})
+            engine = slot.engine
+            if engine is None:
+                return 0
+            # New requests wait in `_ensure_loading`; those with a row here may finish.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.unload_grace_s):
+                    while engine.is_busy:
+                        await asyncio.sleep(0.02)
+            slot.engine = None
+            slot.is_pinned = False
+            freed = engine.footprint_bytes()
+            await engine.stop()
+            return freed - engine.footprint_bytes()
+        finally:
+            slot.unloading = None
+
+    def _describe(self, slot: Slot) -> LoadedModel:
+        if slot.engine is None or slot.info is None:
+            raise LoadFailed(f"Model '{slot.model.id}' was unloaded while it loaded.")
+        record, running = slot.record, min(slot.num_requests, self._settings.max_rows)
+        return LoadedModel(
+            slot.model,
+            slot.info,
+            loaded_at=slot.loaded_at,
+            last_used=slot.last_used,
+            num_requests=record.num_requests,
+            tokens_per_second=record.tokens_per_second,
+            avg_tokens_per_second=record.avg_tokens_per_second,
+            memory_bytes=slot.engine.footprint_bytes(),
+            pinned=slot.is_pinned,
+            expires_in_s=slot.expires_in_s,
+            num_running=running,
+            num_waiting=slot.num_requests - running,
+            num_rows=slot.engine.num_rows,
+        )
+
+    # --- life -----------------------------------------------------------------------------------
+
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining
+
+    def can_serve(self) -> bool:
+        """False while draining, and when every model that was asked for is in a crash loop."""
+        slots = self._slots.values()
+        all_looping = bool(slots) and all(slot.crashes.is_looping for slot in slots)
+        return not self._is_draining and self._text.is_alive and not all_looping
+
+    async def start(self) -> None:
+        """Start the text workers and the clock that unloads idle models."""
+        await self._text.start()
+        self._clock = asyncio.create_task(self._unload_expired())
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new work, let running requests end, and fail those that take too long."""
+        self._is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while any(slot.num_requests for slot in self._slots.values()):
+                    await asyncio.sleep(0.02)
+        for slot in self._slots.values():
+            if slot.load is not None and slot.load.task is not None:
+                slot.load.task.cancel()
+            if slot.engine is not None:
+                slot.engine.fail_all(EngineFailed("The server is shutting down."))
+
+    async def close(self) -> None:
+        """End every child. The pool is of no more use."""
+        self._is_draining = True
+        if self._clock is not None:
+            self._clock.cancel()
+        loads = [slot.load.task for slot in self._slots.values() if slot.load and slot.load.task]
+        for task in loads:
+            task.cancel()
+        engines = [slot.engine for slot in self._slots.values() if slot.engine is not None]
+        await asyncio.gather(*loads, return_exceptions=True)
+        await asyncio.gather(*(engine.stop() for engine in engines), self._text.close())
+
+    def _refuse_when_draining(self) -> None:
+        if self._is_draining:
+            raise Draining
+
+    async def _unload_expired(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            for slot in list(self._slots.values()):
+                if slot.is_idle and slot.expires_in_s == 0:
+                    with contextlib.suppress(ModelNotLoaded):
+                        await self.unload(slot.model.id)
+
+
+def _fit(model: Model, tokens: list[int], sampling: SamplingParams) -> SamplingParams:
+    """Sampling with `max_tokens` resolved to what is left of the context."""
+    if not tokens:
+        raise InvalidRequest("The messages render to an empty prompt; say something.", "messages")
+    room = model.context_length - len(tokens)
+    if room < 1:
+        raise ContextLengthExceeded(len(tokens), model.context_length)
+    wanted = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
+    return SamplingParams(
+        sampling.temperature, sampling.top_p, wanted, sampling.stop, sampling.seed
+    )
+
+
+async def _outcome(load: Load) -> EngineProcess:
+    """The engine that a load made. Raises what the load raised, for every waiter alike."""
+    assert load.task is not None
+    try:
+        return await asyncio.shield(load.task)
+    except asyncio.CancelledError:
+        if load.task.cancelled():
+            raise LoadFailed("The model was unloaded while it loaded.") from None
+        raise
+
+
+def _engine_of(slot: Slot) -> EngineProcess:
+    if slot.engine is None:
+        raise EngineFailed(f"The engine of '{slot.model.id}' ended just now. Try again.")
+    return slot.engine

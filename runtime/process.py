@@ -1,0 +1,204 @@
+"""One engine child: spawned, loaded, talked to, watched, ended. Owned by `pool`."""
+
+import asyncio
+import contextlib
+import itertools
+import signal
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from . import memory
+from .child import Child
+from .errors import EngineDied, EngineFailed, LoadFailed, RuntimeFault, Stalled
+from .mailbox import Mailbox
+from .model import Model
+from .protocol import (
+    Cancel,
+    Command,
+    EngineSettings,
+    Failed,
+    Finished,
+    Generate,
+    Loading,
+    LoadError,
+    ModelInfo,
+    Ping,
+    Pong,
+    Prefill,
+    Ready,
+    Report,
+    SamplingParams,
+    Step,
+    Stop,
+    TextDelta,
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
+_row_ids = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How an engine is watched. Counted in beats, so that a machine that slept kills nothing."""
+
+    beat_s: float = 1.0
+    silent_beats: int = 30  # beats without a report before the engine counts as hung
+    stall_limit_s: float = 30.0  # how long a reader may leave its events lying
+    stop_grace_s: float = 5.0
+
+
+class EngineProcess:
+    """A child with one model. `start` once; after `has_ended` is set it is of no more use."""
+
+    def __init__(self, model: Model, settings: EngineSettings, watch: Watch) -> None:
+        self.model = model
+        self.has_ended = asyncio.Event()
+        self.is_stopping = False  # an end from here on is wanted, not a crash
+        self.num_rows = 0  # rows the engine said it holds
+        self._settings = settings
+        self._watch = watch
+        self._child: Child | None = None
+        self._mailboxes: dict[int, Mailbox] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._silent_beats = 0
+        self._is_hung = False
+        self._exit_status = 0
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child else None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests still read from this engine."""
+        return bool(self._mailboxes)
+
+    def footprint_bytes(self) -> int:
+        return memory.footprint_bytes(self._child.pid) if self._child else 0
+
+    async def start(self, on_loading: Callable[[Loading], None]) -> ModelInfo:
+        """Spawn and load. Raises LoadFailed or EngineDied; the child is gone then."""
+        settings = msgspec.json.encode(self._settings).decode()
+        child = await Child.spawn("runtime.engine", str(self.model.folder), settings)
+        self._child = child
+        try:
+            while (payload := await child.receive()) is not None:
+                match _decoder.decode(payload):
+                    case Loading() as progress:
+                        on_loading(progress)
+                    case LoadError(message):
+                        raise LoadFailed(f"Model '{self.model.id}' could not be loaded: {message}")
+                    case Ready(info):
+                        self._tasks = [
+                            asyncio.create_task(self._receive(child)),
+                            asyncio.create_task(self._beat()),
+                        ]
+                        return info
+            raise EngineDied(
+                f"The engine of '{self.model.id}' ended while it loaded the model "
+                f"({_describe_exit(await child.kill())})."
+            )
+        except BaseException:
+            await child.kill()
+            self.has_ended.set()
+            raise
+
+    async def generate(
+        self, tokens: list[int], sampling: SamplingParams
+    ) -> AsyncGenerator[Prefill | TextDelta | Finished, None]:
+        """One row's events up to `Finished`. Leaving early cancels the row.
+
+        Raises EngineFailed, or what `fail_all` was given.
+        """
+        row_id = next(_row_ids)
+        mailbox = self._mailboxes[row_id] = Mailbox()
+        if self.has_ended.is_set():
+            mailbox.fail(self._died())
+        try:
+            self._send(Generate(row_id, tokens, sampling))
+            while True:
+                event = await mailbox.get()
+                if isinstance(event, Failed):
+                    raise EngineFailed(event.message)
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            if self._mailboxes.pop(row_id, None) is not None and not mailbox.is_finished:
+                self._send(Cancel(row_id))
+
+    def fail_all(self, fault: RuntimeFault) -> None:
+        """End every running row with this fault."""
+        for mailbox in self._mailboxes.values():
+            mailbox.fail(fault)
+
+    async def stop(self) -> None:
+        """End the child: asked first, killed after the grace. Running rows get EngineDied."""
+        self.is_stopping = True
+        if self._child is not None:
+            self._send(Stop())
+            await self._child.stop(self._watch.stop_grace_s)
+            await self.has_ended.wait()
+
+    def _send(self, command: Command) -> None:
+        if self._child is not None:
+            self._child.send(_encoder.encode(command))
+
+    async def _receive(self, child: Child) -> None:
+        """Hand reports on until the child's end, then fail what still runs."""
+        while (payload := await child.receive()) is not None:
+            self._silent_beats = 0
+            match _decoder.decode(payload):
+                case Step(events, num_rows):
+                    self.num_rows = num_rows
+                    for event in events:
+                        # A row that was cancelled has no mailbox any more.
+                        if (mailbox := self._mailboxes.get(event.id)) is not None:
+                            mailbox.put(event)
+                case Pong():
+                    pass
+        self._exit_status = await child.kill()
+        self._tasks[1].cancel()
+        self.num_rows = 0
+        self.has_ended.set()
+        self.fail_all(self._died())
+
+    async def _beat(self) -> None:
+        """Ping the engine's loop, kill it when it is silent, and end rows that nobody reads."""
+        for number in itertools.count():
+            await asyncio.sleep(self._watch.beat_s)
+            self._silent_beats += 1
+            if self._silent_beats > self._watch.silent_beats and self._child is not None:
+                self._is_hung = True
+                await self._child.kill()
+                return
+            self._send(Ping(number))
+            for row_id, mailbox in list(self._mailboxes.items()):
+                if mailbox.unread_s() > self._watch.stall_limit_s:
+                    limit = self._watch.stall_limit_s
+                    mailbox.fail(Stalled(f"The client read nothing for {limit:g} s."))
+                    self._send(Cancel(row_id))
+
+    def _died(self) -> EngineDied:
+        if self.is_stopping:
+            return EngineDied(f"Model '{self.model.id}' was unloaded while this request ran.")
+        if self._is_hung:
+            seconds = self._watch.silent_beats * self._watch.beat_s
+            reason = f"it did not answer for {seconds:g} s and was ended"
+        else:
+            reason = _describe_exit(self._exit_status)
+        return EngineDied(
+            f"The engine of '{self.model.id}' died ({reason}). The next request starts a new one."
+        )
+
+
+def _describe_exit(status: int) -> str:
+    """An exit status in words: a negative one is a signal."""
+    if status >= 0:
+        return f"exit status {status}"
+    with contextlib.suppress(ValueError):
+        return f"signal {signal.Signals(-status).name}"
+    return f"signal {-status}"

@@ -1,0 +1,138 @@
+"""One model's place in the pool: its engine, the load in flight, its requests and its record."""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+from .errors import CrashLoop
+from .model import Model
+from .process import EngineProcess
+from .protocol import Finished, Loading, ModelInfo
+
+_CRASH_WINDOW_S = 60.0
+_MAX_CRASHES = 5  # within the window; then no new engine until it has passed
+_FIRST_BACKOFF_S = 0.5
+
+
+class CrashHistory:
+    """When an engine of this model died, and how long to wait before the next."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=_MAX_CRASHES)
+
+    def add(self) -> None:
+        self._times.append(self._clock())
+
+    @property
+    def is_looping(self) -> bool:
+        return len(self._recent()) == _MAX_CRASHES
+
+    def check(self, model_id: str) -> None:
+        """Raises CrashLoop while there were too many crashes lately."""
+        if self.is_looping:
+            wait_s = math.ceil(self._times[0] + _CRASH_WINDOW_S - self._clock())
+            raise CrashLoop(
+                f"The engine of '{model_id}' died {_MAX_CRASHES} times within "
+                f"{_CRASH_WINDOW_S:g} s and is not started again for {wait_s} s. "
+                "The server's log says why; `mlx-edge doctor` may help.",
+                retry_after_s=max(1, wait_s),
+            )
+
+    def backoff_s(self) -> float:
+        """How long to wait before the next start: nothing after a first crash, then doubling."""
+        recent = self._recent()
+        if len(recent) < 2:
+            return 0.0
+        pause = _FIRST_BACKOFF_S * 2 ** (len(recent) - 2)
+        return max(0.0, recent[-1] + pause - self._clock())
+
+    def _recent(self) -> list[float]:
+        return [at for at in self._times if self._clock() - at < _CRASH_WINDOW_S]
+
+
+class Load:
+    """A load in flight, watched by everybody who waits for it. One waiter leaving stops nothing."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.progress = Loading(0, total_bytes)
+        self.task: asyncio.Task[EngineProcess] | None = None
+        self._changed = asyncio.Event()
+
+    def report(self, progress: Loading) -> None:
+        self.progress = progress
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def watch(self) -> AsyncGenerator[Loading, None]:
+        """Progress until the load is over; then `task` tells how it went."""
+        assert self.task is not None, "started before it is watched"
+        yield self.progress
+        while not self.task.done():
+            changed = asyncio.ensure_future(self._changed.wait())
+            try:
+                await asyncio.wait({changed, self.task}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+            yield self.progress
+
+
+@dataclass
+class Record:
+    """What a model's requests added up to."""
+
+    num_requests: int = 0
+    tokens_per_second: float | None = None
+    decoded_tokens: int = 0
+    decode_s: float = 0.0
+    request_s: float = 1.0  # a moving average, for Retry-After
+
+    def add(self, finished: Finished, elapsed_s: float) -> None:
+        self.num_requests += 1
+        self.request_s += 0.2 * (elapsed_s - self.request_s)
+        # The first token is drawn by the prefill's last pass: the rest took the decode's time.
+        count, seconds = finished.usage.completion_tokens - 1, finished.timings.decode_s
+        if count > 0 and seconds > 0:
+            self.tokens_per_second = count / seconds
+            self.decoded_tokens += count
+            self.decode_s += seconds
+
+    @property
+    def avg_tokens_per_second(self) -> float | None:
+        return self.decoded_tokens / self.decode_s if self.decode_s else None
+
+
+@dataclass(eq=False)
+class Slot:
+    """Mutable; owned by the pool and touched on its event loop only."""
+
+    model: Model
+    keep_alive_s: float
+    engine: EngineProcess | None = None
+    info: ModelInfo | None = None
+    load: Load | None = None
+    unloading: asyncio.Task[int] | None = None
+    is_pinned: bool = False
+    num_requests: int = 0  # admitted and not yet ended
+    record: Record = field(default_factory=Record)
+    crashes: CrashHistory = field(default_factory=CrashHistory)
+    loaded_at: float = 0.0  # unix time
+    last_used: float = 0.0  # unix time, for people
+    idle_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_idle(self) -> bool:
+        """Loaded, and nobody uses it."""
+        return self.engine is not None and self.num_requests == 0 and self.unloading is None
+
+    @property
+    def expires_in_s(self) -> float | None:
+        """Seconds until an idle model is unloaded; None: it stays."""
+        if self.is_pinned or math.isinf(self.keep_alive_s):
+            return None
+        if self.num_requests:
+            return self.keep_alive_s
+        return max(0.0, self.idle_since + self.keep_alive_s - time.monotonic())

@@ -1,0 +1,92 @@
+"""Tests of runtime.engine.sampling: what is drawn, and that company does not change it."""
+
+import math
+from collections import Counter
+
+import mlx.core as mx
+import pytest
+
+from runtime.engine.sampling import NUMERICAL_FAULT, RowSampling, Sampler
+
+
+def draw(logits: mx.array, rows: list[RowSampling], position: int = 0) -> list[int]:
+    positions = mx.full((len(rows),), position, dtype=mx.uint32)
+    tokens: list[int] = Sampler(rows).draw(logits, positions).tolist()  # type: ignore[assignment]
+    return tokens
+
+
+def test_temperature_zero_is_the_highest_logit() -> None:
+    """A greedy row takes the argmax, whatever its seed."""
+    logits = mx.array([[0.0, 3.0, 1.0], [5.0, 3.0, 1.0]])
+    rows = [RowSampling.seeded(0, 1, seed) for seed in (1, 2)]
+    assert draw(logits, rows) == [1, 0]
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.7, 1.0), (1.0, 0.8), (1.5, 0.5)])
+def test_frequencies_follow_the_distribution(temperature: float, top_p: float) -> None:
+    """Over many positions tokens come as often as softmax and nucleus say, within 4 sigma."""
+    logits = [2.0, 1.0, 0.0, -1.0, -2.0]
+    weights = [math.exp(x / temperature) for x in logits]
+    probabilities = [w / sum(weights) for w in weights]
+    nucleus, mass = [], 0.0
+    for probability in probabilities:  # they are sorted already
+        if mass < top_p:
+            nucleus.append(probability)
+            mass += probability
+    expected = [p / mass for p in nucleus] + [0.0] * (len(logits) - len(nucleus))
+
+    count = 4000
+    row = RowSampling.seeded(temperature, top_p, seed=11)
+    rows = [row] * count  # one row at many positions, drawn at once
+    tokens = Sampler(rows).draw(
+        mx.broadcast_to(mx.array(logits), (count, len(logits))), mx.arange(count)
+    )
+    seen = Counter(tokens.tolist())  # type: ignore[arg-type]
+    for token, probability in enumerate(expected):
+        sigma = math.sqrt(probability * (1 - probability) / count)
+        assert abs(seen[token] / count - probability) <= 4 * sigma
+
+
+@pytest.mark.parametrize("vocab_size", [50, 1000, 5000])
+@pytest.mark.parametrize("top_p", [1.0, 0.95, 0.3, 0.0])
+def test_a_row_draws_the_same_alone_and_in_company(vocab_size: int, top_p: float) -> None:
+    """Equal seed and position give the equal token, whoever else is in the batch."""
+    mx.random.seed(0)
+    # The second row is so flat that its nucleus needs a full sort; the first's needs few.
+    logits = mx.random.normal((3, vocab_size)) * mx.array([[4.0], [0.1], [1.0]])
+    rows = [
+        RowSampling.seeded(0.8, top_p, 42),
+        RowSampling.seeded(1.3, 0.99, 7),
+        RowSampling.seeded(0.0, 1.0, 7),
+    ]
+    for position in range(8):
+        alone = draw(logits[:1], rows[:1], position)
+        assert draw(logits, rows, position)[:1] == alone
+        assert draw(logits[mx.array([2, 1, 0])], rows[::-1], position)[-1:] == alone
+
+
+def test_seeds_and_positions_give_different_streams() -> None:
+    """Neighbouring seeds share no stream, nor does a negative seed with its absolute value."""
+    logits = mx.zeros((1, 1000))
+    streams = {
+        tuple(draw(logits, [RowSampling.seeded(1, 1, seed)], at)[0] for at in range(6))
+        for seed in (0, 1, 2, -1, -2, 2**63 - 1, -(2**63))
+    }
+    assert len(streams) == 7
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.0, 1.0), (1.0, 1.0), (1.0, 0.9)])
+def test_broken_logits_are_reported_for_their_row_alone(
+    poison: float, temperature: float, top_p: float
+) -> None:
+    """NaN or infinite logits draw the fault marker; the neighbour's token is its own."""
+    logits = mx.array([[0.0, poison, 0.0], [0.0, 9.0, 0.0]])
+    rows = [RowSampling.seeded(temperature, top_p, 1), RowSampling.seeded(0, 1, 1)]
+    assert draw(logits, rows) == [NUMERICAL_FAULT, 1]
+
+
+def test_tiny_temperatures_do_not_overflow() -> None:
+    """A temperature near zero is greedy, not NaN."""
+    rows = [RowSampling.seeded(1e-300, top_p, 1) for top_p in (1.0, 0.9)]
+    assert draw(mx.array([[1e30, -1e30], [-50.0, 80.0]]), rows) == [0, 1]
