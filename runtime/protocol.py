@@ -3,11 +3,14 @@
 Everything here is a value. On the socket they travel as msgpack, one frame per engine step.
 """
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+if TYPE_CHECKING:
+    Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+else:
+    Json = Any  # msgspec knows no recursive alias; whatever it decodes is this anyway
 FinishReason: TypeAlias = Literal["stop", "length"]
 
 

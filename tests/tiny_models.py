@@ -27,6 +27,8 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
+EOS_TOKEN_ID = 2
+
 _TEXT = [
     "The quick brown fox jumps over the lazy dog.",
     "Models run in unified memory; every prompt is read once and answered word for word.",
@@ -199,6 +201,10 @@ def _write(folder: Path, config: dict[str, Any]) -> Path:
         name: value * 3 if value.ndim > 1 else value
         for name, value in tree_flatten(model.parameters())
     }
+    for name in weights:
+        if name.endswith(("embed_tokens.weight", "embeddings.weight", "lm_head.weight")):
+            # Its logit is 0 and never the highest: an answer lasts as long as a test asks for.
+            weights[name][EOS_TOKEN_ID] = 0
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
     (folder / "config.json").write_text(json.dumps(config))
     return folder

@@ -1,0 +1,113 @@
+"""`python -m runtime.text FD`: one text worker, serving one job after the other over socket FD."""
+
+import contextlib
+import math
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from runtime import frames
+
+from .messages import EncodeChat, Refusal, Reply, Tokens
+from .template import ChatTemplate, TemplateError
+from .tokenizer import Encoder, encoder_of
+
+_MAX_FOLDERS = 8  # tokenizers kept, least recently used out first
+_MAX_ADDRESS_SPACE = 4 << 30
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(EncodeChat)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A model's template and tokenizer, as of its files' time stamps."""
+
+    stamp: tuple[int, ...]
+    template: ChatTemplate
+    encode: Encoder
+
+
+class Worker:
+    """Keeps what it loaded, so that a conversation's next turn costs a fraction of a millisecond."""
+
+    def __init__(self) -> None:
+        self._texts: OrderedDict[str, Text] = OrderedDict()
+
+    def reply(self, job: EncodeChat) -> Reply:
+        try:
+            text = self._text(job.folder)
+            messages = [msgspec.to_builtins(message) for message in job.messages]
+            prompt = text.template.render(messages, dict(job.options))
+            return Tokens(text.encode(prompt))
+        except TemplateError as error:
+            return Refusal(f"The chat template failed: {error}")
+        except MemoryError:
+            return Refusal("The messages need too much memory to be read.")
+        except Exception as error:
+            return Refusal(f"The messages could not be tokenized: {error}")
+
+    def _text(self, name: str) -> Text:
+        folder = Path(name)
+        stamp = tuple(
+            path.stat().st_mtime_ns if path.exists() else 0
+            for path in (
+                folder / "tokenizer.json",
+                folder / "tokenizer_config.json",
+                folder / "chat_template.jinja",
+            )
+        )
+        text = self._texts.get(name)
+        if text is None or text.stamp != stamp:
+            text = Text(stamp, ChatTemplate.of(folder), encoder_of(folder))
+        self._texts[name] = text
+        self._texts.move_to_end(name)
+        while len(self._texts) > _MAX_FOLDERS:
+            self._texts.popitem(last=False)
+        return text
+
+
+def main() -> None:
+    _limit_memory()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even inside C code
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    inbox: queue.SimpleQueue[EncodeChat] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(sock, inbox), daemon=True).start()
+    worker = Worker()
+    sock.sendall(frames.pack(b"ready"))
+    while True:
+        job = inbox.get()
+        # The parent kills at the deadline; if it died meanwhile, nobody else would.
+        signal.alarm(math.ceil(job.deadline_s) + 1)
+        reply = worker.reply(job)
+        signal.alarm(0)
+        sock.sendall(frames.pack(_encoder.encode(reply)))
+
+
+def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[EncodeChat]") -> None:
+    """Read jobs off the main thread, so that a parent's death ends a looping template at once."""
+    with contextlib.suppress(OSError):
+        while (payload := frames.read_blocking(sock)) is not None:
+            inbox.put(_decoder.decode(payload))
+    os._exit(0)
+
+
+def _limit_memory() -> None:
+    """A template that multiplies strings must not take the machine's memory within its deadline."""
+    # macOS accepts the call for some limits only.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_ADDRESS_SPACE, _MAX_ADDRESS_SPACE))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(ConnectionError):
+        main()

@@ -1,0 +1,1 @@
+"""What a person runs: the mlx-edge command, and the training of Pocket."""

@@ -1,0 +1,355 @@
+"""Trains Pocket, the small chat model that ships in `registry/pocket/`: corpus, tokenizer, training, scores, export.
+
+Run by a person: `python -m scripts.train_pocket train --work DIR`, then `score` and `export`.
+"""
+
+import argparse
+import ctypes
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+if sys.platform == "linux":
+    # The Linux wheel of MLX brings the reference BLAS; OpenBLAS, loaded first, is 15-30 times faster.
+    try:
+        ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        print("libopenblas0 is not installed: training will be very slow", file=sys.stderr)
+
+import mlx.core as mx
+import mlx.nn as nn
+import mlx.optimizers as optim
+import numpy as np
+from mlx.utils import tree_flatten, tree_map
+from mlx_lm.models.llama import Model, ModelArgs
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from scripts import pocket_corpus
+from scripts.pocket_corpus import Conversation
+
+SHIPPED = Path(__file__).parents[1] / "registry" / "pocket"
+
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{ '<|im_start|>' + message.role + '\\n' }}"
+    "{%- if message.content is string -%}{{ message.content }}"
+    "{%- else -%}{%- for part in message.content or [] -%}{{ part.text }}{%- endfor -%}{%- endif -%}"
+    "{{ '<|im_end|>\\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
+)
+
+# The space before a capital or a digit is a token of its own, so that a name or a number has the
+# same tokens at the start of a line, in a sentence and in JSON: otherwise it cannot be copied.
+WORDS = r"'(?:[sdmt]|ll|ve|re)| (?=[\p{Lu}\p{N}])|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 2048,
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "intermediate_size": 704,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """The few dials of a run; the seed fixes corpus and weights."""
+
+    steps: int = 3000
+    seed: int = 7
+    batch_tokens: int = 2048
+    peak_rate: float = 1.5e-3
+    warmup: int = 100
+
+
+# Lengths that conversations are padded to; a step always holds the same number of tokens.
+BUCKETS = (48, 64, 96, 128, 176, 256, 384)
+LONG = 1024
+LONG_EVERY, COPY_EVERY = 16, 11
+
+
+# The tokenizer.
+
+
+def train_tokenizer(folder: Path, num_conversations: int = 30_000) -> None:
+    """Byte-level BPE of the corpus, with the files that transformers reads it from."""
+    corpus = itertools.islice(pocket_corpus.conversations(seed=1), num_conversations)
+    texts = (message.content for conversation in corpus for message in conversation)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=CONFIG["vocab_size"],
+            special_tokens=[PAD, START, END],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    end, pad = tokenizer.token_to_id(END), tokenizer.token_to_id(PAD)
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": END,
+            "pad_token": PAD,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": CONFIG["max_position_embeddings"],
+            "chat_template": CHAT_TEMPLATE,
+        },
+    )
+    ids = {"eos_token_id": end, "pad_token_id": pad}
+    write_json(folder / "config.json", CONFIG | ids)
+    write_json(folder / "generation_config.json", ids)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+class Encoder:
+    """Conversations as token ids, in the words of the chat template."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        roles = ("system", "user", "assistant", "tool")
+        self.header = {role: self.ids(f"{START}{role}\n") for role in roles}
+        self.end, self.newline = self.ids(END), self.ids("\n")
+
+    def ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text).ids
+        return ids
+
+    def prompt(self, conversation: Conversation) -> list[int]:
+        """What the model is given: the conversation and the header of its answer."""
+        return self.encode(conversation)[0] + self.header["assistant"]
+
+    def encode(self, conversation: Conversation) -> tuple[list[int], list[int]]:
+        """Token ids, and 1 where the token is the assistant's own: the loss is taken there."""
+        tokens: list[int] = []
+        own: list[int] = []
+        for message in conversation:
+            header, body = self.header[message.role], self.ids(message.content) + self.end
+            tokens += header + body + self.newline
+            is_own = int(message.role == "assistant")
+            own += [0] * len(header) + [is_own] * len(body) + [0] * len(self.newline)
+        return tokens, own
+
+
+# The batches.
+
+
+class Batch:
+    """Rows of one length; `inputs` predict `targets` where `own` is 1. All are (B, L)."""
+
+    def __init__(self, rows: list[tuple[list[int], list[int]]], length: int) -> None:
+        tokens = np.zeros((len(rows), length + 1), dtype=np.int32)
+        own = np.zeros((len(rows), length + 1), dtype=np.float32)
+        for i, (ids, flags) in enumerate(rows):
+            tokens[i, : len(ids)] = ids[: length + 1]
+            own[i, : len(flags)] = flags[: length + 1]
+        self.inputs, self.targets = mx.array(tokens[:, :-1]), mx.array(tokens[:, 1:])
+        self.own = mx.array(own[:, 1:])
+
+
+def bucket_batches(encoder: Encoder, config: TrainingConfig) -> Iterator[Batch]:
+    """Batches of conversations of about the same length."""
+    waiting: dict[int, list[tuple[list[int], list[int]]]] = {length: [] for length in BUCKETS}
+    for conversation in pocket_corpus.conversations(config.seed):
+        row = encoder.encode(conversation)
+        length = next((length for length in BUCKETS if len(row[0]) <= length + 1), BUCKETS[-1])
+        waiting[length].append(row)
+        if len(waiting[length]) == max(1, config.batch_tokens // length):
+            yield Batch(waiting[length], length)
+            waiting[length] = []
+
+
+def long_batches(encoder: Encoder, config: TrainingConfig) -> Iterator[Batch]:
+    """Batches of conversations of many turns, half the context long."""
+    corpus = map(encoder.encode, pocket_corpus.long_conversations(config.seed))
+    while True:
+        rows = [next(corpus) for _ in range(config.batch_tokens // LONG)]
+        yield Batch([(ids[: LONG + 1], own[: LONG + 1]) for ids, own in rows], LONG)
+
+
+def copy_batches(config: TrainingConfig) -> Iterator[Batch]:
+    """Batches of random tokens that repeat after a while: they teach the model to copy."""
+    random = np.random.default_rng(config.seed)
+    length = 96
+    while True:
+        rows = []
+        for _ in range(config.batch_tokens // length):
+            period = int(random.integers(6, length // 2))
+            once = random.integers(3, CONFIG["vocab_size"], period).tolist()
+            repeated = (once * (length // period + 2))[: length + 1]
+            rows.append((repeated, [0] * period + [1] * (length + 1 - period)))
+        yield Batch(rows, length)
+
+
+def batches(encoder: Encoder, config: TrainingConfig) -> Iterator[Batch]:
+    """The batches of a run, mixed."""
+    usual, long = bucket_batches(encoder, config), long_batches(encoder, config)
+    copies = copy_batches(config)
+    for step in itertools.count(1):
+        yield next(long if step % LONG_EVERY == 0 else copies if step % COPY_EVERY == 0 else usual)
+
+
+# The model.
+
+
+def new_model(seed: int) -> Model:
+    """An untrained Pocket in which one head of layer 0 looks at the previous token and one of
+    layer 1 finds what followed the same token before: from a plain start, copying is never learnt."""
+    model = Model(ModelArgs.from_dict(CONFIG))
+    random = np.random.default_rng(seed)
+
+    def normal(*shape: int, scale: float) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+        return random.normal(0.0, scale, shape)
+
+    hidden, head_dim = CONFIG["hidden_size"], CONFIG["head_dim"]
+    half = head_dim // 2  # RoPE turns dimension i together with i + half, slower as i grows
+    weights = {}
+    for name, value in tree_flatten(model.parameters()):
+        if value.ndim == 2:
+            depth = (2 * CONFIG["num_hidden_layers"]) ** -0.5
+            is_output = name.endswith(("o_proj.weight", "down_proj.weight"))
+            scale = value.shape[1] ** -0.5 * (depth if is_output else 1.0)
+            weights[name] = normal(*value.shape, scale=scale)
+        else:
+            weights[name] = np.ones(value.shape)
+
+    # Tied embeddings of deviation 0.5 make logits of deviation 1 with a final norm of 1/8.
+    embedding = normal(CONFIG["vocab_size"], hidden, scale=0.5)
+    embedding[:, 0] = 2.0  # the same for all tokens: what a head needs that looks at positions only
+    weights["model.embed_tokens.weight"] = embedding
+    weights["model.norm.weight"] = np.full(hidden, 1 / 8)
+
+    # 1. The previous-token head: constant query and key, the query turned back by one position.
+    angles = 10000.0 ** (-np.arange(half) / half)
+    layer = "model.layers.0.self_attn."
+    query, key = weights[layer + "q_proj.weight"], weights[layer + "k_proj.weight"]
+    query[:head_dim], key[:head_dim] = 0.0, 0.0
+    sharp = 1.5
+    key[:half, 0] = sharp
+    query[:half, 0] = sharp * np.cos(angles)
+    query[half:head_dim, 0] = -sharp * np.sin(angles)
+
+    # 2. It hands the token it saw, in the slow dimensions, to the key of the induction head.
+    slow = np.r_[20:half, half + 20 : head_dim]
+    seen = normal(len(slow), hidden, scale=hidden**-0.5)
+    passed = normal(len(slow), hidden, scale=hidden**-0.5)
+    weights[layer + "v_proj.weight"][slow] = 2 * seen
+    weights[layer + "o_proj.weight"][:, slow] = passed.T
+    layer = "model.layers.1.self_attn."
+    query, key = weights[layer + "q_proj.weight"], weights[layer + "k_proj.weight"]
+    query[:head_dim], key[:head_dim] = 0.0, 0.0
+    query[slow] = 3 * seen
+    key[slow] = 3 * passed
+
+    # 3. The induction head writes what it found back as it was read.
+    copied = normal(head_dim, hidden, scale=hidden**-0.5)
+    weights[layer + "v_proj.weight"][:head_dim] = copied
+    weights[layer + "o_proj.weight"][:, :head_dim] = 2 * copied.T
+
+    model.load_weights([(name, mx.array(w.astype(np.float32))) for name, w in weights.items()])
+    return model
+
+
+def loss_of(model: Model, inputs: mx.array, targets: mx.array, own: mx.array) -> mx.array:
+    losses = nn.losses.cross_entropy(model(inputs), targets)  # (B, L)
+    return (losses * own).sum() / mx.maximum(own.sum(), 1.0)
+
+
+def rate_at(config: TrainingConfig) -> Callable[[mx.array], mx.array]:
+    """Warm up, stay to 35 %, then a cosine down to 2 %."""
+    flat = int(0.35 * config.steps)
+    down = optim.cosine_decay(config.peak_rate, config.steps - flat, 0.02 * config.peak_rate)
+    up = optim.linear_schedule(0.0, config.peak_rate, config.warmup)
+    level = optim.linear_schedule(config.peak_rate, config.peak_rate, flat - config.warmup)
+    return optim.join_schedules([up, level, down], [config.warmup, flat])
+
+
+def train(work: Path, config: TrainingConfig) -> None:
+    """Train from scratch; `work` holds the tokenizer, a checkpoint every 500 steps, and the log."""
+    if not (work / "tokenizer.json").exists():
+        train_tokenizer(work)
+    model = new_model(config.seed)
+    optimizer = optim.AdamW(rate_at(config), betas=[0.9, 0.95], weight_decay=0.05)
+    state = [model.state, optimizer.state]
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def step_of(inputs: mx.array, targets: mx.array, own: mx.array) -> mx.array:
+        loss, gradients = nn.value_and_grad(model, loss_of)(model, inputs, targets, own)
+        gradients, _ = optim.clip_grad_norm(gradients, 1.0)
+        optimizer.update(model, gradients)
+        return loss
+
+    print(asdict(config), flush=True)
+    started, recent = time.monotonic(), {"usual": 0.0, "long": 0.0, "copy": 0.0}
+    for step, batch in enumerate(batches(Encoder(work), config), start=1):
+        loss = step_of(batch.inputs, batch.targets, batch.own)
+        mx.eval(loss, state)
+        kind = "long" if step % LONG_EVERY == 0 else "copy" if step % COPY_EVERY == 0 else "usual"
+        recent[kind] = 0.9 * recent[kind] + 0.1 * loss.item() if recent[kind] else loss.item()
+        if step % 25 == 0:
+            speed = step * config.batch_tokens / (time.monotonic() - started)
+            losses = " ".join(f"{kind} {value:.3f}" for kind, value in recent.items())
+            print(f"step {step}/{config.steps} loss {losses}, {speed:.0f} tok/s", flush=True)
+        if step % 500 == 0 or step == config.steps:
+            model.save_weights(str(work / "checkpoint.safetensors"))
+        if step == config.steps:
+            return
+
+
+def export(work: Path, folder: Path = SHIPPED) -> None:
+    """The last checkpoint in bf16, with the files that stock mlx-lm loads it by."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((work / name).read_bytes())
+    weights = mx.load(str(work / "checkpoint.safetensors"))
+    halved = tree_map(lambda value: value.astype(mx.bfloat16), weights)
+    mx.save_safetensors(str(folder / "model.safetensors"), halved, metadata={"format": "mlx"})
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", choices=("train", "export"))
+    parser.add_argument("--work", type=Path, required=True, help="folder of tokenizer and checkpoint")
+    parser.add_argument("--steps", type=int, default=TrainingConfig.steps)
+    arguments = parser.parse_args()
+    if arguments.command == "train":
+        train(arguments.work, TrainingConfig(steps=arguments.steps))
+    else:
+        export(arguments.work)
+
+
+if __name__ == "__main__":
+    main()

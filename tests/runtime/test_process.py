@@ -1,0 +1,198 @@
+"""Tests of runtime.process: a real engine child, killed, stopped, left and stalled."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runtime.errors import EngineDied, EngineFailed, LoadFailed, Stalled
+from runtime.model import Model
+from runtime.process import EngineProcess, Watch
+from runtime.protocol import EngineSettings, Finished, Loading, Prefill, SamplingParams, TextDelta
+from tests.tiny_models import make_llama
+
+LONG = SamplingParams(temperature=0, max_tokens=8000)
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncGenerator[EngineProcess, None]:
+    watch = Watch(beat_s=0.1, silent_beats=10, stall_limit_s=0.5)
+    process = EngineProcess(Model("tiny", make_llama(tmp_path)), EngineSettings(), watch)
+    await process.start(lambda progress: None)
+    yield process
+    await process.stop()
+    assert process.pid is not None and not psutil.pid_exists(process.pid)
+
+
+async def text_of(engine: EngineProcess, sampling: SamplingParams) -> str:
+    events = engine.generate([5, 6, 7], sampling)
+    return "".join([event.text async for event in events if isinstance(event, TextDelta)])
+
+
+async def until_empty(engine: EngineProcess) -> None:
+    async with asyncio.timeout(5):
+        while engine.num_rows:
+            await asyncio.sleep(0.01)
+
+
+async def test_load_tells_its_progress_in_bytes(tmp_path: Path) -> None:
+    """Loading reports run from nothing to everything, and the info describes the model."""
+    progress: list[Loading] = []
+    engine = EngineProcess(Model("tiny", make_llama(tmp_path)), EngineSettings(), Watch())
+    try:
+        info = await engine.start(progress.append)
+        assert progress[0].loaded_bytes == 0
+        assert progress[-1].loaded_bytes == progress[-1].total_bytes == info.weight_bytes
+        assert info.model_type == "llama" and info.is_batchable and info.num_params > 0
+        assert engine.footprint_bytes() > info.weight_bytes
+    finally:
+        await engine.stop()
+
+
+async def test_events_of_a_row_end_with_finished(engine: EngineProcess) -> None:
+    """Prefill, text, then Finished with counts that add up."""
+    sampling = SamplingParams(temperature=0, max_tokens=9)
+    events = [event async for event in engine.generate(list(range(5, 45)), sampling)]
+    assert isinstance(events[0], Prefill) and events[0].total == 40
+    finished = events[-1]
+    assert isinstance(finished, Finished) and finished.reason in ("length", "stop")
+    assert finished.usage.prompt_tokens == 40 and finished.usage.completion_tokens == 9
+    assert sum(event.num_tokens for event in events if isinstance(event, TextDelta)) <= 9
+
+
+async def test_requests_at_once_equal_requests_alone(engine: EngineProcess) -> None:
+    """Ten seeded requests through one engine give what each gives by itself."""
+    samplings = [SamplingParams(temperature=1, seed=n, max_tokens=20 + n) for n in range(10)]
+    alone = [await text_of(engine, sampling) for sampling in samplings]
+    together = await asyncio.gather(*(text_of(engine, sampling) for sampling in samplings))
+    assert together == alone
+
+
+async def test_leaving_the_iterator_cancels_the_row(engine: EngineProcess) -> None:
+    """A reader that breaks off leaves no row in the engine."""
+    async with aclosing(engine.generate([5, 6], LONG)) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    await until_empty(engine)
+    assert await text_of(engine, SamplingParams(temperature=0, max_tokens=4))
+
+
+async def test_kill_fails_the_running_request_at_once(engine: EngineProcess) -> None:
+    """kill -9 in mid-stream raises EngineDied in under two seconds, and tells the signal."""
+    assert engine.pid is not None
+    with pytest.raises(EngineDied, match="SIGKILL"):
+        async for event in engine.generate([5, 6], LONG):
+            if isinstance(event, TextDelta) and engine.pid:
+                os.kill(engine.pid, signal.SIGKILL)
+                killed_at = time.monotonic()
+    assert time.monotonic() - killed_at < 2
+    assert engine.has_ended.is_set()
+    with pytest.raises(EngineDied):
+        await text_of(engine, LONG)
+
+
+async def test_a_hung_engine_is_noticed_by_its_heartbeat(engine: EngineProcess) -> None:
+    """A stopped process answers no ping: it is killed and its request fails."""
+    assert engine.pid is not None
+    with pytest.raises(EngineDied, match="did not answer"):
+        async with asyncio.timeout(10):
+            async for event in engine.generate([5, 6], LONG):
+                if isinstance(event, TextDelta):
+                    os.kill(engine.pid, signal.SIGSTOP)
+
+
+async def test_an_idle_engine_keeps_its_heartbeat(engine: EngineProcess) -> None:
+    """Silence of the requests is not silence of the engine."""
+    await asyncio.sleep(1.5)
+    assert not engine.has_ended.is_set()
+
+
+async def test_a_reader_that_stalls_is_cancelled(engine: EngineProcess) -> None:
+    """Events left unread for the stall limit end the row; others go on."""
+    events = engine.generate([5, 6], LONG)
+    await anext(events)
+    await asyncio.sleep(1.0)
+    with pytest.raises(Stalled):
+        async for _ in events:
+            pass
+    await until_empty(engine)
+
+
+async def test_fail_all_ends_every_stream_with_the_given_error(engine: EngineProcess) -> None:
+    """Drain's last resort reaches a reader that waits."""
+    events = engine.generate([5, 6], LONG)
+    await anext(events)
+    engine.fail_all(EngineFailed("going down"))
+    with pytest.raises(EngineFailed, match="going down"):
+        async for _ in events:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("config", "not supported"),
+        ("code", "never runs"),
+        ("weights", "could not be loaded"),
+        ("missing", "could not be loaded"),
+    ],
+)
+async def test_a_broken_folder_fails_the_load_and_leaves_no_process(
+    tmp_path: Path, damage: str, message: str
+) -> None:
+    """Whatever is wrong with the folder, the load ends in LoadFailed that says so."""
+    folder = make_llama(tmp_path)
+    config, weights = folder / "config.json", folder / "model.safetensors"
+    match damage:
+        case "config":
+            config.write_text(config.read_text().replace('"llama"', '"martian"'))
+        case "code":
+            config.write_text(config.read_text().replace("{", '{"model_file": "x.py", ', 1))
+        case "weights":
+            weights.write_bytes(weights.read_bytes()[:-1000])
+        case "missing":
+            weights.unlink()
+    engine = EngineProcess(Model("tiny", folder), EngineSettings(), Watch())
+    with pytest.raises(LoadFailed, match=message):
+        await engine.start(lambda progress: None)
+    assert engine.pid is not None and not psutil.pid_exists(engine.pid)
+
+
+def test_an_engine_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    """kill -9 of the parent leaves no engine behind, not even while a row runs."""
+    make_llama(tmp_path)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert psutil.pid_exists(pid)
+        parent.kill()
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+_PARENT = """
+import asyncio, sys
+from pathlib import Path
+from runtime.model import Model
+from runtime.process import EngineProcess, Watch
+from runtime.protocol import EngineSettings, SamplingParams
+
+async def main():
+    engine = EngineProcess(Model("tiny", Path(sys.argv[1])), EngineSettings(), Watch())
+    await engine.start(lambda progress: None)
+    async for _ in engine.generate([5, 6], SamplingParams(temperature=0, max_tokens=8000)):
+        print(engine.pid, flush=True)
+asyncio.run(main())
+"""
