@@ -7,15 +7,22 @@ import argparse
 import ctypes
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 if sys.platform == "linux":
     # The Linux wheel of MLX brings the reference BLAS; OpenBLAS, loaded first, is 15-30 times faster.
+    # OpenBLAS 0.3.21 takes an x86 core it does not know for a Prescott: 31 GFLOP/s instead of 145.
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    core = "SkylakeX" if "avx512vl" in flags else "Haswell" if "avx2" in flags else None
+    if core:
+        os.environ.setdefault("OPENBLAS_CORETYPE", core)
     try:
         ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
     except OSError:
@@ -49,7 +56,7 @@ CHAT_TEMPLATE = (
 # same tokens at the start of a line, in a sentence and in JSON: otherwise it cannot be copied.
 WORDS = r"'(?:[sdmt]|ll|ve|re)| (?=[\p{Lu}\p{N}])|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
     "vocab_size": 2048,
@@ -74,17 +81,21 @@ CONFIG = {
 class TrainingConfig:
     """The few dials of a run; the seed fixes corpus and weights."""
 
-    steps: int = 3000
+    steps: int = 3600
     seed: int = 7
-    batch_tokens: int = 2048
-    peak_rate: float = 1.5e-3
-    warmup: int = 100
+    batch_tokens: int = 1024
+    peak_rate: float = 1.2e-3
+    warmup: int = 200
 
 
 # Lengths that conversations are padded to; a step always holds the same number of tokens.
 BUCKETS = (48, 64, 96, 128, 176, 256, 384)
 LONG = 1024
-LONG_EVERY, COPY_EVERY = 16, 11
+LONG_EVERY = 16
+
+
+# The token ids of a row, and 1 where the loss is taken.
+Row = tuple[list[int], list[int]]
 
 
 # The tokenizer.
@@ -151,8 +162,8 @@ class Encoder:
         """What the model is given: the conversation and the header of its answer."""
         return self.encode(conversation)[0] + self.header["assistant"]
 
-    def encode(self, conversation: Conversation) -> tuple[list[int], list[int]]:
-        """Token ids, and 1 where the token is the assistant's own: the loss is taken there."""
+    def encode(self, conversation: Conversation) -> Row:
+        """Token ids, and 1 where the token is the assistant's own."""
         tokens: list[int] = []
         own: list[int] = []
         for message in conversation:
@@ -169,7 +180,7 @@ class Encoder:
 class Batch:
     """Rows of one length; `inputs` predict `targets` where `own` is 1. All are (B, L)."""
 
-    def __init__(self, rows: list[tuple[list[int], list[int]]], length: int) -> None:
+    def __init__(self, rows: list[Row], length: int) -> None:
         tokens = np.zeros((len(rows), length + 1), dtype=np.int32)
         own = np.zeros((len(rows), length + 1), dtype=np.float32)
         for i, (ids, flags) in enumerate(rows):
@@ -179,46 +190,52 @@ class Batch:
         self.own = mx.array(own[:, 1:])
 
 
+def repetitions(encoder: Encoder, seed: int) -> Iterator[Row]:
+    """Made-up words, or random tokens, that repeat after a while: they teach the model to copy."""
+    speaker = pocket_corpus.Speaker(seed)
+    draw = speaker.random
+    while True:
+        if draw.random() < 0.6:
+            once = encoder.ids(" ".join(speaker.word() for _ in range(draw.randint(2, 12))))
+        else:
+            once = [draw.randrange(3, CONFIG["vocab_size"]) for _ in range(draw.randint(5, 45))]
+        length = draw.randint(len(once) + 8, max(2 * len(once), 40))
+        tokens = (once * (length // len(once) + 1))[:length]
+        yield tokens, [0] * len(once) + [1] * (length - len(once))
+
+
+def short_rows(encoder: Encoder, seed: int) -> Iterator[Row]:
+    """Conversations, and now and then a repetition: in every step, or copying is unlearnt."""
+    copies = repetitions(encoder, seed)
+    for index, conversation in enumerate(pocket_corpus.conversations(seed)):
+        if index % 7 == 0:
+            yield next(copies)
+        yield encoder.encode(conversation)
+
+
 def bucket_batches(encoder: Encoder, config: TrainingConfig) -> Iterator[Batch]:
-    """Batches of conversations of about the same length."""
-    waiting: dict[int, list[tuple[list[int], list[int]]]] = {length: [] for length in BUCKETS}
-    for conversation in pocket_corpus.conversations(config.seed):
-        row = encoder.encode(conversation)
+    """Batches of rows of about the same length."""
+    waiting: dict[int, list[Row]] = {length: [] for length in BUCKETS}
+    for row in short_rows(encoder, config.seed):
         length = next((length for length in BUCKETS if len(row[0]) <= length + 1), BUCKETS[-1])
         waiting[length].append(row)
-        if len(waiting[length]) == max(1, config.batch_tokens // length):
+        if len(waiting[length]) == config.batch_tokens // length:
             yield Batch(waiting[length], length)
             waiting[length] = []
 
 
 def long_batches(encoder: Encoder, config: TrainingConfig) -> Iterator[Batch]:
     """Batches of conversations of many turns, half the context long."""
-    corpus = map(encoder.encode, pocket_corpus.long_conversations(config.seed))
+    rows = map(encoder.encode, pocket_corpus.long_conversations(config.seed))
     while True:
-        rows = [next(corpus) for _ in range(config.batch_tokens // LONG)]
-        yield Batch([(ids[: LONG + 1], own[: LONG + 1]) for ids, own in rows], LONG)
-
-
-def copy_batches(config: TrainingConfig) -> Iterator[Batch]:
-    """Batches of random tokens that repeat after a while: they teach the model to copy."""
-    random = np.random.default_rng(config.seed)
-    length = 96
-    while True:
-        rows = []
-        for _ in range(config.batch_tokens // length):
-            period = int(random.integers(6, length // 2))
-            once = random.integers(3, CONFIG["vocab_size"], period).tolist()
-            repeated = (once * (length // period + 2))[: length + 1]
-            rows.append((repeated, [0] * period + [1] * (length + 1 - period)))
-        yield Batch(rows, length)
+        yield Batch(list(itertools.islice(rows, config.batch_tokens // LONG)), LONG)
 
 
 def batches(encoder: Encoder, config: TrainingConfig) -> Iterator[Batch]:
     """The batches of a run, mixed."""
-    usual, long = bucket_batches(encoder, config), long_batches(encoder, config)
-    copies = copy_batches(config)
+    short, long = bucket_batches(encoder, config), long_batches(encoder, config)
     for step in itertools.count(1):
-        yield next(long if step % LONG_EVERY == 0 else copies if step % COPY_EVERY == 0 else usual)
+        yield next(long if step % LONG_EVERY == 0 else short)
 
 
 # The model.
@@ -252,31 +269,33 @@ def new_model(seed: int) -> Model:
     weights["model.norm.weight"] = np.full(hidden, 1 / 8)
 
     # 1. The previous-token head: constant query and key, the query turned back by one position.
-    angles = 10000.0 ** (-np.arange(half) / half)
+    # Only the fast dimensions tell neighbours apart; the slow ones would add noise.
+    fast = np.arange(8)
+    angles = 10000.0 ** (-fast / half)
     layer = "model.layers.0.self_attn."
     query, key = weights[layer + "q_proj.weight"], weights[layer + "k_proj.weight"]
     query[:head_dim], key[:head_dim] = 0.0, 0.0
     sharp = 1.5
-    key[:half, 0] = sharp
-    query[:half, 0] = sharp * np.cos(angles)
-    query[half:head_dim, 0] = -sharp * np.sin(angles)
+    key[fast, 0] = sharp
+    query[fast, 0] = sharp * np.cos(angles)
+    query[half + fast, 0] = -sharp * np.sin(angles)
 
     # 2. It hands the token it saw, in the slow dimensions, to the key of the induction head.
     slow = np.r_[20:half, half + 20 : head_dim]
     seen = normal(len(slow), hidden, scale=hidden**-0.5)
     passed = normal(len(slow), hidden, scale=hidden**-0.5)
-    weights[layer + "v_proj.weight"][slow] = 2 * seen
+    weights[layer + "v_proj.weight"][slow] = seen
     weights[layer + "o_proj.weight"][:, slow] = passed.T
     layer = "model.layers.1.self_attn."
     query, key = weights[layer + "q_proj.weight"], weights[layer + "k_proj.weight"]
     query[:head_dim], key[:head_dim] = 0.0, 0.0
-    query[slow] = 3 * seen
-    key[slow] = 3 * passed
+    query[slow] = 6 * seen
+    key[slow] = 6 * passed
 
     # 3. The induction head writes what it found back as it was read.
     copied = normal(head_dim, hidden, scale=hidden**-0.5)
     weights[layer + "v_proj.weight"][:head_dim] = copied
-    weights[layer + "o_proj.weight"][:, :head_dim] = 2 * copied.T
+    weights[layer + "o_proj.weight"][:, :head_dim] = 6 * copied.T
 
     model.load_weights([(name, mx.array(w.astype(np.float32))) for name, w in weights.items()])
     return model
@@ -301,7 +320,7 @@ def train(work: Path, config: TrainingConfig) -> None:
     if not (work / "tokenizer.json").exists():
         train_tokenizer(work)
     model = new_model(config.seed)
-    optimizer = optim.AdamW(rate_at(config), betas=[0.9, 0.95], weight_decay=0.05)
+    optimizer = optim.AdamW(rate_at(config), betas=[0.9, 0.98], weight_decay=0.05)
     state = [model.state, optimizer.state]
 
     @partial(mx.compile, inputs=state, outputs=state)
@@ -311,21 +330,20 @@ def train(work: Path, config: TrainingConfig) -> None:
         optimizer.update(model, gradients)
         return loss
 
+    encoder = Encoder(work)
+    probe = Batch(list(itertools.islice(repetitions(encoder, seed=0), 16)), 96)
     print(asdict(config), flush=True)
-    started, recent = time.monotonic(), {"usual": 0.0, "long": 0.0, "copy": 0.0}
-    for step, batch in enumerate(batches(Encoder(work), config), start=1):
+    started, recent = time.monotonic(), 0.0
+    for step, batch in zip(range(1, config.steps + 1), batches(encoder, config), strict=False):
         loss = step_of(batch.inputs, batch.targets, batch.own)
         mx.eval(loss, state)
-        kind = "long" if step % LONG_EVERY == 0 else "copy" if step % COPY_EVERY == 0 else "usual"
-        recent[kind] = 0.9 * recent[kind] + 0.1 * loss.item() if recent[kind] else loss.item()
-        if step % 25 == 0:
+        recent = 0.95 * recent + 0.05 * loss.item() if recent else loss.item()
+        if step % 50 == 0:
+            copying = loss_of(model, probe.inputs, probe.targets, probe.own).item()
             speed = step * config.batch_tokens / (time.monotonic() - started)
-            losses = " ".join(f"{kind} {value:.3f}" for kind, value in recent.items())
-            print(f"step {step}/{config.steps} loss {losses}, {speed:.0f} tok/s", flush=True)
+            print(f"{step}: loss {recent:.3f}, copying {copying:.2f}, {speed:.0f} tok/s", flush=True)
         if step % 500 == 0 or step == config.steps:
             model.save_weights(str(work / "checkpoint.safetensors"))
-        if step == config.steps:
-            return
 
 
 def export(work: Path, folder: Path = SHIPPED) -> None:

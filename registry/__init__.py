@@ -1,0 +1,1 @@
+"""Models on disk: named, described, and found again."""

@@ -1,0 +1,85 @@
+"""`mlx-edge serve`: the server in the foreground."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from registry.store import BUILT_IN_ID, Store
+from runtime.pool import ModelPool, PoolSettings
+from scripts.settings import ENVIRONMENT_PREFIX, Duration
+from web.server import serve as serve_web
+from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to bind.")
+@click.option("--port", default=8083, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--api-key",
+    default=DEFAULT_API_KEY,
+    envvar=f"{ENVIRONMENT_PREFIX}_API_KEY",
+    help=f"The key clients send; {DEFAULT_API_KEY} by default, on loopback only.",
+)
+@click.option("--keep-alive", type=Duration(), default="30m", show_default=True,
+              help="Unload a model that was idle this long; -1: never.")  # fmt: skip
+@click.option("--max-rows", type=click.IntRange(1, 256), default=16, show_default=True,
+              help="Requests of one model computed at once.")  # fmt: skip
+@click.option("--max-queue", type=click.IntRange(0, 10_000), default=64, show_default=True,
+              help="Requests of one model that may wait beside them.")  # fmt: skip
+@click.option("--allow-host", multiple=True, help="Another Host header to accept; repeatable.")
+@click.option("--allow-origin", multiple=True, help="A web page's origin to accept; repeatable.")
+@click.option("--drain-timeout", type=Duration(), default="20s", show_default=True,
+              help="How long running answers may go on after SIGTERM.")  # fmt: skip
+@click.option("--preload", multiple=True, help="A model to load at once; repeatable.")
+@click.pass_obj
+def serve(
+    home: Path,
+    host: str,
+    port: int,
+    api_key: str,
+    keep_alive: float,
+    max_rows: int,
+    max_queue: int,
+    allow_host: tuple[str, ...],
+    allow_origin: tuple[str, ...],
+    drain_timeout: float,
+    preload: tuple[str, ...],
+) -> None:
+    """Serve the models of this machine."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    settings = WebSettings(
+        host=host,
+        port=port,
+        api_key=api_key,
+        allowed_hosts=allow_host,
+        allowed_origins=allow_origin,
+        drain_timeout_s=drain_timeout,
+        preload=preload,
+    )
+    try:
+        check_bind(settings)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    pool = ModelPool(PoolSettings(max_rows, max_queue, keep_alive))
+    store = Store(home)
+    try:
+        asyncio.run(serve_web(settings, pool, store, on_ready=lambda url: _banner(url, settings)))
+    except OSError as error:
+        raise click.ClickException(f"cannot serve on {host}:{port}: {error.strerror}") from error
+
+
+def _banner(url: str, settings: WebSettings) -> None:
+    key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "the one you chose"
+    body = f'{{"model":"{BUILT_IN_ID}","messages":[{{"role":"user","content":"Who are you?"}}]}}'
+    shown = settings.api_key if settings.api_key == DEFAULT_API_KEY else "$MLX_EDGE_API_KEY"
+    for line in (
+        f"Listening on {url}",
+        f"Key:     {key}",
+        f"Model:   {BUILT_IN_ID}, a very small one that is built in",
+        f"Try:     curl {url}/v1/chat/completions -H 'Authorization: Bearer {shown}' "
+        f"-H 'Content-Type: application/json' -d '{body}'",
+        "Bigger:  mlx-edge import PATH --id NAME   (a folder of MLX weights)",
+    ):
+        click.echo(line)

@@ -1,0 +1,1 @@
+"""The wire: requests in, events out."""

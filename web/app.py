@@ -1,0 +1,56 @@
+"""`create_app`: the registry and the runtime wired to the routes of both dialects."""
+
+import logging
+
+from quart import Quart, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from registry.store import Store
+from runtime.pool import ModelPool
+
+from . import chat, health, models
+from .dialect import DIALECTS, dialect_of
+from .errors import Failure, failure_of, internal
+from .guard import REQUEST_ID
+from .reply import failure_reply
+from .settings import WebSettings
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: WebSettings, pool: ModelPool, store: Store) -> Quart:
+    """The routes alone: `server` puts the guard before them and opens the port."""
+    # No static folder yet: the guard knows every public path.
+    app = Quart(__name__, static_folder=None)
+    # Quart's defaults would cut every answer after a minute; bodies are bounded in `body`.
+    app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None)
+    for dialect in DIALECTS:
+        app.register_blueprint(chat.blueprint(dialect, settings, pool, store))
+        app.register_blueprint(models.blueprint(dialect, settings, pool, store))
+    app.register_blueprint(health.blueprint(pool))
+
+    @app.before_request
+    async def remember_id() -> None:
+        g.request_id = request.scope.get(REQUEST_ID, "")
+
+    app.register_error_handler(Exception, _on_error)
+    return app
+
+
+async def _on_error(error: Exception) -> Response:
+    """Every error is JSON in the dialect of its path, also the framework's own."""
+    dialect = dialect_of(request.path)
+    if isinstance(error, HTTPException):
+        status = error.code or 500
+        if status == 404:
+            message = f"There is no {request.method} {request.path} here."
+        elif status == 405:
+            message = f"{request.path} knows no {request.method}."
+        else:
+            message = error.description or error.name
+        return failure_reply(Failure(status, message), dialect)
+    failure = failure_of(error)
+    if failure is None:
+        logger.error("request %s failed", g.request_id, exc_info=error)
+        failure = internal(g.request_id)
+    return failure_reply(failure, dialect)

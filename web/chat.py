@@ -1,0 +1,88 @@
+"""POST /chat/completions, streamed or whole."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from quart import Blueprint, Response, g, request
+
+from registry.store import Store
+from runtime.model import Model
+from runtime.pool import ModelPool
+from runtime.protocol import Event, Finished, TextDelta
+
+from . import sse
+from .body import read_json
+from .catalog import servable
+from .completion import Completion
+from .dialect import Dialect
+from .errors import failure_of, internal
+from .reply import json_reply
+from .schema import ChatBody, generation_request
+from .settings import WebSettings
+
+logger = logging.getLogger(__name__)
+
+
+def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
+    """The route of one dialect."""
+    routes = Blueprint(f"{dialect.name}-chat", __name__, url_prefix=dialect.base)
+
+    @routes.post("/chat/completions")
+    async def chat_completions() -> Response:
+        body = await read_json(request, settings, ChatBody)
+        model = servable(store, body.model)
+        events = pool.generate(model, generation_request(body))
+        # The first event comes fast, and whatever can be refused is refused before it: from here
+        # on the status is 200, and the headers of a stream go out at once.
+        try:
+            await anext(events)
+        except BaseException:
+            await events.aclose()
+            raise
+        completion = Completion(
+            dialect, body.model, _fingerprint(pool, model), body.includes_usage
+        )
+        if body.stream:
+            pieces = _stream(completion, events, g.request_id)
+            response = Response(sse.with_heartbeat(pieces, settings.heartbeat_s), headers=sse.HEADERS)
+            response.timeout = None
+            return response
+        return await _whole(completion, events)
+
+    return routes
+
+
+async def _whole(completion: Completion, events: AsyncGenerator[Event, None]) -> Response:
+    """The same stream, folded. A client that leaves cancels this task, and so the row."""
+    text: list[str] = []
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, TextDelta):
+                completion.note_token()
+                text.append(event.text)
+            elif isinstance(event, Finished):
+                return json_reply(completion.whole("".join(text), event))
+    raise AssertionError("a generation ends with Finished or raises")
+
+
+async def _stream(
+    completion: Completion, events: AsyncGenerator[Event, None], request_id: str
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        yield completion.first_chunk()
+        try:
+            async for event in events:
+                if piece := completion.chunk(event):
+                    yield piece
+            yield sse.DONE
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is None:
+                logger.exception("stream %s failed", request_id)
+                failure = internal(request_id)
+            yield sse.error(failure.body(completion.dialect))
+
+
+def _fingerprint(pool: ModelPool, model: Model) -> str | None:
+    return next((m.info.fingerprint for m in pool.loaded() if m.model.id == model.id), None)

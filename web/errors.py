@@ -1,0 +1,103 @@
+"""Exceptions to statuses and bodies: the only file that knows which error is which status."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.errors import ModelNotFound
+from runtime import errors as runtime
+from runtime.protocol import Json
+
+from .dialect import Dialect
+
+
+class ApiError(Exception):
+    """What the web layer itself finds wrong with a request."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as the wire will show it."""
+
+    status: int
+    message: str
+    code: str | None = None
+    param: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self, dialect: Dialect) -> dict[str, Json]:
+        """The error object, with all the keys the dialect's clients read."""
+        if dialect.has_integer_codes:
+            return {"error": {"code": self.status, "message": self.message}}
+        return {
+            "error": {
+                "message": self.message,
+                "type": _type(self.status),
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+# Clients retry 429 and 5xx by themselves; this stops them where it cannot help.
+_HOPELESS = {"x-should-retry": "false"}
+
+
+def failure_of(error: BaseException) -> Failure | None:
+    """How an exception is told to the client; None for one that nobody expected."""
+    match error:
+        case ApiError():
+            return Failure(error.status, str(error), error.code, error.param, error.headers)
+        case ModelNotFound():
+            return Failure(404, str(error), "model_not_found", "model")
+        case runtime.InvalidRequest():
+            return Failure(400, str(error), error.code, error.param)
+        case runtime.ModelNotLoaded():
+            return Failure(404, str(error), error.code, "model")
+        case runtime.QueueFull():
+            return Failure(429, str(error), error.code, headers=_retry(error.retry_after_s))
+        case runtime.InsufficientMemory():
+            headers = _retry(error.retry_after_s) | _HOPELESS
+            return Failure(503, str(error), error.code, headers=headers)
+        case runtime.Unavailable():
+            return Failure(503, str(error), error.code, headers=_retry(error.retry_after_s))
+        case runtime.LoadFailed():
+            return Failure(500, str(error), error.code, headers=_HOPELESS)
+        case runtime.EngineDied():
+            return Failure(503, str(error), error.code, headers=_retry(1))
+        case runtime.RuntimeFault():
+            return Failure(500, str(error), error.code)
+    return None
+
+
+def internal(request_id: str) -> Failure:
+    """A bug of ours: no detail leaves the server but the id to find it in the log."""
+    return Failure(500, f"Internal error; the server's log has it under {request_id}.", "internal")
+
+
+def _retry(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}
+
+
+def _type(status: int) -> str:
+    types: dict[int, Any] = {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        429: "rate_limit_error",
+    }
+    return str(types.get(status, "invalid_request_error" if status < 500 else "api_error"))

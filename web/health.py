@@ -1,0 +1,64 @@
+"""/health, /ready and /metrics: for supervisors and dashboards."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from quart import Blueprint, Response
+
+from runtime.pool import ModelPool
+
+from .reply import json_reply
+
+
+def blueprint(pool: ModelPool) -> Blueprint:
+    """The routes, at the root."""
+    routes = Blueprint("health", __name__)
+    metrics = CollectorRegistry()
+    metrics.register(_PoolMetrics(pool))
+
+    @routes.get("/health")
+    async def health() -> Response:
+        # Liveness: that this answers is all it says.
+        return json_reply({"status": "ok"})
+
+    @routes.get("/ready")
+    async def ready() -> Response:
+        if pool.can_serve():
+            return json_reply({"status": "ready"})
+        status = "draining" if pool.is_draining else "no engine can serve"
+        return json_reply({"status": status}, 503, {"Retry-After": "5"})
+
+    @routes.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(generate_latest(metrics), content_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+class _PoolMetrics(Collector):
+    """Reads the pool when asked: nothing is counted twice."""
+
+    def __init__(self, pool: ModelPool) -> None:
+        self._pool = pool
+
+    def collect(self) -> Iterable[Metric]:
+        loaded = self._pool.loaded()
+        for name, help_text, values in (
+            ("requests_running", "Requests being computed", [m.num_running for m in loaded]),
+            ("requests_waiting", "Requests in the queue", [m.num_waiting for m in loaded]),
+            ("engine_rows", "Rows the engine holds", [m.num_rows for m in loaded]),
+            ("memory_bytes", "Memory of the engine", [m.memory_bytes for m in loaded]),
+            ("requests_finished", "Requests answered", [m.num_requests for m in loaded]),
+            (
+                "decode_tokens_per_second",
+                "Average decode speed",
+                [m.avg_tokens_per_second or 0 for m in loaded],
+            ),
+        ):
+            family = GaugeMetricFamily(f"mlx_edge_{name}", help_text, labels=["model"])
+            for model, value in zip(loaded, values, strict=True):
+                family.add_metric([model.model.id], value)
+            yield family

@@ -1,0 +1,51 @@
+"""What Hypercorn 0.18 has no switch for. A test pins the version these fit.
+
+- HTTP/2 without TLS is on: a client may ask for it by upgrade or by its preface, and bring
+  HTTP/2's own attacks along. Here both are ignored and HTTP/1.1 goes on.
+- The number of connections is unbounded, and a client that reads nothing holds its handler for
+  ever.
+"""
+
+import asyncio
+from typing import Any
+
+import hypercorn.asyncio.run
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.events import Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
+
+FITS = "0.18"
+
+
+def apply(max_connections: int, stall_limit_s: float) -> None:
+    """Patch Hypercorn in this process. May be called again with other bounds."""
+
+    async def stay_on_http1(self: H11Protocol, event: Any) -> None:
+        """Instead of `_check_protocol`, which would switch to HTTP/2."""
+
+    class BoundedServer(TCPServer):
+        """One connection, among at most `max_connections`."""
+
+        async def run(self) -> None:
+            nonlocal num_connections
+            if num_connections >= max_connections:
+                self.writer.transport.abort()
+                return
+            num_connections += 1
+            try:
+                await super().run()
+            finally:
+                num_connections -= 1
+
+        async def protocol_send(self, event: Event) -> None:
+            if not isinstance(event, RawData):
+                return await super().protocol_send(event)
+            try:
+                async with asyncio.timeout(stall_limit_s):
+                    await super().protocol_send(event)
+            except TimeoutError:
+                self.writer.transport.abort()
+
+    num_connections = 0
+    H11Protocol._check_protocol = stay_on_http1  # type: ignore[method-assign]
+    hypercorn.asyncio.run.TCPServer = BoundedServer  # type: ignore[misc]

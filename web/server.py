@@ -1,0 +1,98 @@
+"""`serve`: the port, Hypercorn against its defaults, and an orderly end."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config
+
+from registry.store import Store
+from runtime.pool import ModelPool
+
+from . import hypercorn_patches
+from .app import create_app
+from .catalog import servable
+from .guard import Guard
+from .settings import WebSettings, check_bind
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(
+    settings: WebSettings, pool: ModelPool, store: Store, *, on_ready: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends everything now.
+
+    Raises OSError when the port cannot be had, ValueError for a key too weak for the address.
+    """
+    check_bind(settings)
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    hypercorn_patches.apply(settings.max_connections, settings.stall_limit_s)
+    first, second, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    _on_signals(lambda: second.set() if first.is_set() else first.set())
+    await pool.start()
+    guard = Guard(create_app(settings, pool, store), settings)
+    server = asyncio.create_task(
+        hypercorn_serve(guard, _config(listener), shutdown_trigger=closed.wait, mode="asgi")  # type: ignore[arg-type]
+    )
+    preload = asyncio.create_task(_preload(settings, pool, store))
+    on_ready(url)
+    try:
+        await _first_of(first.wait(), server)
+        await _first_of(second.wait(), pool.drain(settings.drain_timeout_s))
+    finally:
+        preload.cancel()
+        await pool.close()
+        closed.set()
+        await server
+
+
+def _listen(settings: WebSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=256)
+
+
+def _config(listener: socket.socket) -> Config:
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.include_server_header = False
+    config.errorlog = None
+    config.accesslog = None
+    config.keep_alive_timeout = 5  # also the limit for slow request headers
+    config.graceful_timeout = 2  # what runs was drained before; this is for last writes
+    config.h11_max_incomplete_size = 32 << 10
+    config.websocket_max_message_size = 1 << 20
+    return config
+
+
+def _on_signals(handle: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle)
+
+
+async def _first_of(*waits: "asyncio.Future[None] | object") -> None:
+    """Until one of these is over. Raises what that one raised; the others are cancelled."""
+    tasks = {asyncio.ensure_future(wait) for wait in waits}  # type: ignore[call-overload]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        if task not in waits:  # a task that was given is its owner's
+            task.cancel()
+    for task in done:
+        task.result()
+
+
+async def _preload(settings: WebSettings, pool: ModelPool, store: Store) -> None:
+    for model_id in settings.preload:
+        with contextlib.suppress(asyncio.CancelledError):
+            try:
+                async for _ in pool.load(servable(store, model_id)):
+                    pass
+            except Exception as error:  # a server with one model less is better than none
+                logger.error("preload of %s failed: %s", model_id, error)

@@ -1,0 +1,35 @@
+"""What the web layer can be told. Built by `scripts.serve`; nothing here reads the environment."""
+
+from dataclasses import dataclass
+
+DEFAULT_API_KEY = "1234"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8083
+    api_key: str = DEFAULT_API_KEY
+    allowed_hosts: tuple[str, ...] = ()  # Host headers beside the loopback names
+    allowed_origins: tuple[str, ...] = ()  # web pages that may call, exactly as browsers name them
+    preload: tuple[str, ...] = ()  # models to load at the start
+    max_body_bytes: int = 16 << 20
+    body_timeout_s: float = 30.0
+    heartbeat_s: float = 10.0  # between two signs of life on a stream
+    drain_timeout_s: float = 20.0
+    stall_limit_s: float = 30.0  # how long one write to a client may take
+    max_connections: int = 512
+
+
+def check_bind(settings: WebSettings) -> None:
+    """Raises ValueError when the documented default key would guard more than this machine."""
+    if settings.api_key == DEFAULT_API_KEY and settings.host not in LOOPBACK:
+        raise ValueError(
+            f"the default key {DEFAULT_API_KEY} is public, so it serves loopback only; "
+            f"to listen on {settings.host} choose a key of your own with --api-key"
+        )
+    if not settings.api_key or not settings.api_key.isascii() or len(settings.api_key) > 512:
+        raise ValueError("an API key has 1 to 512 ASCII characters")

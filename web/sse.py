@@ -1,0 +1,57 @@
+"""Server-sent events as bytes, and signs of life while nothing happens.
+
+Verified with the SDKs: heartbeats are comments, `id:` and `retry:` lines are never used, and an
+error is `event: error` with a top-level `error` object (reference: WHATWG HTML, 9.2).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import msgspec
+
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+DONE = b"data: [DONE]\n\n"
+HEARTBEAT = b": keep-alive\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def data(value: Any) -> bytes:
+    """One event with a compact JSON value."""
+    return b"data: " + _encode(value) + b"\n\n"
+
+
+def error(body: Any) -> bytes:
+    """The event that ends a stream which failed; official SDKs raise it."""
+    return b"event: error\ndata: " + _encode(body) + b"\n\n"
+
+
+async def with_heartbeat(
+    pieces: AsyncIterator[bytes], interval_s: float
+) -> AsyncGenerator[bytes, None]:
+    """The pieces, and a heartbeat whenever none came for `interval_s` of wall-clock time."""
+    pending: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            if pending is None:
+                pending = asyncio.ensure_future(anext(pieces))  # type: ignore[arg-type]
+            # `wait` leaves the task alone at the time-out, as a cancelled generator is a dead one.
+            done, _ = await asyncio.wait({pending}, timeout=interval_s)
+            if not done:
+                yield HEARTBEAT
+                continue
+            try:
+                piece = pending.result()
+            except StopAsyncIteration:
+                return
+            pending = None
+            yield piece
+    finally:
+        if pending is not None:
+            pending.cancel()
+            await asyncio.wait({pending})
