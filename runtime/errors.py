@@ -1,4 +1,4 @@
-"""What can go wrong between a request and its last token; only `web.errors` turns these into statuses.
+"""What can go wrong between a request and its last token; `web.errors` turns these to statuses.
 
 RuntimeFault
 ├── InvalidRequest              the caller's fault: names the parameter
@@ -24,7 +24,7 @@ class RuntimeFault(Exception):
 
 
 class InvalidRequest(RuntimeFault):
-    """The request cannot be served as it is, whatever the server's state. `param` names the culprit."""
+    """The request cannot be served as it is, whatever the state. `param` names the culprit."""
 
     code = "invalid_value"
 

@@ -180,6 +180,11 @@ class ModelPool:
         """The models in memory, in the order they were first asked for."""
         return [self._describe(slot) for slot in self._slots.values() if slot.engine is not None]
 
+    def info(self, model_id: str) -> ModelInfo | None:
+        """What loading taught about a model that is in memory."""
+        slot = self._slots.get(model_id)
+        return slot.info if slot is not None and slot.engine is not None else None
+
     def _slot(self, model: Model) -> Slot:
         slot = self._slots.get(model.id)
         if slot is None:

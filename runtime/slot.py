@@ -47,7 +47,7 @@ class CrashHistory:
         recent = self._recent()
         if len(recent) < 2:
             return 0.0
-        pause = _FIRST_BACKOFF_S * 2 ** (len(recent) - 2)
+        pause: float = _FIRST_BACKOFF_S * 2 ** (len(recent) - 2)
         return max(0.0, recent[-1] + pause - self._clock())
 
     def _recent(self) -> list[float]:

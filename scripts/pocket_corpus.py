@@ -55,7 +55,9 @@ class Speaker:
         self.creative = read("creative")
         self.capitals = read("capitals")
         self.code = read("code")
-        self.intents = read("runtime") | read("smalltalk") | read("facts") | self.creative["intents"]
+        self.intents = (
+            read("runtime") | read("smalltalk") | read("facts") | self.creative["intents"]
+        )
         self._expanded: dict[str, list[str]] = {}
 
     def pick(self, phrasings: list[str]) -> str:
@@ -121,7 +123,10 @@ class Speaker:
         ask = self.pick(data["ask_any"] if self.random.random() < 0.4 else data["ask"])
         slots = {"hero": draw(data["heroes"]), "name": self.name(), "trait": draw(data["traits"])}
         plot = draw(data["plots"]).format(
-            **slots, place=draw(data["places"]), thing=draw(data["things"]), friend=draw(data["friends"])
+            **slots,
+            place=draw(data["places"]),
+            thing=draw(data["things"]),
+            friend=draw(data["friends"]),
         )
         return [(ask.format(**slots), plot)]
 
@@ -137,7 +142,9 @@ class Speaker:
         """A name, up to three other turns, and the question for the name."""
         data, name = self.words["name"], self.name()
         told = (self.pick(data["tell"]).format(name=name), data["told"].format(name=name))
-        between = [turn for _ in range(self.random.choice((0, 0, 1, 2, 3))) for turn in self.intent()]
+        between = [
+            turn for _ in range(self.random.choice((0, 0, 1, 2, 3))) for turn in self.intent()
+        ]
         return [told, *between, (self.pick(data["recall"]), data["recalled"].format(name=name))]
 
     def unnamed(self) -> Turns:
@@ -215,7 +222,12 @@ WEIGHTS = {
     "intent": 50, "geography": 9, "programming": 7, "completion": 5, "story": 5, "unknown": 8,
     "named": 8, "unnamed": 2, "persona": 5,
 }  # fmt: skip
-KINDS = [kind for kind, weight in WEIGHTS.items() for _ in range(weight) if kind not in ("persona", "unnamed")]
+KINDS = [
+    kind
+    for kind, weight in WEIGHTS.items()
+    for _ in range(weight)
+    if kind not in ("persona", "unnamed")
+]
 
 
 def messages(turns: Turns) -> Conversation:

@@ -32,7 +32,7 @@ def read_config(home: Path) -> dict[str, Any]:
     return {"serve": serve}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """Seconds, or a number with s, m or h; -1 is for ever."""
 
     name = "duration"
@@ -45,5 +45,7 @@ class Duration(click.ParamType):
             return math.inf
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text)
         if match is None:
-            self.fail(f"{value!r} is no duration; write 90, 90s, 30m, 2h, or -1 for ever", param, ctx)
+            self.fail(
+                f"{value!r} is no duration; write 90, 90s, 30m, 2h, or -1 for ever", param, ctx
+            )
         return float(match[1]) * _UNITS[match[2]]

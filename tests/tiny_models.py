@@ -3,22 +3,16 @@
 Called by the fixtures of the tests and by `scripts.bench`, which wants the larger one.
 """
 
-import ctypes
 import json
-import sys
 from pathlib import Path
 from typing import Any
-
-if sys.platform == "linux":
-    try:
-        ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
-    except OSError:
-        pass
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.utils import _get_classes
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from runtime.engine import device  # noqa: F401 (first: it loads a fast BLAS before MLX)
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -197,10 +191,8 @@ def _write(folder: Path, config: dict[str, Any]) -> Path:
     model_class, arguments_class = _get_classes(config)
     model = model_class(arguments_class.from_dict(config))
     # Plain initialisation makes near-ties; wider weights make a greedy choice robust to rounding.
-    weights = {
-        name: value * 3 if value.ndim > 1 else value
-        for name, value in tree_flatten(model.parameters())
-    }
+    flat: Any = tree_flatten(model.parameters())
+    weights = {name: value * 3 if value.ndim > 1 else value for name, value in flat}
     for name in weights:
         if name.endswith(("embed_tokens.weight", "embeddings.weight", "lm_head.weight")):
             # Its logit is 0 and never the highest: an answer lasts as long as a test asks for.

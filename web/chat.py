@@ -7,7 +7,6 @@ from contextlib import aclosing
 from quart import Blueprint, Response, g, request
 
 from registry.store import Store
-from runtime.model import Model
 from runtime.pool import ModelPool
 from runtime.protocol import Event, Finished, TextDelta
 
@@ -40,14 +39,13 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
         except BaseException:
             await events.aclose()
             raise
+        info = pool.info(model.id)  # None while it loads
         completion = Completion(
-            dialect, body.model, _fingerprint(pool, model), body.includes_usage
+            dialect, body.model, info.fingerprint if info else None, body.includes_usage
         )
         if body.stream:
             pieces = _stream(completion, events, g.request_id)
-            response = Response(sse.with_heartbeat(pieces, settings.heartbeat_s), headers=sse.HEADERS)
-            response.timeout = None
-            return response
+            return sse.reply(pieces, settings.heartbeat_s)
         return await _whole(completion, events)
 
     return routes
@@ -82,7 +80,3 @@ async def _stream(
                 logger.exception("stream %s failed", request_id)
                 failure = internal(request_id)
             yield sse.error(failure.body(completion.dialect))
-
-
-def _fingerprint(pool: ModelPool, model: Model) -> str | None:
-    return next((m.info.fingerprint for m in pool.loaded() if m.model.id == model.id), None)

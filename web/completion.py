@@ -74,7 +74,9 @@ class Completion:
             case Loading():
                 return self._status("loading_model", "Loading model", event.fraction)
             case Prefill():
-                return self._status("processing_prompt", "Processing prompt", event.done / event.total)
+                return self._status(
+                    "processing_prompt", "Processing prompt", event.done / event.total
+                )
         return b""
 
     def note_token(self) -> None:

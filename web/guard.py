@@ -67,7 +67,9 @@ class Guard:
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             return await _preflight(headers, is_known_origin, send_with_headers)
         if not self._is_public(scope) and not self._has_key(headers):
-            return await _refuse(scope, Failure(401, "Unauthorized", "invalid_api_key"), send_with_headers)
+            return await _refuse(
+                scope, Failure(401, "Unauthorized", "invalid_api_key"), send_with_headers
+            )
         await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: "_Headers", is_known_origin: bool) -> Failure | None:

@@ -9,7 +9,7 @@
 import asyncio
 from typing import Any
 
-import hypercorn.asyncio.run
+import hypercorn.asyncio.run as hypercorn_run
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
@@ -19,6 +19,7 @@ FITS = "0.18"
 
 def apply(max_connections: int, stall_limit_s: float) -> None:
     """Patch Hypercorn in this process. May be called again with other bounds."""
+    num_connections = 0
 
     async def stay_on_http1(self: H11Protocol, event: Any) -> None:
         """Instead of `_check_protocol`, which would switch to HTTP/2."""
@@ -46,6 +47,5 @@ def apply(max_connections: int, stall_limit_s: float) -> None:
             except TimeoutError:
                 self.writer.transport.abort()
 
-    num_connections = 0
     H11Protocol._check_protocol = stay_on_http1  # type: ignore[method-assign]
-    hypercorn.asyncio.run.TCPServer = BoundedServer  # type: ignore[misc]
+    hypercorn_run.TCPServer = BoundedServer  # type: ignore[attr-defined]

@@ -66,13 +66,9 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
             raise
         if "text/event-stream" in request.headers.get("Accept", ""):
             pieces = _progress(dialect, entry, first, steps, g.request_id)
-            response = Response(sse.with_heartbeat(pieces, settings.heartbeat_s), headers=sse.HEADERS)
-            response.timeout = None
-            return response
+            return sse.reply(pieces, settings.heartbeat_s)
         async with aclosing(steps):
-            last = first
-            async for last in steps:
-                pass
+            *_, last = [first, *[step async for step in steps]]
         assert isinstance(last, LoadedModel)
         return json_reply(_describe(entry, last))
 

@@ -145,7 +145,7 @@ def keep_alive_s(value: float | str | None) -> float | None:
             return float(match[1]) * _UNIT_S[match[2]]
         raise ApiError(
             400,
-            f"'keep_alive' is {value!r}; send seconds, \"5m\", \"2h\", or -1 for ever.",
+            f'\'keep_alive\' is {value!r}; send seconds, "5m", "2h", or -1 for ever.',
             param="keep_alive",
         )
     return math.inf if value < 0 else float(value)
@@ -179,7 +179,7 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
 
 
 def _template_options(body: ChatBody) -> dict[str, Json]:
-    """Only the one option that models agree on: a template's other variables are not the caller's."""
+    """Only the one option that models agree on: the others are not the caller's to set."""
     thinking: Json = body.enable_thinking
     for name, value in (body.chat_template_kwargs or {}).items():
         if name != "enable_thinking" or not isinstance(value, bool):

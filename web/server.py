@@ -5,7 +5,8 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
@@ -37,15 +38,16 @@ async def serve(
     first, second, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
     _on_signals(lambda: second.set() if first.is_set() else first.set())
     await pool.start()
-    guard = Guard(create_app(settings, pool, store), settings)
+    app: Any = create_app(settings, pool, store)
+    guard: Any = Guard(app, settings)
     server = asyncio.create_task(
-        hypercorn_serve(guard, _config(listener), shutdown_trigger=closed.wait, mode="asgi")  # type: ignore[arg-type]
+        hypercorn_serve(guard, _config(listener), shutdown_trigger=closed.wait, mode="asgi")
     )
     preload = asyncio.create_task(_preload(settings, pool, store))
     on_ready(url)
     try:
-        await _first_of(first.wait(), server)
-        await _first_of(second.wait(), pool.drain(settings.drain_timeout_s))
+        await _until(first.wait(), server)
+        await _until(_drain(pool, settings, hurry=second), server)
     finally:
         preload.cancel()
         await pool.close()
@@ -77,15 +79,24 @@ def _on_signals(handle: Callable[[], None]) -> None:
         loop.add_signal_handler(number, handle)
 
 
-async def _first_of(*waits: "asyncio.Future[None] | object") -> None:
-    """Until one of these is over. Raises what that one raised; the others are cancelled."""
-    tasks = {asyncio.ensure_future(wait) for wait in waits}  # type: ignore[call-overload]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        if task not in waits:  # a task that was given is its owner's
-            task.cancel()
-    for task in done:
-        task.result()
+async def _until(wait: Coroutine[Any, Any, Any], server: "asyncio.Task[None]") -> None:
+    """Wait, unless the server ends before; then raise what ended it."""
+    task = asyncio.ensure_future(wait)
+    await asyncio.wait({task, server}, return_when=asyncio.FIRST_COMPLETED)
+    task.cancel()
+    if server.done():
+        server.result()
+
+
+async def _drain(pool: ModelPool, settings: WebSettings, hurry: asyncio.Event) -> None:
+    """Let running streams end, up to the limit or until somebody is in a hurry."""
+    drain = asyncio.ensure_future(pool.drain(settings.drain_timeout_s))
+    hurried = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait({drain, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    if not drain.done():
+        drain.cancel()
+        await pool.drain(0)
 
 
 async def _preload(settings: WebSettings, pool: ModelPool, store: Store) -> None:

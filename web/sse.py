@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
+from quart import Response
 
-HEADERS = {
+_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
@@ -31,6 +32,13 @@ def error(body: Any) -> bytes:
     return b"event: error\ndata: " + _encode(body) + b"\n\n"
 
 
+def reply(pieces: AsyncIterator[bytes], heartbeat_s: float) -> Response:
+    """A response that streams these pieces, for as long as it takes."""
+    response = Response(with_heartbeat(pieces, heartbeat_s), headers=_HEADERS)
+    response.timeout = None  # Quart's own would cut it after a minute
+    return response
+
+
 async def with_heartbeat(
     pieces: AsyncIterator[bytes], interval_s: float
 ) -> AsyncGenerator[bytes, None]:
@@ -39,7 +47,7 @@ async def with_heartbeat(
     try:
         while True:
             if pending is None:
-                pending = asyncio.ensure_future(anext(pieces))  # type: ignore[arg-type]
+                pending = asyncio.ensure_future(anext(pieces))
             # `wait` leaves the task alone at the time-out, as a cancelled generator is a dead one.
             done, _ = await asyncio.wait({pending}, timeout=interval_s)
             if not done:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from runtime import frames
-from runtime.protocol import Command, EngineSettings, Loading, LoadError, Ready, Report
+from runtime.protocol import Command, EngineSettings, LoadError, Loading, Ready, Report
 
 from . import device
 from .loader import load, refuse_code

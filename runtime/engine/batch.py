@@ -26,7 +26,7 @@ _REGROUP_STEPS = 64  # how often groups that grew alike in length are looked at 
 
 @dataclass(frozen=True, slots=True)
 class RowToken:
-    """A row drew `token`. `is_last`: it is an end-of-sequence token or the row's budget is spent."""
+    """A row drew `token`. `is_last`: it ends the sequence, or the row's budget is spent."""
 
     row: Row
     token: int
@@ -137,7 +137,7 @@ class Batch:
         has_left = False
         for group in dispatched:
             drawn: list[tuple[Row, int]] = []
-            self._attempt(group, lambda g=group, d=drawn: d.extend(g.read()), results)  # type: ignore[misc]
+            self._attempt(group, lambda g=group, d=drawn: d.extend(g.read()), results)
             done = set()
             for row, token in drawn:
                 result = self._result(row, token)

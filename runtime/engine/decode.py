@@ -33,6 +33,8 @@ class DecodeGroup:
         self._pending = mx.array([row.tokens[-1] for row in rows], dtype=mx.int32)
         self._unread: set[Row] = set()
         self._unread_tokens = self._pending
+        self._positions: mx.array
+        self._sampler: Sampler
         self._refresh()
 
     @property

@@ -3,20 +3,32 @@
 Everything that differs between Metal, CUDA and a CPU is in these few functions.
 """
 
+import contextlib
 import ctypes
 import hashlib
+import os
 import platform
 import sys
+from importlib.metadata import version
+from pathlib import Path
+
+
+def _load_blas() -> None:
+    """Load Debian's OpenBLAS before MLX, whose CPU wheel bundles a reference BLAS.
+
+    Its symbols then win, and float32 matrix products run 15 to 30 times faster.
+    """
+    # OpenBLAS 0.3.21 takes a newer x86 core for a Prescott: 21 GFLOP/s where 150 are possible.
+    flags = Path("/proc/cpuinfo").read_text().split()
+    core = "SkylakeX" if "avx512vl" in flags else "Haswell" if "avx2" in flags else None
+    if core is not None:
+        os.environ.setdefault("OPENBLAS_CORETYPE", core)
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
+
 
 if sys.platform == "linux":
-    try:
-        # The CPU wheel bundles a reference BLAS; with Debian's OpenBLAS loaded first its symbols
-        # win, and float32 matrix products run 15 to 30 times faster.
-        ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
-    except OSError:
-        pass
-
-from importlib.metadata import version  # noqa: E402
+    _load_blas()
 
 import mlx.core as mx  # noqa: E402
 

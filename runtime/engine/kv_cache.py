@@ -24,7 +24,9 @@ def make(model: Any) -> Cache:
 def is_mergeable(cache: Cache) -> bool:
     """Whether rows with such caches can decode together."""
     return all(
-        is_mergeable(list(layer.caches)) if isinstance(layer, CacheList) else hasattr(layer, "merge")
+        is_mergeable(list(layer.caches))
+        if isinstance(layer, CacheList)
+        else hasattr(layer, "merge")
         for layer in cache
     )
 

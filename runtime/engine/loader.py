@@ -36,7 +36,7 @@ def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
     model, config = load_model(folder, lazy=True, trust_remote_code=False)
     if (dtype := device.compute_dtype()) is not None:
         model.set_dtype(dtype)
-    weights = [value for _, value in tree_flatten(model.parameters())]
+    weights: list[mx.array] = [value for _, value in _flat(model)]
     total = sum(value.nbytes for value in weights)
     loaded = 0
     report(0, total)
@@ -68,6 +68,11 @@ def refuse_code(folder: Path) -> None:
                 f"config.json has '{key}': this model needs code of its own, "
                 "which mlx-edge never runs. Choose a model that mlx-lm supports."
             )
+
+
+def _flat(model: Any) -> list[tuple[str, mx.array]]:
+    flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]
+    return flat
 
 
 def _pieces(weights: list[mx.array]) -> Iterator[list[mx.array]]:

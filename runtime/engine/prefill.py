@@ -53,7 +53,7 @@ class Prefill:
             plan = plan[len(together) :]
             self._attempt(together, lambda: groups.append(self._read_together(together)), failed)
         for row, count in plan:
-            self._attempt([row], lambda r=row, n=count: self._read(r, n), failed)  # type: ignore[misc]
+            self._attempt([row], lambda r=row, n=count: self._read(r, n), failed)
             if row in self.rows and row.num_to_prefill == 0:
                 self.rows.remove(row)
                 groups.append(DecodeGroup(self._model, [row], row.cache))

@@ -27,8 +27,9 @@ class RowSampling:
         """`seed` is any 64-bit integer, signed or not."""
         # One split mixes the seed well, so that neighbouring seeds share nothing and adding
         # a position to the key cannot reach another seed's keys by accident.
-        high, low = mx.random.split(mx.random.key(seed % 2**64))[0].tolist()
-        return cls(temperature, top_p, (int(high), int(low)))
+        key = mx.random.split(mx.random.key(seed % 2**64))[0]
+        words: list[int] = key.tolist()  # type: ignore[assignment]
+        return cls(temperature, top_p, (words[0], words[1]))
 
 
 class Sampler:

@@ -73,7 +73,7 @@ class ChatTemplate:
 class _Generation(jinja2.ext.Extension):
     """`{% generation %}` marks the assistant's text for training; for a prompt it is nothing."""
 
-    tags = {"generation"}  # noqa: RUF012
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

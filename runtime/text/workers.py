@@ -38,7 +38,7 @@ class TextSettings:
 class TextWorkers:
     """All methods run on one event loop."""
 
-    def __init__(self, settings: TextSettings = TextSettings()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, settings: TextSettings = TextSettings()) -> None:
         self._settings = settings
         self._idle: list[Child] = []
         self._all: set[Child] = set()
@@ -86,9 +86,7 @@ class TextWorkers:
         num_chars = sum(len(message.content or "") for message in messages)
         return self._settings.deadline_s + self._settings.deadline_s_per_mb * num_chars / 1e6
 
-    async def _ask(
-        self, worker: Child, job: bytes, limit_s: float, folder: Path
-    ) -> bytes | None:
+    async def _ask(self, worker: Child, job: bytes, limit_s: float, folder: Path) -> bytes | None:
         """A worker's reply, None if it died. It is idle again, or killed and replaced."""
         payload: bytes | None = None
         try:

@@ -42,7 +42,9 @@ def test_text_is_held_only_while_it_may_become_a_stop() -> None:
     assert matcher.flush() == "E"
 
 
-@pytest.mark.parametrize("text", ["naïve 🙂🚀 日本語", "Grüße", "plain text\n\n  indented", "👩‍👩‍👧"])
+@pytest.mark.parametrize(
+    "text", ["naïve 🙂🚀 日本語", "Grüße", "plain text\n\n  indented", "👩‍👩‍👧"]
+)
 def test_no_piece_splits_a_character(tmp_path: Path, text: str) -> None:
     """Fed token by token, every piece is valid text and the pieces make the whole."""
     make_tokenizer(tmp_path, vocab_size=300)
