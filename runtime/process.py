@@ -40,7 +40,7 @@ _decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 _row_ids = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Watch:
     """How an engine is watched. Counted in beats, so that a machine that slept kills nothing."""
 

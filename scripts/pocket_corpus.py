@@ -1,6 +1,6 @@
-"""The corpus of Pocket: an endless stream of conversations drawn from the phrasings in `pocket_data/`.
+"""The corpus of Pocket: an endless stream of conversations drawn from the files of `pocket_data/`.
 
-Called by `train_pocket.py`. The held-out phrasings in `heldout.toml` are never read here.
+Called by `train_pocket.py`. The generator never reads the held-out phrasings in `heldout.toml`.
 """
 
 import itertools
@@ -19,8 +19,9 @@ ONSETS = "b br c ch d dr f g gr h j k kl l m n p pr r s sh st t th tr v w y z".s
 VOWELS = "a e i o u ai ea ee io ou".split()
 CODAS = ["", "", "", "l", "n", "r", "s", "t", "nd", "x", "m", "ck", "lo", "na", "ra", "mir", "dan"]
 NAMES = (
-    "Anna Ben Carla David Elena Felix Grace Hugo Ida Jonas Kate Leo Maria Nina Oscar Paul Quinn Rosa "
-    "Sam Tom Uma Victor Wendy Xavier Yara Zoe Alice Bob Alex Emma Liam Noah Mia Lucas Sarah John Peter"
+    "Anna Ben Carla David Elena Felix Grace Hugo Ida Jonas Kate Leo Maria Nina Oscar Paul Quinn "
+    "Rosa Sam Tom Uma Victor Wendy Xavier Yara Zoe Alice Bob Alex Emma Liam Noah Mia Lucas Sarah "
+    "John Peter"
 ).split()
 
 

@@ -8,6 +8,7 @@ import click
 
 from registry.store import BUILT_IN_ID, Store
 from runtime.pool import ModelPool, PoolSettings
+from runtime.process import Watch
 from scripts.settings import ENVIRONMENT_PREFIX, Duration
 from web.server import serve as serve_web
 from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
@@ -32,6 +33,8 @@ from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
 @click.option("--allow-origin", multiple=True, help="A web page's origin to accept; repeatable.")
 @click.option("--drain-timeout", type=Duration(), default="20s", show_default=True,
               help="How long running answers may go on after SIGTERM.")  # fmt: skip
+@click.option("--heartbeat", type=Duration(), default="30s", show_default=True,
+              help="An engine silent this long counts as hung and is replaced.")  # fmt: skip
 @click.option("--preload", multiple=True, help="A model to load at once; repeatable.")
 @click.pass_obj
 def serve(
@@ -45,6 +48,7 @@ def serve(
     allow_host: tuple[str, ...],
     allow_origin: tuple[str, ...],
     drain_timeout: float,
+    heartbeat: float,
     preload: tuple[str, ...],
 ) -> None:
     """Serve the models of this machine."""
@@ -62,7 +66,8 @@ def serve(
         check_bind(settings)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    pool = ModelPool(PoolSettings(max_rows, max_queue, keep_alive))
+    watch = Watch(silent_beats=max(1, round(heartbeat / Watch.beat_s)))
+    pool = ModelPool(PoolSettings(max_rows, max_queue, keep_alive, watch=watch))
     store = Store(home)
     try:
         asyncio.run(serve_web(settings, pool, store, on_ready=lambda url: _banner(url, settings)))

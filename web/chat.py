@@ -39,10 +39,12 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
         except BaseException:
             await events.aclose()
             raise
-        info = pool.info(model.id)  # None while it loads
-        completion = Completion(
-            dialect, body.model, info.fingerprint if info else None, body.includes_usage
-        )
+
+        def fingerprint() -> str | None:
+            info = pool.info(model.id)  # None while it loads
+            return info.fingerprint if info else None
+
+        completion = Completion(dialect, body.model, fingerprint, body.includes_usage)
         if body.stream:
             pieces = _stream(completion, events, g.request_id)
             return sse.reply(pieces, settings.heartbeat_s)

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -28,7 +29,7 @@ class Completion:
 
     dialect: Dialect
     model_id: str
-    fingerprint: str | None = None
+    fingerprint: Callable[[], str | None]
     includes_usage: bool = False  # asked for with stream_options
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
@@ -124,8 +125,8 @@ class Completion:
             "created": self.created,
             "model": self.model_id,
         }
-        if self.fingerprint and not self.dialect.has_integer_codes:
-            value["system_fingerprint"] = self.fingerprint
+        if not self.dialect.has_integer_codes and (fingerprint := self.fingerprint()):
+            value["system_fingerprint"] = fingerprint
         return value
 
     def _usage(self, finished: Finished) -> dict[str, Json]:

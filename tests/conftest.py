@@ -1,0 +1,22 @@
+"""A server with tiny models that most outside tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.store import Store
+from tests.serving import ServerProcess
+from tests.tiny_models import make_llama
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Serves `tiny`, and `short` with a context of 64 tokens. Tests leave no request behind."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    store = Store(folder / "home")
+    for name, context in (("tiny", 8192), ("short", 64)):
+        model = make_llama(folder / name, max_position_embeddings=context)
+        store.import_folder(model, name, link=True)
+    with ServerProcess(folder / "home", "--max-rows", "8", "--max-queue", "8") as process:
+        yield process

@@ -1,0 +1,142 @@
+"""Tests of runtime.text.template: equal to transformers, and safe from what templates can do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from runtime.text.template import ChatTemplate, TemplateError
+from tests.tiny_models import CHAT_TEMPLATE, make_tokenizer
+
+TEMPLATES = {
+    "chatml": CHAT_TEMPLATE,
+    "headers": """
+{%- set date = strftime_now('%Y') %}
+{{- bos_token }}
+{%- if messages[0].role == 'system' %}
+    {%- set system = messages[0].content | trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system = '' %}
+{%- endif %}
+{{- '<|header|>system<|end|>\\n\\nYear ' + date + '\\n' + system + '<|eot|>' }}
+{%- for m in messages %}
+    {{- '<|header|>' + m['role'] + '<|end|>\\n\\n' + m['content'] | trim + '<|eot|>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|header|>assistant<|end|>\\n\\n' }}
+{%- endif %}
+""",
+    "turns": """
+{{ bos_token }}
+{% for message in messages if message.role != 'system' %}
+  {% set role = 'model' if message.role == 'assistant' else message.role %}
+<turn>{{ role }}
+{{ message.content }}</turn>
+{% endfor %}
+{% if add_generation_prompt %}<turn>model
+{% endif %}""",
+    "instructions": """{{ bos_token }}{% for m in messages %}
+{%- if m.role == 'user' %}[I] {{ m.content }} [/I]
+{%- elif m.role == 'assistant' %} {{ m.content }}{{ eos_token }}
+{%- else %}{{ '[S]' ~ m.content ~ '[/S]' }}{% endif %}
+{%- endfor %}""",
+    "namespace": """{% set ns = namespace(count=0, last='') %}
+{% macro line(role, text) -%}
+<{{ role }}>{{ text | upper if loop_up else text }}</{{ role }}>
+{%- endmacro %}
+{% for m in messages %}
+{% set ns.count = ns.count + 1 %}
+{% set ns.last = m.role %}
+{{ line(m.role, m.content) }}
+{% if ns.count > 7 %}{% break %}{% endif %}
+{% if m.role == 'system' %}{% continue %}{% endif %}
+{{ loop.index0 }}/{{ ns.count }}
+{% endfor %}
+{{ ns.last }}""",
+    "json": """{% for m in messages %}{{ m | tojson }}
+{{ m.content | tojson(indent=2) }}{% endfor %}{{ {'b': '<é & 🙂>', 'a': 1} | tojson }}""",
+    "options": """{% if enable_thinking is defined and enable_thinking is false %}<no>{% else %}<yes>
+{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}{{ tools is none }}""",
+    "generation": """{% for m in messages %}{% if m.role == 'assistant' %}
+{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}
+{% endif %}{% endfor %}""",
+}
+
+CONVERSATIONS: list[list[dict[str, Any]]] = [
+    [{"role": "user", "content": "Hello <you> & 'me'"}],
+    [
+        {"role": "system", "content": "  Be brief.\n"},
+        {"role": "user", "content": "a\n\n  b"},
+        {"role": "assistant", "content": "日本語 🙂"},
+        {"role": "user", "content": "{{ 7 * 7 }} {% raw %}"},
+    ],
+]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("options", [{}, {"enable_thinking": False}], ids=str)
+def test_renders_as_transformers_does(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    """To the character, in every style of the field."""
+    make_tokenizer(tmp_path)
+    oracle = PreTrainedTokenizerFast.from_pretrained(
+        tmp_path, bos_token="<s>", chat_template=TEMPLATES[name]
+    )
+    tokens = {"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    ours = ChatTemplate(TEMPLATES[name], tokens)
+    for conversation in CONVERSATIONS:
+        expected = oracle.apply_chat_template(
+            conversation, tokenize=False, add_generation_prompt=True, **options
+        )
+        assert ours.render(conversation, options) == expected
+
+
+def test_the_file_beats_the_configuration(tmp_path: Path) -> None:
+    """chat_template.jinja wins over tokenizer_config.json; of several, "default" is taken."""
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(json.dumps({"chat_template": [
+        {"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"},
+    ]}))  # fmt: skip
+    assert ChatTemplate.of(tmp_path).render([], {}) == "D"
+    (tmp_path / "chat_template.jinja").write_text("J")
+    assert ChatTemplate.of(tmp_path).render([], {}) == "J"
+
+
+def test_special_tokens_may_be_objects(tmp_path: Path) -> None:
+    """Both ways in which tokenizer_config.json writes a special token."""
+    config = {"bos_token": {"content": "<b>"}, "eos_token": "<e>", "chat_template": "{{bos_token}}{{eos_token}}"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert ChatTemplate.of(tmp_path).render([], {}) == "<b><e>"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ raise_exception('only user turns') }}", "only user turns"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
+        ("{{ cycler.__init__.__globals__.os.popen('id').read() }}", "unsafe"),
+        ("{{ messages.append(1) }}", "unsafe"),
+        ("{% for i in range(10**9) %}{% endfor %}", "Range too big"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "without end"),
+        ("{{ nothing.at.all }}", "undefined"),
+    ],
+)
+def test_what_a_template_may_not_do(source: str, message: str) -> None:
+    """Escapes and endless recursion end in a TemplateError that says what happened."""
+    with pytest.raises(TemplateError, match=message):
+        ChatTemplate(source, {}).render([{"role": "user", "content": "x"}], {})
+
+
+@pytest.mark.parametrize("source", ["{% if %}", "{{", "x" * (300 << 10)])
+def test_a_template_that_is_none(source: str) -> None:
+    """Bad syntax and absurd size are found before any request is rendered."""
+    with pytest.raises(TemplateError):
+        ChatTemplate(source, {})
+
+
+def test_a_model_without_a_template_cannot_chat(tmp_path: Path) -> None:
+    """It says so, instead of inventing a format."""
+    with pytest.raises(TemplateError, match="no chat template"):
+        ChatTemplate.of(tmp_path)

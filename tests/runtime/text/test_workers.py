@@ -1,0 +1,109 @@
+"""Tests of runtime.text.workers: templates that never end cost their own request only."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runtime.errors import TemplateFailed
+from runtime.protocol import ChatMessage
+from runtime.text.workers import TextSettings, TextWorkers
+from tests.tiny_models import make_tokenizer
+
+HELLO = (ChatMessage("user", "Hello you"),)
+LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.fixture
+async def workers() -> AsyncGenerator[TextWorkers, None]:
+    workers = TextWorkers(TextSettings(deadline_s=0.5))
+    await workers.start()
+    yield workers
+    await workers.close()
+    assert not [p for p in psutil.Process().children() if "runtime.text" in p.cmdline()]
+
+
+def model(folder: Path, template: str | None = None) -> Path:
+    folder.mkdir(exist_ok=True)
+    make_tokenizer(folder)
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+async def test_messages_become_tokens(workers: TextWorkers, tmp_path: Path) -> None:
+    """The same tokens as transformers' own tokenizer gives."""
+    from transformers import PreTrainedTokenizerFast
+
+    folder = model(tmp_path)
+    oracle = PreTrainedTokenizerFast.from_pretrained(folder)
+    expected = oracle.apply_chat_template(
+        [{"role": "user", "content": "Hello you"}], add_generation_prompt=True, return_dict=False
+    )
+    assert await workers.encode_chat(folder, HELLO, {}) == expected
+
+
+@pytest.mark.parametrize(
+    "bomb", [LOOPS, "{{ 9**9**9 }}", "{% for i in range(9999) %}{{ 'a' * 10000000 }}{% endfor %}"]
+)
+async def test_a_bomb_delays_nobody(workers: TextWorkers, tmp_path: Path, bomb: str) -> None:
+    """While bombs run into their deadline, another model's requests go on as ever."""
+    good, bad = model(tmp_path / "good"), model(tmp_path / "bad", bomb)
+    await workers.encode_chat(good, HELLO, {})
+    bombs = [asyncio.create_task(workers.encode_chat(bad, HELLO, {})) for _ in range(3)]
+    count = 0
+    while not all(task.done() for task in bombs):
+        async with asyncio.timeout(0.4):  # less than one bomb's deadline
+            await workers.encode_chat(good, HELLO, {})
+        count += 1
+        await asyncio.sleep(0.01)
+    assert count
+    for task in bombs:
+        assert isinstance(task.exception(), TemplateFailed)
+
+
+async def test_a_killed_worker_costs_nothing(workers: TextWorkers, tmp_path: Path) -> None:
+    """A job whose worker dies is done again by another."""
+    folder = model(tmp_path)
+    await workers.encode_chat(folder, HELLO, {})
+    for process in psutil.Process().children():
+        if "runtime.text" in process.cmdline():
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    for _ in range(4):
+        assert await workers.encode_chat(folder, HELLO, {})
+
+
+async def test_a_caller_that_leaves_frees_its_worker(workers: TextWorkers, tmp_path: Path) -> None:
+    """Cancelled in the middle of a bomb, the next job neither waits nor gets a wrong reply."""
+    good, bad = model(tmp_path / "good"), model(tmp_path / "bad", LOOPS)
+    expected = await workers.encode_chat(good, HELLO, {})
+    for _ in range(4):
+        task = asyncio.create_task(workers.encode_chat(bad, HELLO, {}))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait({task})
+        assert await workers.encode_chat(good, HELLO, {}) == expected
+
+
+async def test_a_long_prompt_is_not_a_bomb(workers: TextWorkers, tmp_path: Path) -> None:
+    """A megabyte of one letter, and of text, takes its time and is read."""
+    folder = model(tmp_path)
+    for text in ("a" * 1_000_000, "Hello world. " * 80_000):
+        tokens = await workers.encode_chat(folder, (ChatMessage("user", text),), {})
+        assert len(tokens) > 10_000
+
+
+async def test_a_changed_template_is_read_anew(workers: TextWorkers, tmp_path: Path) -> None:
+    """A model registered again under its folder does not keep its old template."""
+    folder = model(tmp_path)
+    before = await workers.encode_chat(folder, HELLO, {})
+    time.sleep(0.01)
+    (folder / "chat_template.jinja").write_text("something else")
+    for _ in range(4):
+        assert await workers.encode_chat(folder, HELLO, {}) != before

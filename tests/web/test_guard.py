@@ -1,0 +1,167 @@
+"""Tests of web.guard: tables of hosts, origins, keys and paths, without a server."""
+
+from typing import Any
+
+import pytest
+
+from web.guard import Guard
+from web.settings import WebSettings
+
+SETTINGS = WebSettings(
+    api_key="sesame",
+    allowed_hosts=("edge.local", "box:9000"),
+    allowed_origins=("https://app.example",),
+)
+
+
+async def inner(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        return await send({"type": "websocket.accept", "headers": []})
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def call(
+    headers: list[tuple[str, str]],
+    *,
+    method: str = "POST",
+    path: str = "/v1/chat/completions",
+    kind: str = "http",
+) -> tuple[int, dict[str, str]]:
+    """The status and headers that a request gets; 101 and 403 for a socket."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": kind,
+        "method": method,
+        "path": path,
+        "server": ("127.0.0.1", 8083),
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
+    }
+    await Guard(inner, SETTINGS)(scope, None, send)  # type: ignore[arg-type]
+    first = sent[0]
+    if first["type"] == "websocket.close":
+        return 403, {}
+    status = 101 if first["type"] == "websocket.accept" else first["status"]
+    return status, {name.decode(): value.decode() for name, value in first["headers"]}
+
+
+HOST = ("host", "127.0.0.1:8083")
+KEY = ("authorization", "Bearer sesame")
+
+GOOD_HOSTS = ["127.0.0.1:8083", "localhost:8083", "LOCALHOST:8083", "[::1]:8083", "edge.local",
+              "edge.local:443", "box:9000"]  # fmt: skip
+BAD_HOSTS = ["", "evil.example", "127.0.0.1", "127.0.0.1:80", "localhost:8084", "0.0.0.0:8083",
+             "127.0.0.1.evil:8083", "localhost.evil:8083", "user@127.0.0.1:8083", "127.1:8083",
+             "localhost.:8083", "[::]:8083", "2130706433:8083", "127.0.0.1:8083:1", " 127.0.0.1:8083",
+             "127.0.0.1:8083, evil", "box:9001", "ⓛocalhost:8083".encode().decode("latin-1")]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_hosts(kind: str, method: str) -> None:
+    """Only known names with the right port get through; a rebound name never does."""
+    for host in GOOD_HOSTS:
+        status, _ = await call([("host", host), KEY], kind=kind, method=method)
+        assert status in (200, 101, 204), host
+    for host in BAD_HOSTS:
+        status, _ = await call([("host", host), KEY], kind=kind, method=method)
+        assert status == 403, host
+    for headers in ([KEY], [HOST, HOST, KEY]):
+        assert (await call(headers, kind=kind, method=method))[0] == 403
+
+
+BAD_ORIGINS = ["null", "", "https://app.example.evil", "http://app.example", "https://app.example:443",
+               "https://APP.example", "https://evil", "http://127.0.0.1", "http://127.0.0.1.evil:8083",
+               "http://localhost:8084", "https://localhost:8083", "file://", "*"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_origins(kind: str) -> None:
+    """The right key does not help a page that is not on the list."""
+    for origin in ("https://app.example", "http://127.0.0.1:8083", "http://localhost:8083"):
+        status, headers = await call([HOST, KEY, ("origin", origin)], kind=kind)
+        assert status in (200, 101)
+        assert headers["access-control-allow-origin"] == origin
+        assert "access-control-allow-credentials" not in headers and headers["vary"] == "Origin"
+    for origin in BAD_ORIGINS:
+        status, headers = await call([HOST, KEY, ("origin", origin)], kind=kind)
+        assert status == 403, origin
+        assert "access-control-allow-origin" not in headers
+    cross = ("sec-fetch-site", "cross-site")
+    assert (await call([HOST, KEY, cross], kind=kind))[0] == 403
+    assert (await call([HOST, KEY, cross, ("origin", "https://app.example")], kind=kind))[0] != 403
+
+
+async def test_preflight_needs_no_key_but_a_known_origin() -> None:
+    """The SDKs' headers are granted, others are not, and private-network only when asked for."""
+    asked = "authorization, content-type, x-stainless-os, x-stainless-retry-count, openai-project, x-evil"
+    headers = [HOST, ("origin", "https://app.example"), ("access-control-request-headers", asked)]
+    status, answer = await call(headers, method="OPTIONS")
+    assert status == 204
+    granted = answer["access-control-allow-headers"].split(", ")
+    assert "x-stainless-retry-count" in granted and "x-evil" not in granted
+    assert "access-control-allow-private-network" not in answer
+    _, answer = await call(
+        [*headers, ("access-control-request-private-network", "true")], method="OPTIONS"
+    )
+    assert answer["access-control-allow-private-network"] == "true"
+    status, answer = await call([HOST, ("origin", "https://evil")], method="OPTIONS")
+    assert status == 403 and "access-control-allow-headers" not in answer
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        [],
+        [("authorization", "Bearer wrong")],
+        [("authorization", "sesame")],
+        [("authorization", "Basic sesame")],
+        [("authorization", "Bearer ")],
+        [("authorization", "Bearer sésame")],
+        [("authorization", "Bearer " + "s" * 20_000)],
+        [KEY, KEY],
+        [KEY, ("x-api-key", "sesame")],
+        [("x-api-key", "wrong")],
+    ],
+)
+async def test_keys_that_do_not_fit(credentials: list[tuple[str, str]]) -> None:
+    """Absent, wrong, malformed or doubled: 401 each time, never a crash."""
+    assert (await call([HOST, *credentials]))[0] == 401
+
+
+async def test_keys_that_fit() -> None:
+    """A bearer token in any case of the scheme, or Anthropic's header."""
+    for credential in (KEY, ("authorization", "bearer sesame"), ("x-api-key", "sesame")):
+        assert (await call([HOST, credential]))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health", 200),
+        ("GET", "/ready", 200),
+        ("GET", "/mimik-ai/store/v1/models", 200),
+        ("POST", "/mimik-ai/store/v1/models", 401),
+        ("GET", "/metrics", 401),
+        ("GET", "/v1/models", 401),
+        ("GET", "/mimik-ai/openai/v1/models", 401),
+        ("GET", "/health/", 401),
+        ("GET", "/anything", 401),
+        ("POST", "/health", 401),
+    ],
+)
+async def test_deny_by_default(method: str, path: str, status: int) -> None:
+    """Without a key only the explicit list is public."""
+    assert (await call([HOST], method=method, path=path))[0] == status
+    assert (await call([HOST], kind="websocket", path=path))[0] == 403
+
+
+async def test_every_answer_has_a_request_id() -> None:
+    """Also a refusal, and never the caller's own."""
+    for headers in ([HOST, KEY], [HOST], [KEY]):
+        _, answer = await call([*headers, ("x-request-id", "mine")])
+        assert answer["x-request-id"].startswith("req_")
