@@ -95,6 +95,7 @@ class TrainingConfig:
 BUCKETS = (48, 64, 96, 128, 176, 256, 384)
 LONG = 1024
 LONG_EVERY = 16
+COPIES_FIRST = 2400
 
 
 Weight = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -210,8 +211,10 @@ def repetitions(encoder: Encoder, seed: int) -> Iterator[Row]:
 
 
 def short_rows(encoder: Encoder, seed: int) -> Iterator[Row]:
-    """Conversations, and now and then a repetition: in every step, or copying is unlearnt."""
+    """Repetitions alone at first, then conversations with a repetition among them: copying must be
+    firm before there is anything else to learn, and kept up, or it is unlearnt."""
     copies = repetitions(encoder, seed)
+    yield from itertools.islice(copies, COPIES_FIRST)
     for index, conversation in enumerate(pocket_corpus.conversations(seed)):
         if index % 7 == 0:
             yield next(copies)
@@ -240,7 +243,7 @@ def batches(encoder: Encoder, config: TrainingConfig) -> Iterator[Batch]:
     """The batches of a run, mixed."""
     short, long = bucket_batches(encoder, config), long_batches(encoder, config)
     for step in itertools.count(1):
-        yield next(long if step % LONG_EVERY == 0 else short)
+        yield next(long if step % LONG_EVERY == 0 and step > 200 else short)
 
 
 # The model.

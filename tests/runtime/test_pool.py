@@ -1,0 +1,265 @@
+"""Tests of runtime.pool: admission, loading once, unloading, time to live, crashes, drain."""
+
+import asyncio
+import math
+import os
+import shutil
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from runtime import memory
+from runtime.errors import (
+    ContextLengthExceeded,
+    CrashLoop,
+    Draining,
+    EngineDied,
+    EngineFailed,
+    InsufficientMemory,
+    InvalidRequest,
+    LoadFailed,
+    ModelNotLoaded,
+    QueueFull,
+)
+from runtime.model import Model
+from runtime.pool import LoadedModel, ModelPool, PoolSettings
+from runtime.protocol import (
+    ChatMessage,
+    Event,
+    Finished,
+    GenerationRequest,
+    Loading,
+    Queued,
+    SamplingParams,
+    TextDelta,
+)
+from tests.tiny_models import make_llama
+
+
+@pytest.fixture
+async def pool() -> AsyncGenerator[ModelPool, None]:
+    pool = ModelPool(PoolSettings(max_rows=2, max_queue=3))
+    await pool.start()
+    yield pool
+    await pool.close()
+    assert psutil.Process().children() == []
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return Model("tiny", make_llama(tmp_path / "tiny"))
+
+
+def request(text: str = "Hello", keep_alive_s: float | None = None, **sampling: Any) -> Any:
+    return GenerationRequest(
+        (ChatMessage("user", text),), SamplingParams(**sampling), keep_alive_s=keep_alive_s
+    )
+
+
+async def ask(pool: ModelPool, model: Model, **sampling: Any) -> list[Event]:
+    return [event async for event in pool.generate(model, request(**sampling))]
+
+
+async def load(pool: ModelPool, model: Model, **options: Any) -> LoadedModel:
+    *_, last = [step async for step in pool.load(model, **options)]
+    assert isinstance(last, LoadedModel)
+    return last
+
+
+def kill(pool: ModelPool, model: Model) -> None:
+    """kill -9 of the model's engine."""
+    for process in psutil.Process().children():
+        if str(model.folder) in process.cmdline():
+            os.kill(process.pid, signal.SIGKILL)
+
+
+async def test_the_order_of_events(pool: ModelPool, model: Model) -> None:
+    """Queued first, then loading if it loads, then text, then Finished."""
+    events = await ask(pool, model, max_tokens=3)
+    assert isinstance(events[0], Queued) and events[0].position == 0
+    assert isinstance(events[1], Loading) and isinstance(events[-1], Finished)
+    assert not any(isinstance(event, Loading) for event in await ask(pool, model, max_tokens=3))
+
+
+async def test_a_queue_is_bounded_and_tells_positions(pool: ModelPool, model: Model) -> None:
+    """Two rows and three waiting are admitted; the sixth is refused; then there is room again."""
+    await load(pool, model)
+    streams = [pool.generate(model, request(max_tokens=2000)) for _ in range(5)]
+    positions = [event.position for s in streams if isinstance(event := await anext(s), Queued)]
+    assert positions == [0, 0, 1, 2, 3]
+    with pytest.raises(QueueFull) as caught:
+        await anext(pool.generate(model, request()))
+    assert caught.value.retry_after_s >= 1
+    for stream in streams:
+        await stream.aclose()
+    assert (await ask(pool, model, max_tokens=1))[-1]
+
+
+async def test_one_waiter_leaving_does_not_stop_the_load(pool: ModelPool, model: Model) -> None:
+    """The first to ask leaves while it loads; the second gets its answer from the same engine."""
+    first = pool.generate(model, request())
+    await anext(first)
+    second = asyncio.create_task(ask(pool, model, max_tokens=2))
+    await asyncio.sleep(0.05)
+    await first.aclose()
+    assert isinstance((await second)[-1], Finished)
+    assert len([p for p in psutil.Process().children() if "runtime.engine" in p.cmdline()]) == 1
+
+
+async def test_a_failed_load_is_told_to_all_and_not_remembered(
+    pool: ModelPool, model: Model, tmp_path: Path
+) -> None:
+    """Every waiter gets the reason; after the folder is mended, the next request works."""
+    config = model.folder / "config.json"
+    good = config.read_text()
+    config.write_text(good.replace('"llama"', '"martian"'))
+    results = await asyncio.gather(
+        *(ask(pool, Model("tiny", model.folder)) for _ in range(3)), return_exceptions=True
+    )
+    assert all(isinstance(result, LoadFailed) for result in results)
+    config.write_text(good)
+    assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
+
+
+async def test_bad_requests_do_not_load_the_model(pool: ModelPool, model: Model) -> None:
+    """What the prompt alone decides is refused before any engine is started."""
+    short = Model("short", make_llama(model.folder.parent / "s", max_position_embeddings=16))
+    with pytest.raises(ContextLengthExceeded) as caught:
+        await ask(pool, short, text="word " * 50)
+    assert caught.value.context_length == 16 and caught.value.prompt_tokens > 16
+    (model.folder / "chat_template.jinja").write_text("{# empty #}")
+    with pytest.raises(InvalidRequest, match="empty prompt"):
+        await ask(pool, model)
+    assert pool.loaded() == []
+
+
+async def test_unload_gives_memory_back_and_waits_for_rows(pool: ModelPool, model: Model) -> None:
+    """The running answer ends well, the bytes are those of the process, and it is gone."""
+    running = asyncio.create_task(ask(pool, model, max_tokens=300))
+    while not pool.loaded() or not pool.loaded()[0].num_rows:
+        await asyncio.sleep(0.01)
+    unloaded = await pool.unload("tiny")
+    assert isinstance((await running)[-1], Finished)
+    assert unloaded.freed_bytes > 10_000_000
+    assert pool.loaded() == []
+    with pytest.raises(ModelNotLoaded):
+        await pool.unload("tiny")
+
+
+async def test_unload_while_it_loads_leaves_no_process(pool: ModelPool, model: Model) -> None:
+    """The load is cancelled, its waiters are told, nothing stays behind."""
+    waiter = asyncio.create_task(ask(pool, model))
+    while not any("runtime.engine" in p.cmdline() for p in psutil.Process().children()):
+        await asyncio.sleep(0.01)
+    await pool.unload("tiny")
+    with pytest.raises(LoadFailed, match="unloaded"):
+        await waiter
+    assert not any("runtime.engine" in p.cmdline() for p in psutil.Process().children())
+
+
+async def test_idle_models_expire_unless_pinned(pool: ModelPool, model: Model) -> None:
+    """keep_alive 0 unloads after the answer; a pin holds against it."""
+    other = Model("other", shutil.copytree(model.folder, model.folder.parent / "other"))
+    await load(pool, other, pin=True, keep_alive_s=0)
+    async for _ in pool.generate(model, request(keep_alive_s=0, max_tokens=2)):
+        pass
+    async with asyncio.timeout(5):
+        while len(pool.loaded()) > 1:
+            await asyncio.sleep(0.05)
+    assert [m.model.id for m in pool.loaded()] == ["other"] and pool.loaded()[0].pinned
+    await load(pool, model, keep_alive_s=math.inf)
+    assert pool.loaded()[0].expires_in_s is None
+
+
+async def test_room_is_made_from_idle_models_and_refused_with_numbers(
+    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The least recently used idle model goes; without one the refusal says what is missing."""
+    others = [
+        Model(name, shutil.copytree(model.folder, model.folder.parent / name)) for name in "ab"
+    ]
+    for other in others:
+        await load(pool, other)
+    needed = memory.load_bytes(model)
+
+    def available() -> int:
+        return needed + 1 if len(pool.loaded()) < 2 else 0
+
+    monkeypatch.setattr(memory, "available_bytes", available)
+    await load(pool, model)
+    assert sorted(m.model.id for m in pool.loaded()) == ["b", "tiny"]
+    monkeypatch.setattr(memory, "available_bytes", lambda: 5)
+    for loaded in pool.loaded():
+        await load(pool, loaded.model, pin=True)
+    with pytest.raises(InsufficientMemory) as caught:
+        await load(pool, others[0])
+    assert caught.value.needed_bytes == needed and caught.value.available_bytes == 5
+
+
+async def test_a_crash_costs_its_requests_and_the_next_works(
+    pool: ModelPool, model: Model
+) -> None:
+    """Killed in mid-stream: EngineDied; then a new engine; its death idle is noticed too."""
+    with pytest.raises(EngineDied):
+        async for event in pool.generate(model, request(max_tokens=5000)):
+            if isinstance(event, TextDelta):
+                kill(pool, model)
+    assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
+    kill(pool, model)
+    async with asyncio.timeout(3):
+        while pool.loaded():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_engine_that_dies_at_once_is_not_restarted_for_ever(
+    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five deaths within a minute, with growing pauses; then 503 with a wait, and not ready."""
+    monkeypatch.setattr("runtime.slot._FIRST_BACKOFF_S", 0.01)
+    for _ in range(5):
+        with pytest.raises(EngineDied):
+            async for event in pool.generate(model, request(max_tokens=5000)):
+                if isinstance(event, TextDelta):
+                    kill(pool, model)
+    await asyncio.sleep(0.05)
+    with pytest.raises(CrashLoop) as caught:
+        await ask(pool, model)
+    assert 0 < caught.value.retry_after_s <= 60
+    assert not pool.can_serve()
+
+
+async def test_drain_refuses_lets_finish_and_then_fails(pool: ModelPool, model: Model) -> None:
+    """Short answers end well during a drain, endless ones are told, new ones are refused."""
+    await load(pool, model)
+    short = asyncio.create_task(ask(pool, model, max_tokens=50))
+    long = asyncio.create_task(ask(pool, model))
+    await asyncio.sleep(0.1)
+    drain = asyncio.create_task(pool.drain(1.0))
+    await asyncio.sleep(0)
+    with pytest.raises(Draining):
+        await ask(pool, model)
+    assert not pool.can_serve()
+    assert isinstance((await short)[-1], Finished)
+    with pytest.raises(EngineFailed, match="shutting down"):
+        await long
+    await drain
+
+
+async def test_leaving_in_every_phase_counts_out(pool: ModelPool, model: Model) -> None:
+    """Abandoned while it loads, in the queue, in prefill and in decode: nothing stays counted."""
+    for wanted in (Queued, Loading, TextDelta):
+        async with aclosing(pool.generate(model, request("word " * 500, max_tokens=900))) as events:
+            async for event in events:
+                if isinstance(event, wanted):
+                    break
+        await load(pool, model)
+        if wanted is Loading:
+            continue
+    async with asyncio.timeout(5):
+        while any(m.num_rows or m.num_running or m.num_waiting for m in pool.loaded()):
+            await asyncio.sleep(0.01)

@@ -1,0 +1,55 @@
+"""Tests of runtime.slot: the record, and how crashes are counted."""
+
+import pytest
+
+from runtime.errors import CrashLoop
+from runtime.protocol import Finished, Timings, Usage
+from runtime.slot import CrashHistory, Record
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_pauses_double_and_a_loop_is_broken() -> None:
+    """Nothing after the first crash, then 0.5, 1 and 2 seconds; after the fifth, a minute's rest."""
+    clock = Clock()
+    crashes = CrashHistory(clock)
+    pauses = []
+    for _ in range(4):
+        crashes.add()
+        pauses.append(crashes.backoff_s())
+        crashes.check("m")
+    assert pauses == [0.0, 0.5, 1.0, 2.0]
+    crashes.add()
+    with pytest.raises(CrashLoop) as caught:
+        crashes.check("m")
+    assert caught.value.retry_after_s == 60
+    clock.now = 61
+    crashes.check("m")
+    assert crashes.backoff_s() == 0 and not crashes.is_looping
+
+
+def test_rare_crashes_are_no_loop() -> None:
+    """One crash an hour never adds up."""
+    clock = Clock()
+    crashes = CrashHistory(clock)
+    for hour in range(20):
+        clock.now = hour * 3600
+        crashes.add()
+        assert crashes.backoff_s() == 0
+        crashes.check("m")
+
+
+def test_decode_speed_leaves_out_the_first_token() -> None:
+    """The first token is the prefill's; averages weigh by tokens."""
+    record = Record()
+    record.add(Finished(1, "stop", Usage(5, 11), Timings(0, 1, 2)), elapsed_s=3)
+    record.add(Finished(2, "stop", Usage(5, 1), Timings(0, 1, 0)), elapsed_s=1)
+    record.add(Finished(3, "stop", Usage(5, 31), Timings(0, 1, 2)), elapsed_s=3)
+    assert record.tokens_per_second == 15
+    assert record.avg_tokens_per_second == 10
+    assert record.num_requests == 3

@@ -1,0 +1,104 @@
+"""Tests of the mlx-edge command, run as a person runs it."""
+
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.serving import ROOT, ServerProcess
+from tests.tiny_models import make_llama
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scripts.cli", "--home", str(home), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_import_list_show_rm(tmp_path: Path) -> None:
+    """A folder is imported, seen, and removed again; mistakes are told without a traceback."""
+    source, home = make_llama(tmp_path / "source"), tmp_path / "home"
+    assert "tiny is ready" in run(home, "import", str(source), "--id", "tiny").stdout
+    again = run(home, "import", str(source), "--id", "tiny")
+    assert again.returncode == 1 and "exists already" in again.stderr
+    assert "tiny" in run(home, "list").stdout
+    assert "llm" in run(home, "show", "tiny").stdout
+    assert run(home, "rm", "tiny").returncode == 0
+    missing = run(home, "show", "tiny")
+    assert missing.returncode == 1 and "not found" in missing.stderr
+    assert "no config.json" in run(home, "import", str(tmp_path), "--id", "x").stderr
+
+
+def test_load_ps_unload(server: ServerProcess) -> None:
+    """The commands for a running server show its models and give memory back."""
+    address = ["--server", server.url]
+    assert "tiny is loaded" in run(server.home, "load", "tiny", *address).stdout
+    assert "tiny" in run(server.home, "ps", *address).stdout
+    assert "MB came back" in run(server.home, "unload", "tiny", *address).stdout
+    nobody = run(server.home, "ps", "--server", "http://127.0.0.1:9")
+    assert nobody.returncode == 1 and "no server answers" in nobody.stderr
+    assert "not found" in run(server.home, "load", "nope", *address).stderr
+
+
+def test_flags_beat_environment_beats_file(tmp_path: Path) -> None:
+    """A key from config.toml, from the environment, from a flag: the nearest wins."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "config.toml").write_text('[serve]\napi-key = "from-file"\n')
+
+    def accepted(server: ServerProcess) -> set[str]:
+        import httpx
+
+        keys = ("from-file", "from-environment", "from-flag")
+        return {
+            key for key in keys
+            if httpx.get(f"{server.url}/v1/models", headers={"x-api-key": key}).status_code == 200
+        }  # fmt: skip
+
+    environment = {"MLX_EDGE_API_KEY": "from-environment"}
+    with ServerProcess(home) as server:
+        assert accepted(server) == {"from-file"}
+    with ServerProcess(home, environment=environment) as server:
+        assert accepted(server) == {"from-environment"}
+        assert "from-environment" not in server.log
+    with ServerProcess(home, "--api-key", "from-flag", environment=environment) as server:
+        assert accepted(server) == {"from-flag"}
+
+
+def test_the_banner_has_five_lines(tmp_path: Path) -> None:
+    """Where, the key, the model, a curl to copy, and how to get a bigger model."""
+    with ServerProcess(tmp_path / "home") as server:
+        lines = server.log.splitlines()
+    assert len(lines) == 5
+    assert lines[0] == f"Listening on {server.url}"
+    assert "1234" in lines[1] and "pocket" in lines[2] and "mlx-edge import" in lines[4]
+    assert "curl" in lines[3] and server.url in lines[3]
+
+
+def test_the_web_process_starts_small(tmp_path: Path) -> None:
+    """Under 60 MB of its own before the first request."""
+    with ServerProcess(tmp_path / "home") as server:
+        time.sleep(0.3)
+        assert psutil.Process(server.process.pid).memory_info().rss < 60 << 20
+
+
+@pytest.mark.slow
+def test_the_wheel_nests_its_packages(tmp_path: Path) -> None:
+    """Built and installed elsewhere, the command serves, and nothing named `web` is installed."""
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True, timeout=300)
+    site = next((tmp_path / "venv" / "lib").glob("*/site-packages"))
+    assert (site / "mlx_edge" / "web" / "app.py").exists() and not (site / "web").exists()
+    assert (site / "mlx_edge" / "registry" / "pocket" / "model.safetensors").exists()
+    # Its dependencies are those of this environment.
+    (site / "dependencies.pth").write_text(str(Path(psutil.__file__).parents[1]))
+    command = str(tmp_path / "venv" / "bin" / "mlx-edge")
+    version = subprocess.run([command, "--version"], capture_output=True, text=True, cwd=tmp_path)
+    assert "mlx-edge" in version.stdout, version.stderr
