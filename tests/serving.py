@@ -25,13 +25,14 @@ class ServerProcess:
         self.home = home
         self._log = home.parent / f"{home.name}.log"
         self._file = self._log.open("w+")
+        command = [sys.executable, "-m", "scripts.cli", "--home", str(home), "serve", "--port", "0"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.cli", "--home", str(home), "serve", "--port", "0", *flags],
+            [*command, *flags],
             cwd=ROOT,
             stdout=self._file,
             stderr=subprocess.STDOUT,
             env=os.environ | (environment or {}),
-        )  # fmt: skip
+        )
         self.url = self._wait_for_url()
 
     def __enter__(self) -> "ServerProcess":
@@ -43,9 +44,10 @@ class ServerProcess:
             self.process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(30)
-        for process in [*children, self.process]:
-            with suppress(psutil.NoSuchProcess, ProcessLookupError):
-                process.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        self.process.kill()
         self.process.wait()
         self._file.close()
 

@@ -13,8 +13,8 @@ from registry.store import Store
 from tests.serving import ROOT
 from tests.tiny_models import make_llama
 
-BAD_IDS = ["", ".", "..", "../x", "a/b", "a\\b", "/etc", "-x", ".x", "a..b", "x" * 256, "a b", "a\n",
-           "x\0", "~", "C:x", "%2e%2e", "\u2024\u2024", "ａ"]  # fmt: skip
+BAD_IDS = ["", ".", "..", "../x", "a/b", "a\\b", "/etc", "-x", ".x", "a..b", "x" * 256, "a b",
+           "a\n", "x\0", "~", "C:x", "%2e%2e", "\u2024\u2024", "ａ"]  # fmt: skip
 
 
 @pytest.fixture
@@ -70,7 +70,9 @@ def test_an_id_is_taken_once(store: Store, tmp_path: Path) -> None:
     store.import_folder(source, "tiny", link=False)
 
 
-@pytest.mark.parametrize("damage", ["config", "json", "type", "tokenizer", "weights", "code", "map"])
+@pytest.mark.parametrize(
+    "damage", ["config", "json", "type", "tokenizer", "weights", "code", "map"]
+)
 def test_a_folder_that_is_no_model_is_refused(store: Store, tmp_path: Path, damage: str) -> None:
     """With the reason, and nothing written."""
     source = make_llama(tmp_path / "source")
@@ -146,7 +148,10 @@ def test_writers_in_several_processes_lose_nothing(store: Store, tmp_path: Path)
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code, home, str(source), f"own{n}"],
-            cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": "."},
         )  # fmt: skip
         for n in range(8)
     ]

@@ -201,9 +201,7 @@ async def test_room_is_made_from_idle_models_and_refused_with_numbers(
     assert caught.value.needed_bytes == needed and caught.value.available_bytes == 5
 
 
-async def test_a_crash_costs_its_requests_and_the_next_works(
-    pool: ModelPool, model: Model
-) -> None:
+async def test_a_crash_costs_its_requests_and_the_next_works(pool: ModelPool, model: Model) -> None:
     """Killed in mid-stream: EngineDied; then a new engine; its death idle is noticed too."""
     with pytest.raises(EngineDied):
         async for event in pool.generate(model, request(max_tokens=5000)):

@@ -15,7 +15,7 @@ class Clock:
 
 
 def test_pauses_double_and_a_loop_is_broken() -> None:
-    """Nothing after the first crash, then 0.5, 1 and 2 seconds; after the fifth, a minute's rest."""
+    """No pause after the first crash, then 0.5, 1 and 2 s; after the fifth, a minute's rest."""
     clock = Clock()
     crashes = CrashHistory(clock)
     pauses = []

@@ -88,12 +88,24 @@ def test_the_web_process_starts_small(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_wheel_nests_its_packages(tmp_path: Path) -> None:
     """Built and installed elsewhere, the command serves, and nothing named `web` is installed."""
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
     subprocess.run(build, check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True, timeout=300)
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True, timeout=300
+    )
     site = next((tmp_path / "venv" / "lib").glob("*/site-packages"))
     assert (site / "mlx_edge" / "web" / "app.py").exists() and not (site / "web").exists()
     assert (site / "mlx_edge" / "registry" / "pocket" / "model.safetensors").exists()

@@ -78,7 +78,9 @@ def test_mimoe_stream_to_the_field(server: ServerProcess) -> None:
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     events = response.text.strip().split("\n\n")
     assert events[-1] == "data: [DONE]"
-    assert not any(": " in event.removeprefix("data: ").split('"content"')[0] for event in events[:1])
+    assert not any(
+        ": " in event.removeprefix("data: ").split('"content"')[0] for event in events[:1]
+    )
     chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-1]]
     assert all(len(chunk["choices"]) == 1 for chunk in chunks)
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}

@@ -37,7 +37,8 @@ def curl(server: ServerProcess, path: str, *arguments: str, key: str | None = "1
     """The status and JSON of a request made with curl."""
     authorization = ["-H", f"Authorization: Bearer {key}"] if key else []
     output = subprocess.run(
-        ["curl", "-s", "-m", "60", "-w", "\n%{http_code}", f"{server.url}{path}", *authorization, *arguments],
+        ["curl", "-s", "-m", "60", "-w", "\n%{http_code}", server.url + path]
+        + [*authorization, *arguments],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     body, _, status = output.rpartition("\n")
@@ -115,7 +116,9 @@ def test_streaming(page: ServerProcess) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_parameters_and_their_ranges(page: ServerProcess, fields: dict[str, Any], status: int) -> None:
+def test_parameters_and_their_ranges(
+    page: ServerProcess, fields: dict[str, Any], status: int
+) -> None:
     """temperature 0 to 2, top_p 0 to 1, max_tokens from 1 up to the model's limit."""
     assert chat(page, ("user", "Hello!"), **({"max_tokens": 4} | fields))[0] == status
 
@@ -140,7 +143,14 @@ def test_load_list_unload(page: ServerProcess) -> None:
 
 def test_load_with_progress(page: ServerProcess) -> None:
     """With an SSE Accept header the load shows progress lines, then the model object."""
-    curl(page, f"{BASE}/models", "-H", "Content-Type: application/json", "-d", json.dumps({"model": MODEL}))
+    curl(
+        page,
+        f"{BASE}/models",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        json.dumps({"model": MODEL}),
+    )
     curl(page, f"{BASE}/models/{MODEL}", "-X", "DELETE")
     output = subprocess.run(
         ["curl", "-sN", f"{page.url}{BASE}/models", "-H", "Authorization: Bearer 1234",
@@ -159,7 +169,9 @@ def test_errors(page: ServerProcess) -> None:
         page, f"{BASE}/chat/completions", "-H", "Content-Type: application/json",
         "-d", '{"model":"no-file","messages":[{"role":"user","content":"x"}]}',
     )  # fmt: skip
-    assert status == 400 and body["error"]["code"] == 400 and "not ready" in body["error"]["message"]
+    assert (
+        status == 400 and body["error"]["code"] == 400 and "not ready" in body["error"]["message"]
+    )
     for key in (None, "wrong"):
         status, body = curl(page, f"{BASE}/models", key=key)
         assert (status, body) == (401, {"error": {"code": 401, "message": "Unauthorized"}})
@@ -169,7 +181,9 @@ def test_errors(page: ServerProcess) -> None:
          "-d", '{"model":"unknown-model","messages":[{"role":"user","content":"Hello"}]}'],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert output == """{"error":{"code":404,"message":"Model 'unknown-model' not found in store"}}"""
+    assert (
+        output == """{"error":{"code":404,"message":"Model 'unknown-model' not found in store"}}"""
+    )
 
 
 @pytest.mark.parametrize(

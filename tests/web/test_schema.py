@@ -24,44 +24,49 @@ def refused(**fields: Any) -> ApiError:
     return caught.value
 
 
-WRONG: list[tuple[str, Any]] = [
-    ("temperature", value) for value in (-0.1, 2.01, "1", True, [], {}, 1e308)
-] + [
-    ("top_p", value) for value in (-1, 1.1, "x", True, [])
-] + [
-    (name, value)
-    for name in ("max_tokens", "max_completion_tokens")
-    for value in (0, -1, 1.5, "1", True, [], 2**63)
-] + [
-    ("stop", value) for value in ([""], "", ["a"] * 5, 7, [7], "x" * 2000, True)
-] + [
-    ("seed", value) for value in (2**63, -(2**63) - 1, 1.5, "1", True, [])
-] + [
-    ("stream", value) for value in ("true", 1, [])
-] + [
-    ("model", value) for value in ("", 1, None, [])
-] + [
-    ("messages", value)
-    for value in (
+# For each parameter, values that cannot be honoured.
+WRONG: dict[str, list[object]] = {
+    "temperature": [-0.1, 2.01, "1", True, [], {}, 1e308],
+    "top_p": [-1, 1.1, "x", True, []],
+    "max_tokens": [0, -1, 1.5, "1", True, [], 2**63],
+    "max_completion_tokens": [0, -1, 1.5, "1", True, [], 2**63],
+    "stop": [[""], "", ["a"] * 5, 7, [7], "x" * 2000, True],
+    "seed": [2**63, -(2**63) - 1, 1.5, "1", True, []],
+    "stream": ["true", 1, []],
+    "model": ["", 1, None, []],
+    "messages": [
         [], None, "hi", [1], [{}], [{"role": "user"}], [{"role": "alien", "content": "x"}],
         [{"role": "user", "content": 5}], [{"role": "user", "content": None}],
         [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}],
         [{"role": "user", "content": [{"type": "text"}]}],
         [{"role": "assistant", "content": None}],
-    )
-] + [
-    ("n", 2), ("n", 1_000_000), ("n", "1"), ("frequency_penalty", 0.5), ("presence_penalty", -1),
-    ("logit_bias", {"5": 3}), ("logprobs", True), ("top_logprobs", 3),
-    ("tools", [{"type": "function"}]), ("tool_choice", "required"),
-    ("response_format", {"type": "json_object"}), ("response_format", {"type": "json_schema"}),
-    ("functions", [{}]), ("function_call", {"name": "f"}), ("reasoning_effort", "high"),
-    ("modalities", ["audio"]), ("audio", {}), ("stream_options", {"include_usage": True}),
-    ("keep_alive", "soon"), ("chat_template_kwargs", {"tokenize": True}),
-    ("chat_template_kwargs", {"enable_thinking": "yes"}), ("enable_thinking", "no"),
-]  # fmt: skip
+    ],
+    "n": [2, 1_000_000, "1"],
+    "frequency_penalty": [0.5],
+    "presence_penalty": [-1],
+    "logit_bias": [{"5": 3}],
+    "logprobs": [True],
+    "top_logprobs": [3],
+    "tools": [[{"type": "function"}]],
+    "tool_choice": ["required"],
+    "response_format": [{"type": "json_object"}, {"type": "json_schema"}],
+    "functions": [[{}]],
+    "function_call": [{"name": "f"}],
+    "reasoning_effort": ["high"],
+    "modalities": [["audio"]],
+    "audio": [{}],
+    "stream_options": [{"include_usage": True}],
+    "keep_alive": ["soon"],
+    "chat_template_kwargs": [{"tokenize": True}, {"enable_thinking": "yes"}],
+    "enable_thinking": ["no"],
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG.items() for value in values],
+    ids=lambda value: str(value)[:30],
+)
 def test_what_cannot_be_honoured_is_a_400_that_names_it(name: str, value: Any) -> None:
     """No wrong or unsupported value is ever taken silently."""
     error = refused(**{name: value})
@@ -105,7 +110,7 @@ def test_messages_become_what_templates_read() -> None:
     request = parse(
         messages=[
             {"role": "developer", "content": "be brief"},
-            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "user", "content": [{"type": "text", "text": text} for text in "ab"]},
             {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
             {"role": "tool", "content": "42", "tool_call_id": "1"},
         ]

@@ -150,10 +150,14 @@ def host(server: ServerProcess) -> bytes:
 
 def test_http2_without_tls_is_refused(server: ServerProcess) -> None:
     """Neither the preface nor an upgrade switches the protocol."""
-    preface = server.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+    preface = server.send_raw(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    )
     assert not preface.startswith(b"\x00\x00") and b" 101 " not in preface
     upgrade = server.send_raw(
-        b"GET /health HTTP/1.1\r\n" + host(server) + b"Connection: Upgrade, HTTP2-Settings, close\r\n"
+        b"GET /health HTTP/1.1\r\n"
+        + host(server)
+        + b"Connection: Upgrade, HTTP2-Settings, close\r\n"
         b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nConnection: close\r\n\r\n"
     )
     assert upgrade.startswith(b"HTTP/1.1 200")
@@ -162,7 +166,9 @@ def test_http2_without_tls_is_refused(server: ServerProcess) -> None:
 def test_headers_are_bounded(server: ServerProcess) -> None:
     """Too many bytes or too many headers are 431 or a closed connection, never served."""
     for flood in (b"X-A: " + b"a" * 40_000 + b"\r\n", b"X-A: a\r\n" * 150):
-        answer = server.send_raw(b"GET /health HTTP/1.1\r\n" + host(server) + b"Connection: close\r\n" + flood + b"\r\n")
+        answer = server.send_raw(
+            b"GET /health HTTP/1.1\r\n" + host(server) + b"Connection: close\r\n" + flood + b"\r\n"
+        )
         assert answer.split(b" ")[1] in (b"431", b"400")
 
 
@@ -200,7 +206,8 @@ BROKEN_BODIES = {
     "bad utf-8 unknown": b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"y":"\xff"}',
     "utf-16": '{"model":"tiny"}'.encode("utf-16"),
     "surrogate": b'{"model":"tiny","messages":[{"role":"user","content":"\\ud800"}]}',
-    "surrogate unknown": b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"y":"\\ud800"}',
+    "surrogate unknown":
+    b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"y":"\\ud800"}',
     "array": b"[1,2]",
     "null": b"null",
 }  # fmt: skip
@@ -222,7 +229,8 @@ def test_broken_bodies_are_a_json_400(server: ServerProcess, name: str) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "application/json; charset=utf-16"],
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "",
+     "application/json; charset=utf-16"],
 )  # fmt: skip
 def test_only_json_is_read(server: ServerProcess, content_type: str) -> None:
     """A simple request of a web page, which needs no preflight, is 415."""

@@ -58,7 +58,7 @@ TEMPLATES = {
 {{ ns.last }}""",
     "json": """{% for m in messages %}{{ m | tojson }}
 {{ m.content | tojson(indent=2) }}{% endfor %}{{ {'b': '<é & 🙂>', 'a': 1} | tojson }}""",
-    "options": """{% if enable_thinking is defined and enable_thinking is false %}<no>{% else %}<yes>
+    "options": """{% if enable_thinking is defined and not enable_thinking %}<no>{% else %}<yes>
 {% endif %}{% for m in messages %}{{ m.content }}{% endfor %}{{ tools is none }}""",
     "generation": """{% for m in messages %}{% if m.role == 'assistant' %}
 {% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}
@@ -106,7 +106,11 @@ def test_the_file_beats_the_configuration(tmp_path: Path) -> None:
 
 def test_special_tokens_may_be_objects(tmp_path: Path) -> None:
     """Both ways in which tokenizer_config.json writes a special token."""
-    config = {"bos_token": {"content": "<b>"}, "eos_token": "<e>", "chat_template": "{{bos_token}}{{eos_token}}"}
+    config = {
+        "bos_token": {"content": "<b>"},
+        "eos_token": "<e>",
+        "chat_template": "{{bos_token}}{{eos_token}}",
+    }
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     assert ChatTemplate.of(tmp_path).render([], {}) == "<b><e>"
 
