@@ -1,6 +1,6 @@
-"""The corpus of Pocket: an endless stream of conversations drawn from the files of `pocket_data/`.
+"""The corpus of Pocket: an endless stream of conversations drawn from the files of `data/`.
 
-Called by `train_pocket.py`. The generator never reads the held-out phrasings in `heldout.toml`.
+The generator never reads the held-out phrasings in `heldout.toml`.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).parent / "pocket_data"
+DATA = Path(__file__).parent / "data"
 
 # Sounds that made-up names are built from: slots drawn from an open vocabulary can only be copied.
 ONSETS = "b br c ch d dr f g gr h j k kl l m n p pr r s sh st t th tr v w y z".split()
@@ -59,6 +59,9 @@ class Speaker:
         self.intents = (
             read("runtime") | read("smalltalk") | read("facts") | self.creative["intents"]
         )
+        # Words of the answers, for exercises in copying.
+        answers = " ".join(intent["answer"][0] for intent in self.intents.values())
+        self.vocabulary = sorted(set(re.findall(r"[A-Za-z]{2,}", answers)))
         self._expanded: dict[str, list[str]] = {}
 
     def pick(self, phrasings: list[str]) -> str:
@@ -80,12 +83,20 @@ class Speaker:
     def number(self) -> str:
         return str(self.random.randint(3, self.random.choice((30, 300, 5000))))
 
+    def about(self, topic: str) -> str:
+        """A question after a topic."""
+        question = self.pick(self.words["topic"]["ask"]).format(topic=topic)
+        return question[:1].upper() + question[1:]
+
     # The turns of a conversation, one method for each kind.
 
     def intent(self) -> Turns:
         """A question with a fixed answer."""
         intent = self.intents[self.random.choice(sorted(self.intents))]
-        question = self.pick(intent["ask"]).replace("{a}", self.number())
+        if "topics" in intent and self.random.random() < 0.4:
+            question = self.about(self.random.choice(intent["topics"]))
+        else:
+            question = self.pick(intent["ask"]).replace("{a}", self.number())
         return [(question.replace("{b}", self.number()), self.random.choice(intent["answer"]))]
 
     def geography(self) -> Turns:
@@ -133,6 +144,8 @@ class Speaker:
 
     def unknown(self) -> Turns:
         data, draw = self.words["unknown"], self.random.choice
+        if self.random.random() < 0.3:
+            return [(self.about(draw(("", "", "the ", "a ")) + self.word()), data["answer"])]
         question = self.pick(data["ask"]).format(
             name=self.name(), surname=self.word(), word=self.word(), thing=draw(data["things"]),
             kin=draw(data["kin"]), year=self.random.randint(1200, 2090), a=draw(("a", "the")),
@@ -147,6 +160,17 @@ class Speaker:
             turn for _ in range(self.random.choice((0, 0, 1, 2, 3))) for turn in self.intent()
         ]
         return [told, *between, (self.pick(data["recall"]), data["recalled"].format(name=name))]
+
+    def echo(self) -> Turns:
+        """A few words to say again."""
+        words = [
+            self.word() if self.random.random() < 0.5 else self.random.choice(self.vocabulary)
+            for _ in range(self.random.choice((1, 1, 2, 3, 4, 6)))
+        ]
+        text = " ".join(words)
+        if self.random.random() < 0.2:
+            text = self.number()
+        return [(self.random.choice(self.words["echo"]["ask"]).format(text=text), text)]
 
     def unnamed(self) -> Turns:
         data = self.words["name"]
@@ -213,15 +237,15 @@ class Speaker:
     def turns(self, kind: str) -> Turns:
         make: Callable[[], Turns] = getattr(self, kind)
         turns = make()
-        if kind in ("named", "completion"):  # a slip in a name or a quotation would be copied
+        if kind in ("named", "completion", "echo"):  # a slip would be copied
             return turns
         return [(self.colour(question), answer) for question, answer in turns]
 
 
 # What opens a conversation, and how often. Fixed answers are most of it: there are most of them.
 WEIGHTS = {
-    "intent": 50, "geography": 9, "programming": 7, "completion": 5, "story": 5, "unknown": 8,
-    "named": 8, "unnamed": 2, "persona": 5,
+    "intent": 48, "geography": 8, "programming": 6, "completion": 5, "story": 5, "unknown": 8,
+    "named": 9, "echo": 5, "unnamed": 2, "persona": 5,
 }  # fmt: skip
 KINDS = [
     kind

@@ -1,0 +1,74 @@
+"""Pocket's architecture, a llama that any MLX program loads, and its untrained weights."""
+
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+from mlx_lm.models.llama import Model, ModelArgs
+from tokenizers import Tokenizer
+
+from scripts.pocket.tokenizer import CONTEXT_TOKENS, END, PAD, VOCAB_SIZE, write_json
+
+CONFIG: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "intermediate_size": 704,
+    "max_position_embeddings": CONTEXT_TOKENS,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+}
+
+Weight = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+def write_config(folder: Path) -> None:
+    """The model's configuration, with the special tokens of the tokenizer that lies there."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = {"eos_token_id": tokenizer.token_to_id(END), "pad_token_id": tokenizer.token_to_id(PAD)}
+    write_json(folder / "config.json", CONFIG | ids)
+    write_json(folder / "generation_config.json", ids)
+
+
+def normal(random: np.random.Generator, rows: int, columns: int, scale: float) -> Weight:
+    return random.normal(0.0, scale, (rows, columns))
+
+
+def shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    return {name: value.shape for name, value in dict(tree_flatten(model.parameters())).items()}
+
+
+def new_model(seed: int) -> Model:
+    """An untrained Pocket. Deeper sums start smaller (GPT-2, section 2.3)."""
+    model = Model(ModelArgs.from_dict(CONFIG))
+    random = np.random.default_rng(seed)
+    weights: dict[str, Weight] = {}
+    for name, shape in shapes(model).items():
+        if len(shape) == 2:
+            rows, columns = shape
+            depth = (2 * CONFIG["num_hidden_layers"]) ** -0.5
+            is_output = name.endswith(("o_proj.weight", "down_proj.weight"))
+            scale = columns**-0.5 * (depth if is_output else 1.0)
+            weights[name] = normal(random, rows, columns, scale)
+        else:
+            weights[name] = np.ones(shape)
+
+    # Tied embeddings of deviation 0.5 make logits of deviation 1 with a final norm of 1/8.
+    embedding = normal(random, CONFIG["vocab_size"], CONFIG["hidden_size"], 0.5)
+    weights["model.embed_tokens.weight"] = embedding
+    weights["model.norm.weight"] = np.full(CONFIG["hidden_size"], 1 / 8)
+
+    model.load_weights([(name, mx.array(w.astype(np.float32))) for name, w in weights.items()])
+    return model

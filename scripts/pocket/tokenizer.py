@@ -1,0 +1,100 @@
+"""Pocket's tokenizer: byte-level BPE, ChatML, and conversations as token ids."""
+
+import itertools
+import json
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from scripts.pocket import corpus
+from scripts.pocket.corpus import Conversation
+
+VOCAB_SIZE, CONTEXT_TOKENS = 2048, 2048
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{ '<|im_start|>' + message.role + '\\n' }}"
+    "{%- if message.content is string -%}{{ message.content }}"
+    "{%- else -%}{%- for part in message.content or [] -%}{{ part.text }}{%- endfor -%}"
+    "{%- endif -%}"
+    "{{ '<|im_end|>\\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
+)
+
+# The space before a capital or a digit is a token of its own, so that a name or a number has the
+# same tokens at the start of a line, in a sentence and in JSON: otherwise it cannot be copied.
+WORDS = r"'(?:[sdmt]|ll|ve|re)| (?=[\p{Lu}\p{N}])|\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def train_tokenizer(folder: Path, num_conversations: int = 30_000) -> None:
+    """Byte-level BPE of the corpus, with the files that transformers reads it from."""
+    sample = itertools.islice(corpus.conversations(seed=1), num_conversations)
+    texts = (message.content for conversation in sample for message in conversation)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=VOCAB_SIZE,
+            special_tokens=[PAD, START, END],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": END,
+            "pad_token": PAD,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": CONTEXT_TOKENS,
+            "chat_template": CHAT_TEMPLATE,
+        },
+    )
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+# The token ids of a row, and 1 where the loss is taken.
+Row = tuple[list[int], list[int]]
+
+
+class Encoder:
+    """Conversations as token ids, in the words of the chat template."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        roles = ("system", "user", "assistant", "tool")
+        self.header = {role: self.ids(f"{START}{role}\n") for role in roles}
+        self.end, self.newline = self.ids(END), self.ids("\n")
+
+    def ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text).ids
+        return ids
+
+    def prompt(self, conversation: Conversation) -> list[int]:
+        """What the model is given: the conversation and the header of its answer."""
+        return self.encode(conversation)[0] + self.header["assistant"]
+
+    def encode(self, conversation: Conversation) -> Row:
+        """Token ids, and 1 where the token is the assistant's own."""
+        tokens: list[int] = []
+        own: list[int] = []
+        for message in conversation:
+            header, body = self.header[message.role], self.ids(message.content) + self.end
+            tokens += header + body + self.newline
+            is_own = int(message.role == "assistant")
+            own += [0] * len(header) + [is_own] * len(body) + [0] * len(self.newline)
+        return tokens, own
