@@ -34,6 +34,16 @@ class Child:
     @classmethod
     async def spawn(cls, module: str, *arguments: str) -> "Child":
         """Start `python -m module FD arguments…` with one end of a socket pair as FD."""
+        spawning = asyncio.ensure_future(cls._spawn(module, *arguments))
+        try:
+            return await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            # A child that is half started belongs to nobody yet: it must not outlive this.
+            await (await spawning).kill()
+            raise
+
+    @classmethod
+    async def _spawn(cls, module: str, *arguments: str) -> "Child":
         ours, theirs = socket.socketpair()
         with theirs:
             environment = {k: v for k, v in os.environ.items() if k not in _SECRETS}

@@ -38,7 +38,7 @@ class CrashHistory:
             raise CrashLoop(
                 f"The engine of '{model_id}' died {_MAX_CRASHES} times within "
                 f"{_CRASH_WINDOW_S:g} s and is not started again for {wait_s} s. "
-                "The server's log says why; `mlx-edge doctor` may help.",
+                "The server's log says why.",
                 retry_after_s=max(1, wait_s),
             )
 

@@ -62,8 +62,7 @@ class TextWorkers:
         for task in self._spawns:
             task.cancel()
         await asyncio.gather(*self._spawns, return_exceptions=True)
-        workers, self._all = self._all, set()
-        await asyncio.gather(*(worker.kill() for worker in workers))
+        await asyncio.gather(*(self._retire(worker) for worker in self._all))
 
     async def encode_chat(
         self, folder: Path, messages: tuple[ChatMessage, ...], options: dict[str, Json]
@@ -121,8 +120,7 @@ class TextWorkers:
             self._changed.notify_all()
 
     def _replace(self, worker: Child) -> None:
-        self._all.discard(worker)
-        self._begin(self._spawn(), worker.kill())
+        self._begin(self._spawn(), self._retire(worker))
 
     def _begin(self, *steps: Coroutine[Any, Any, object]) -> None:
         """Run these in the background; `close` ends them."""
@@ -142,5 +140,8 @@ class TextWorkers:
                 if await worker.receive() is not None:  # it greets when it is ready
                     await self._give_back(worker)
                     return
-        self._all.discard(worker)
+        await self._retire(worker)
+
+    async def _retire(self, worker: Child) -> None:
         await worker.kill()
+        self._all.discard(worker)

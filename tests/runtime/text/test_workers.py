@@ -49,7 +49,9 @@ async def test_messages_become_tokens(workers: TextWorkers, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "bomb", [LOOPS, "{{ 9**9**9 }}", "{% for i in range(9999) %}{{ 'a' * 10000000 }}{% endfor %}"]
+    "bomb",
+    [LOOPS, "{{ 9 ** (9 ** 9) }}", "{% for i in range(9999) %}{{ 'a' * 10000000 }}{% endfor %}"],
+    ids=["loop", "power", "memory"],
 )
 async def test_a_bomb_delays_nobody(workers: TextWorkers, tmp_path: Path, bomb: str) -> None:
     """While bombs run into their deadline, another model's requests go on as ever."""
