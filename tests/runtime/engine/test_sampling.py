@@ -47,12 +47,39 @@ def test_frequencies_follow_the_distribution(temperature: float, top_p: float) -
         assert abs(seen[token] / count - probability) <= 4 * sigma
 
 
+@pytest.mark.parametrize("spread", [0.1, 2.0])
+@pytest.mark.parametrize("top_p", [0.02, 0.6, 0.95])
+def test_a_large_nucleus_is_drawn_by_its_weights(spread: float, top_p: float) -> None:
+    """Among a thousand tokens in any order, a few of them impossible: none from outside, and
+    every sixth of the nucleus' mass as often as it should be, within 4 sigma."""
+    vocab_size, count = 1001, 3000
+    mx.random.seed(3)
+    logits = mx.random.normal((vocab_size,)) * spread
+    logits[::10] = -math.inf
+    probabilities: list[float] = mx.softmax(logits).tolist()  # type: ignore[assignment]
+    nucleus, mass = [], 0.0
+    for token in sorted(range(vocab_size), key=lambda token: -probabilities[token]):
+        if mass < top_p:
+            nucleus.append(token)
+            mass += probabilities[token]
+    rows = [RowSampling.seeded(1.0, top_p, seed=5)] * count
+    tokens: list[int] = (
+        Sampler(rows).draw(mx.broadcast_to(logits, (count, vocab_size)), mx.arange(count)).tolist()  # type: ignore[assignment]
+    )
+    assert set(tokens) <= set(nucleus)
+    seen = Counter(tokens)
+    for group in (nucleus[start::6] for start in range(min(6, len(nucleus)))):
+        expected = sum(probabilities[token] for token in group) / mass
+        sigma = math.sqrt(expected * (1 - expected) / count)
+        assert abs(sum(seen[token] for token in group) / count - expected) <= 4 * sigma + 1e-9
+
+
 @pytest.mark.parametrize("vocab_size", [50, 1000, 5000])
 @pytest.mark.parametrize("top_p", [1.0, 0.95, 0.3, 0.0])
 def test_a_row_draws_the_same_alone_and_in_company(vocab_size: int, top_p: float) -> None:
     """Equal seed and position give the equal token, whoever else is in the batch."""
     mx.random.seed(0)
-    # The second row is so flat that its nucleus needs a full sort; the first's needs few.
+    # The second row is so flat that its nucleus is nearly everything; the first's is a few.
     logits = mx.random.normal((3, vocab_size)) * mx.array([[4.0], [0.1], [1.0]])
     rows = [
         RowSampling.seeded(0.8, top_p, 42),
