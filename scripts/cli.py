@@ -7,6 +7,7 @@ import click
 
 from registry.errors import RegistryError
 from registry.store import Entry, Store
+from scripts.bench.command import bench
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
 from scripts.settings import ENVIRONMENT_PREFIX, default_home, read_config
@@ -86,7 +87,7 @@ def _entry(home: Path, model_id: str) -> Entry:
         raise click.ClickException(str(error)) from error
 
 
-for command in (serve, ps, load, unload):
+for command in (serve, ps, load, unload, bench):
     cli.add_command(command)
 
 

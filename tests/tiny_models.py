@@ -1,27 +1,12 @@
 """Small real models: random float32 checkpoints with a real tokenizer, made where a test needs one.
 
-Called by the fixtures of the tests and by `scripts.bench`, which wants the larger one.
+Called by the fixtures of the tests; `scripts.bench.random_model` writes the files.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
-from mlx.utils import tree_flatten
-from mlx_lm.utils import _get_classes
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-from runtime.engine import device  # noqa: F401 (first: it loads a fast BLAS before MLX)
-
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-
-EOS_TOKEN_ID = 2
+from scripts.bench.random_model import write_model, write_tokenizer
 
 _TEXT = [
     "The quick brown fox jumps over the lazy dog.",
@@ -151,52 +136,14 @@ def make_llama4(folder: Path, **overrides: Any) -> Path:
 
 def make_tokenizer(folder: Path, vocab_size: int = 512) -> int:
     """A byte-level BPE with ChatML markers. Returns the number of tokens it really has."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        _TEXT * 4,
-        trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps(
-            {
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "eos_token": "<|im_end|>",
-                "pad_token": "<|endoftext|>",
-                "chat_template": CHAT_TEMPLATE,
-                "clean_up_tokenization_spaces": False,
-            }
-        )
-    )
-    return int(tokenizer.get_vocab_size())
+    return write_tokenizer(folder, _TEXT * 4, vocab_size)
 
 
 def _write(folder: Path, config: dict[str, Any]) -> Path:
     """Save a random model of this config; `seed` and `vocab_size` may be among the overrides."""
     folder.mkdir(parents=True, exist_ok=True)
     seed = config.pop("seed", 0)
-    vocab_size = config.pop("vocab_size", None)
-    vocab_size = max(make_tokenizer(folder), vocab_size or 0)
-    config.setdefault("text_config", config)["vocab_size"] = vocab_size
-    if config["text_config"] is config:
-        del config["text_config"]
-    mx.random.seed(seed)
-    model_class, arguments_class = _get_classes(config)
-    model = model_class(arguments_class.from_dict(config))
-    # Plain initialisation makes near-ties; wider weights make a greedy choice robust to rounding.
-    flat: Any = tree_flatten(model.parameters())
-    weights = {name: value * 3 if value.ndim > 1 else value for name, value in flat}
-    for name in weights:
-        if name.endswith(("embed_tokens.weight", "embeddings.weight", "lm_head.weight")):
-            # Its logit is 0 and never the highest: an answer lasts as long as a test asks for.
-            weights[name][EOS_TOKEN_ID] = 0
-    mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
-    (folder / "config.json").write_text(json.dumps(config))
+    vocab_size = max(make_tokenizer(folder), config.pop("vocab_size", None) or 0)
+    config.get("text_config", config)["vocab_size"] = vocab_size
+    write_model(folder, config, seed)
     return folder

@@ -86,8 +86,8 @@ class EngineLoop:
                     self._start(command)
                 case Cancel():
                     self._batch.remove(command.id)
-                    if self._answers.pop(command.id, None) and not self._answers:
-                        self._send(Step([], self._batch.num_rows))
+                    if self._answers.pop(command.id, None):
+                        self._send(Step([], self._batch.num_rows))  # it is gone now, not a step on
                 case Ping():
                     self._send(Pong(command.number))
                 case Stop():

@@ -13,6 +13,7 @@ from .row import Row
 logger = logging.getLogger(__name__)
 
 _FIRST_GUESS = 512.0  # tokens a second, until a chunk was measured
+_CAUTION = 0.5  # of the stall limit is planned for: each chunk is dearer than the one before it
 
 
 class Prefill:
@@ -42,7 +43,7 @@ class Prefill:
         While other rows decode, the chunk is short enough not to stall them.
         """
         # Nobody waits for a token if none decodes, but commands are still read between chunks.
-        limit_s = self._stall_limit_s * (1 if is_decoding else 4)
+        limit_s = self._stall_limit_s * (_CAUTION if is_decoding else 4)
         budget = min(self._chunk_tokens, max(16, int(self._tokens_per_s * limit_s)))
         plan = self._plan(budget)
         started = time.perf_counter()
@@ -135,5 +136,6 @@ class Prefill:
         if len(together) > 1:
             num_tokens += sum(len(row.tokens) - 1 for row in together)
         # A pass over a handful of tokens says little about the speed of a full chunk.
+        # And the start of a prompt is read so fast that the next chunk must not grow by it at once.
         if num_tokens >= 16 and elapsed_s > 0:
-            self._tokens_per_s = num_tokens / elapsed_s
+            self._tokens_per_s = min(num_tokens / elapsed_s, 2 * self._tokens_per_s)

@@ -8,7 +8,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from runtime.text.template import ChatTemplate, TemplateError
-from tests.tiny_models import CHAT_TEMPLATE, make_tokenizer
+from scripts.bench.random_model import CHAT_TEMPLATE
+from tests.tiny_models import make_tokenizer
 
 TEMPLATES = {
     "chatml": CHAT_TEMPLATE,

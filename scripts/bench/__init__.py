@@ -1,0 +1,1 @@
+"""What the server takes from the engine's speed, and how it stands beside other servers."""

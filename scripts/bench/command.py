@@ -1,0 +1,91 @@
+"""`mlx-edge bench`: how fast this machine is through the server, beside the bare engine and a peer.
+
+The yardstick is mlx-lm's BatchGenerator on the same model, prompts and token counts. With --pin,
+engine and yardstick compute on core 0 with one BLAS thread while web process and client share
+core 1, as on a Mac, where the GPU computes.
+"""
+
+from pathlib import Path
+
+import click
+
+
+def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise click.BadParameter(f"expected numbers such as 1,4,16, not {value!r}")
+    return numbers
+
+
+@click.command()
+@click.option("--streams", default="1,4,16", show_default=True, callback=_numbers,
+              help="How many at once.")  # fmt: skip
+@click.option("--vocab", default="8192,32768", show_default=True, callback=_numbers,
+              help="Vocabularies of the random models of 20 M parameters.")  # fmt: skip
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Measure this folder of MLX weights instead.")  # fmt: skip
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--full", is_flag=True, help="Every combination, not one thing changed at a time.")
+@click.option("--pin", is_flag=True, help="Engine on core 0, all else on core 1 (Linux).")
+@click.option("--against", metavar="mlx_lm|URL",
+              help="Beside mlx_lm.server, started here, or the server at a base URL.")  # fmt: skip
+@click.option("--model", default="", help="The peer's name for the model, with a URL.")
+@click.option("--key", default="none", help="The peer's key.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="A PNG.")
+@click.option("--quality", metavar="pocket", type=click.Choice(["pocket"]),
+              help="What the built-in model answers right, instead of how fast.")  # fmt: skip
+def bench(
+    streams: tuple[int, ...],
+    vocab: tuple[int, ...],
+    folder: Path | None,
+    rounds: int,
+    full: bool,
+    pin: bool,
+    against: str | None,
+    model: str,
+    key: str,
+    json_path: Path | None,
+    plot: Path | None,
+    quality: str | None,
+) -> None:
+    """Measure speed beside the bare engine, or quality."""
+    # Imported here: `mlx-edge serve` needs none of this in its memory.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    if quality:
+        from scripts.pocket.quality import show_scores
+
+        show_scores(Console())
+        return
+
+    from scripts.bench.measure import MLX_LM, Options, measure, num_steps
+    from scripts.bench.report import show, write_json, write_plot
+
+    if against not in (None, MLX_LM) and not model:
+        raise click.UsageError("--against URL needs --model, the peer's name for it")
+    if plot:
+        _check_plot()
+    options = Options(streams, vocab, folder, rounds, full, pin, against, model, key)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("Starting", total=num_steps(options))
+        report = measure(options, lambda step: progress.update(task, advance=1, description=step))
+    show(report, Console())
+    if json_path:
+        write_json(report, json_path)
+    if plot:
+        write_plot(report, plot)
+
+
+def _check_plot() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise click.UsageError(
+            "--plot needs matplotlib: pip install 'mlx-edge[plot]', or scripts/setup dev"
+        ) from None

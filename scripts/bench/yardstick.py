@@ -1,0 +1,56 @@
+"""`python -m scripts.bench.yardstick FOLDER`: mlx-lm's bare BatchGenerator, served on stdin.
+
+A line of JSON is a round of work; the answer is its tokens per second. It reads the same prompts
+by the same template as the servers do, and is timed without reading them.
+"""
+
+import sys
+import time
+
+import msgspec
+
+from runtime.engine import device
+
+# isort: split
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.sample_utils import make_sampler
+from mlx_lm.utils import load
+
+
+class Round(msgspec.Struct):
+    """One user message for each row."""
+
+    prompts: list[str]
+    max_tokens: int
+    temperature: float
+    top_p: float
+
+
+def main() -> None:
+    device.limit_memory()
+    model, tokenizer = load(sys.argv[1])[:2]
+    if (dtype := device.compute_dtype()) is not None:
+        model.set_dtype(dtype)
+    for line in sys.stdin:
+        work = msgspec.json.decode(line, type=Round)
+        rows = [
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], add_generation_prompt=True, return_dict=False
+            )
+            for prompt in work.prompts
+        ]
+        sampler = make_sampler(work.temperature, work.top_p)
+        batch = BatchGenerator(model, sampler=sampler)
+        batch.insert(rows, [work.max_tokens] * len(rows))
+        started, count = time.perf_counter(), 0
+        while responses := batch.next_generated():
+            count += len(responses)
+        seconds = time.perf_counter() - started
+        batch.close()
+        mx.clear_cache()
+        print(count / seconds, flush=True)
+
+
+if __name__ == "__main__":
+    main()
