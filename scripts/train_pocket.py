@@ -19,13 +19,12 @@ import mlx.nn as nn
 import mlx.optimizers as optim
 from mlx.utils import tree_map
 from mlx_lm.models.llama import Model
+from rich.console import Console
 
 from scripts.pocket.batches import Batch, batches, repetitions
 from scripts.pocket.model import new_model, write_config
-from scripts.pocket.quality import score
-from scripts.pocket.tokenizer import Encoder, train_tokenizer
-
-SHIPPED = Path(__file__).parents[1] / "registry" / "pocket"
+from scripts.pocket.quality import SHIPPED, show_scores
+from scripts.pocket.tokenizer import Encoder, train_tokenizer, write_tokenizer_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +93,9 @@ def train(work: Path, config: TrainingConfig) -> None:
 def export(work: Path, folder: Path = SHIPPED) -> None:
     """The last checkpoint in bf16, with the files that stock mlx-lm loads it by."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (
-        "config.json",
-        "generation_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    ):
-        (folder / name).write_bytes((work / name).read_bytes())
+    (folder / "tokenizer.json").write_bytes((work / "tokenizer.json").read_bytes())
+    write_tokenizer_config(folder)
+    write_config(folder)
     weights = mx.load(str(work / "checkpoint.safetensors"))
     halved = tree_map(lambda value: value.astype(mx.bfloat16), weights)
     mx.save_safetensors(str(folder / "model.safetensors"), halved, metadata={"format": "mlx"})
@@ -114,7 +109,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=TrainingConfig().steps)
     arguments = parser.parse_args()
     if arguments.command == "score":
-        score(arguments.work or SHIPPED)
+        show_scores(Console(), arguments.work or SHIPPED, with_misses=True)
     elif arguments.work is None:
         parser.error("--work is needed")
     elif arguments.command == "train":

@@ -58,8 +58,8 @@ def cells(streams: Sequence[int], vocab_sizes: Sequence[int], full: bool) -> lis
 def _words(folder: Path) -> list[str]:
     """The words that are one token each, so that a prompt's length is known."""
     vocab = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
-    words = [token[1:] for token in vocab if token[:1] in ("Ġ", "▁") and token[1:].isalpha()]
-    return sorted(words) or ["a"]
+    words = {token[1:] for token in vocab if token[:1] in ("Ġ", "▁")}
+    return sorted(word for word in words if word.isascii() and word.isalpha()) or ["a"]
 
 
 def prompts(folder: Path, num_prompts: int, num_tokens: int, seed: int) -> list[str]:

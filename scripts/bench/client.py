@@ -103,7 +103,7 @@ async def together(
         seconds = time.perf_counter() - started
     return Throughput(
         sum(timeline.num_tokens for timeline in timelines) / seconds,
-        percentiles([timeline.first_token_s for timeline in timelines]),
+        percentiles([timeline.first_token_s for timeline in timelines if timeline.arrivals]),
         percentiles([gap for timeline in timelines for gap in timeline.gaps_s]),
     )
 

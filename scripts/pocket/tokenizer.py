@@ -11,12 +11,31 @@ from scripts.pocket.corpus import Conversation
 
 VOCAB_SIZE, CONTEXT_TOKENS = 2048, 2048
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+# Hugging Face's engine trims the newline after a block tag: newlines stand in expressions.
 CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{ '<|im_start|>' + message.role + '\\n' }}"
-    "{%- if message.content is string -%}{{ message.content }}"
-    "{%- else -%}{%- for part in message.content or [] -%}{{ part.text }}{%- endfor -%}"
+    "{%- macro text(content) -%}"
+    "{%- if content is string -%}{{ content }}"
+    "{%- else -%}{%- for part in content or [] -%}{{ part.text }}{%- endfor -%}"
     "{%- endif -%}"
+    "{%- endmacro -%}"
+    "{%- set has_system = messages and messages[0].role == 'system' -%}"
+    "{%- if tools -%}"
+    "{{ '<|im_start|>system\\n' }}"
+    "{%- if has_system -%}{{ text(messages[0].content) + '\\n\\n' }}{%- endif -%}"
+    "{{ 'Functions that can be called:\\n' }}"
+    "{%- for tool in tools -%}{{ tool | tojson + '\\n' }}{%- endfor -%}"
+    '{{ \'A call is written <tool_call>{"name": NAME, "arguments": OBJECT}</tool_call>.\' }}'
+    "{{ '<|im_end|>\\n' }}"
+    "{%- endif -%}"
+    "{%- for message in (messages[1:] if tools and has_system else messages) -%}"
+    "{{ '<|im_start|>' + message.role + '\\n' + text(message.content) }}"
+    "{%- for call in message.tool_calls or [] -%}"
+    "{%- set tool_call = call.function or call -%}"
+    "{%- set arguments = tool_call.arguments -%}"
+    '{{ \'<tool_call>{"name": "\' + tool_call.name + \'", "arguments": \' }}'
+    "{{ arguments if arguments is string else arguments | tojson }}"
+    "{{ '}</tool_call>' }}"
+    "{%- endfor -%}"
     "{{ '<|im_end|>\\n' }}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
@@ -50,6 +69,11 @@ def train_tokenizer(folder: Path, num_conversations: int = 30_000) -> None:
     )
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
+    write_tokenizer_config(folder)
+
+
+def write_tokenizer_config(folder: Path) -> None:
+    """The special tokens and the chat template, for transformers and for `runtime.text`."""
     write_json(
         folder / "tokenizer_config.json",
         {

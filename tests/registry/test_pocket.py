@@ -1,20 +1,15 @@
 """Tests of the model that ships inside: its files, and what it answers to the documentation."""
 
-import ctypes
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-if sys.platform == "linux":
-    try:  # reference BLAS, which the Linux wheel of MLX brings, is many times slower
-        ctypes.CDLL("libopenblas.so.0", mode=ctypes.RTLD_GLOBAL)
-    except OSError:
-        pass
+from runtime.engine import device  # noqa: F401 (before MLX: it loads a fast BLAS)
 
+# isort: split
 import mlx.core as mx
 from mlx_lm import load, stream_generate
 from transformers import AutoTokenizer
@@ -81,6 +76,27 @@ def test_template_is_chatml() -> None:
         "<|im_start|>assistant\n"
     )
     assert "<think>" not in tokenizer.get_vocab()
+
+
+def test_template_knows_tools() -> None:
+    """The functions join the system message; calls come back in the words that parsers look for."""
+    tokenizer = AutoTokenizer.from_pretrained(POCKET)
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    call = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "1 + 1?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "2"},
+    ]
+    text = str(tokenizer.apply_chat_template(messages, tools=[tool], tokenize=False))
+    system, user, assistant, answer, end = text.split("<|im_end|>\n")
+    assert system.startswith("<|im_start|>system\nBe brief.\n\n") and '"name": "add"' in system
+    assert user == "<|im_start|>user\n1 + 1?"
+    calls = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
+    assert assistant == f"<|im_start|>assistant\n{calls}"
+    assert answer == "<|im_start|>tool\n2" and end == ""
+    assert "tool_call.name" in tokenizer.chat_template  # how mlx-lm finds the parser
 
 
 @pytest.mark.parametrize(
