@@ -5,6 +5,8 @@ engine and yardstick compute on core 0 with one BLAS thread while web process an
 core 1, as on a Mac, where the GPU computes.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -57,14 +59,14 @@ def bench(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    if quality:
-        from scripts.pocket.quality import show_scores
-
-        show_scores(Console())
-        return
-
     from scripts.bench.measure import MLX_LM, Options, measure, num_steps
     from scripts.bench.report import show, write_json, write_plot
+    from scripts.bench.servers import environment
+
+    if quality:
+        # A process of its own: this command is part of `mlx-edge`, which never imports MLX.
+        command = [sys.executable, "-m", "scripts.pocket.quality"]
+        raise SystemExit(subprocess.run(command, env=environment(pin=False)).returncode)
 
     if against not in (None, MLX_LM) and not model:
         raise click.UsageError("--against URL needs --model, the peer's name for it")

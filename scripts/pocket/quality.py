@@ -179,3 +179,7 @@ def show_scores(console: Console, folder: Path = SHIPPED, *, with_misses: bool =
             for question, answer in result.misses:
                 console.print(f"{ability}: {question!r}: {answer!r}", markup=False)
     console.print(table)
+
+
+if __name__ == "__main__":
+    show_scores(Console())
