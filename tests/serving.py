@@ -14,6 +14,8 @@ from urllib.request import Request, urlopen
 
 import psutil
 
+from tests import processes
+
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "1234"
 
@@ -61,13 +63,10 @@ class ServerProcess:
 
     def children(self) -> list[psutil.Process]:
         """Engines and text workers."""
-        try:
-            return psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
+        return processes.children(pid=self.process.pid)
 
     def engines(self) -> list[psutil.Process]:
-        return [p for p in self.children() if "runtime.engine" in p.cmdline()]
+        return processes.children("runtime.engine", self.process.pid)
 
     def get(self, path: str) -> Any:
         """The JSON of a GET with the key."""

@@ -10,7 +10,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from runtime import memory
@@ -38,6 +37,7 @@ from runtime.protocol import (
     SamplingParams,
     TextDelta,
 )
+from tests import processes
 from tests.tiny_models import make_llama
 
 
@@ -47,7 +47,7 @@ async def pool() -> AsyncGenerator[ModelPool, None]:
     await pool.start()
     yield pool
     await pool.close()
-    assert psutil.Process().children() == []
+    assert processes.children() == []
 
 
 @pytest.fixture
@@ -73,9 +73,8 @@ async def load(pool: ModelPool, model: Model, **options: Any) -> LoadedModel:
 
 def kill(pool: ModelPool, model: Model) -> None:
     """kill -9 of the model's engine."""
-    for process in psutil.Process().children():
-        if str(model.folder) in process.cmdline():
-            os.kill(process.pid, signal.SIGKILL)
+    for process in processes.children(str(model.folder)):
+        os.kill(process.pid, signal.SIGKILL)
 
 
 async def test_the_order_of_events(pool: ModelPool, model: Model) -> None:
@@ -108,7 +107,7 @@ async def test_one_waiter_leaving_does_not_stop_the_load(pool: ModelPool, model:
     await asyncio.sleep(0.05)
     await first.aclose()
     assert isinstance((await second)[-1], Finished)
-    assert len([p for p in psutil.Process().children() if "runtime.engine" in p.cmdline()]) == 1
+    assert len(processes.children("runtime.engine")) == 1
 
 
 async def test_a_failed_load_is_told_to_all_and_not_remembered(
@@ -154,12 +153,12 @@ async def test_unload_gives_memory_back_and_waits_for_rows(pool: ModelPool, mode
 async def test_unload_while_it_loads_leaves_no_process(pool: ModelPool, model: Model) -> None:
     """The load is cancelled, its waiters are told, nothing stays behind."""
     waiter = asyncio.create_task(ask(pool, model))
-    while not any("runtime.engine" in p.cmdline() for p in psutil.Process().children()):
+    while not processes.children("runtime.engine"):
         await asyncio.sleep(0.01)
     await pool.unload("tiny")
     with pytest.raises(LoadFailed, match="unloaded"):
         await waiter
-    assert not any("runtime.engine" in p.cmdline() for p in psutil.Process().children())
+    assert not processes.children("runtime.engine")
 
 
 async def test_idle_models_expire_unless_pinned(pool: ModelPool, model: Model) -> None:

@@ -7,12 +7,12 @@ import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from runtime.errors import TemplateFailed
 from runtime.protocol import ChatMessage
 from runtime.text.workers import TextSettings, TextWorkers
+from tests import processes
 from tests.tiny_models import make_tokenizer
 
 HELLO = (ChatMessage("user", "Hello you"),)
@@ -25,7 +25,7 @@ async def workers() -> AsyncGenerator[TextWorkers, None]:
     await workers.start()
     yield workers
     await workers.close()
-    assert not [p for p in psutil.Process().children() if "runtime.text" in p.cmdline()]
+    assert not processes.children("runtime.text")
 
 
 def model(folder: Path, template: str | None = None) -> Path:
@@ -73,10 +73,7 @@ async def test_a_killed_worker_costs_nothing(workers: TextWorkers, tmp_path: Pat
     """A job whose worker dies is done again by another."""
     folder = model(tmp_path)
     await workers.encode_chat(folder, HELLO, {})
-    for process in psutil.Process().children():
-        if "runtime.text" in process.cmdline():
-            os.kill(process.pid, signal.SIGKILL)
-            break
+    os.kill(processes.children("runtime.text")[0].pid, signal.SIGKILL)
     for _ in range(4):
         assert await workers.encode_chat(folder, HELLO, {})
 
