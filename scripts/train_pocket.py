@@ -31,10 +31,10 @@ from scripts.pocket.tokenizer import Encoder, train_tokenizer, write_tokenizer_c
 class TrainingConfig:
     """The few dials of a run; the seed fixes corpus and weights."""
 
-    steps: int = 8000
+    steps: int = 8500
     seed: int = 7
     batch_tokens: int = 1024
-    peak_rate: float = 1.5e-3
+    peak_rate: float = 2e-3
     warmup: int = 150
 
 
@@ -59,7 +59,7 @@ def train(work: Path, config: TrainingConfig) -> None:
         train_tokenizer(work)
         write_config(work)
     model = new_model(config.seed)
-    optimizer = optim.AdamW(learning_rate(config), betas=[0.9, 0.95], weight_decay=0.05)
+    optimizer = optim.AdamW(learning_rate(config), betas=[0.9, 0.98], weight_decay=0.05)
     state = [model.state, optimizer.state]
 
     @partial(mx.compile, inputs=state, outputs=state)

@@ -14,6 +14,8 @@ BUCKETS = (48, 64, 96, 128, 176, 256, 384)
 LONG = 1024
 LONG_EVERY = 16
 COPY_EVERY = 6
+# The run begins with copying alone: heads that can do it are soon there, and then are used.
+FIRST_STEPS, FIRST_LENGTH = 450, 24
 
 
 class Batch:
@@ -41,6 +43,18 @@ def repetitions(encoder: Encoder, seed: int) -> Iterator[Row]:
         length = draw.randint(len(once) + 8, max(2 * len(once), 40))
         tokens = (once * (length // len(once) + 1))[:length]
         yield tokens, [0] * len(once) + [1] * (length - len(once))
+
+
+def first_copies(encoder: Encoder, seed: int, batch_tokens: int) -> Iterator[Batch]:
+    """Short random sequences, again and again: nothing but copying helps here."""
+    draw = corpus.Speaker(seed).random
+    while True:
+        rows: list[Row] = []
+        for _ in range(batch_tokens // FIRST_LENGTH):
+            once = [draw.randrange(3, VOCAB_SIZE) for _ in range(draw.randint(3, 6))]
+            tokens = (once * FIRST_LENGTH)[: FIRST_LENGTH + 1]
+            rows.append((tokens, [0] * len(once) + [1] * (len(tokens) - len(once))))
+        yield Batch(rows, FIRST_LENGTH)
 
 
 def short_rows(encoder: Encoder, seed: int) -> Iterator[Row]:
@@ -71,7 +85,8 @@ def long_batches(encoder: Encoder, seed: int, batch_tokens: int) -> Iterator[Bat
 
 
 def batches(encoder: Encoder, seed: int, batch_tokens: int) -> Iterator[Batch]:
-    """The batches of a run, mixed."""
+    """The batches of a run: copying first, then everything mixed."""
+    yield from itertools.islice(first_copies(encoder, seed, batch_tokens), FIRST_STEPS)
     short, long = (make(encoder, seed, batch_tokens) for make in (bucket_batches, long_batches))
     for step in itertools.count(1):
-        yield next(long if step % LONG_EVERY == 0 and step > 200 else short)
+        yield next(long if step % LONG_EVERY == 0 else short)

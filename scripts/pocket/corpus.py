@@ -244,7 +244,7 @@ class Speaker:
 
 # What opens a conversation, and how often. Fixed answers are most of it: there are most of them.
 WEIGHTS = {
-    "intent": 48, "geography": 8, "programming": 6, "completion": 5, "story": 5, "unknown": 8,
+    "intent": 52, "geography": 8, "programming": 6, "completion": 5, "story": 5, "unknown": 9,
     "named": 9, "echo": 5, "unnamed": 2, "persona": 5,
 }  # fmt: skip
 KINDS = [

@@ -50,6 +50,23 @@ def shapes(model: Model) -> dict[str, tuple[int, ...]]:
     return {name: value.shape for name, value in dict(tree_flatten(model.parameters())).items()}
 
 
+def begin_as_copiers(weights: dict[str, Weight]) -> None:
+    """Every head writes back what it reads: its output matrix is its value matrix transposed.
+
+    From a plain start a model of this size hardly learns to copy. After 250 steps of nothing but
+    repeated random tokens its loss was 4.4 of 7.6; from here it was 2.3, and falling fast.
+    """
+    head_dim, shared = (
+        CONFIG["head_dim"],
+        CONFIG["num_attention_heads"] // CONFIG["num_key_value_heads"],
+    )
+    for layer in range(CONFIG["num_hidden_layers"]):
+        attention = f"model.layers.{layer}.self_attn."
+        values = weights[attention + "v_proj.weight"].reshape(-1, head_dim, CONFIG["hidden_size"])
+        heads = np.repeat(values, shared, axis=0).reshape(-1, CONFIG["hidden_size"])
+        weights[attention + "o_proj.weight"] = heads.T
+
+
 def new_model(seed: int) -> Model:
     """An untrained Pocket. Deeper sums start smaller (GPT-2, section 2.3)."""
     model = Model(ModelArgs.from_dict(CONFIG))
@@ -67,8 +84,10 @@ def new_model(seed: int) -> Model:
 
     # Tied embeddings of deviation 0.5 make logits of deviation 1 with a final norm of 1/8.
     embedding = normal(random, CONFIG["vocab_size"], CONFIG["hidden_size"], 0.5)
+    embedding[:, 0] = 2.0  # the same for all tokens: a head may look at positions alone
     weights["model.embed_tokens.weight"] = embedding
     weights["model.norm.weight"] = np.full(CONFIG["hidden_size"], 1 / 8)
 
+    begin_as_copiers(weights)
     model.load_weights([(name, mx.array(w.astype(np.float32))) for name, w in weights.items()])
     return model
