@@ -38,11 +38,12 @@ class ContextLengthExceeded(InvalidRequest):
 
     code = "context_length_exceeded"
 
-    def __init__(self, prompt_tokens: int, context_length: int) -> None:
+    def __init__(self, prompt_tokens: int, context_length: int, *, at_least: bool = False) -> None:
+        """`at_least`: the prompt is so long that its tokens were not even counted."""
+        count = f"at least {prompt_tokens}" if at_least else str(prompt_tokens)
         super().__init__(
             f"This model's maximum context length is {context_length} tokens, but the messages "
-            f"take {prompt_tokens} tokens and at least one more is needed for the answer. "
-            "Shorten the messages.",
+            f"take {count} tokens and one more is needed for the answer. Shorten the messages.",
             param="messages",
         )
         self.prompt_tokens = prompt_tokens
@@ -93,7 +94,7 @@ class Draining(Unavailable):
     code = "draining"
 
     def __init__(self) -> None:
-        super().__init__("The server is shutting down and takes no new requests.", retry_after_s=5)
+        super().__init__("The server is shutting down. Try again when it is back.", retry_after_s=5)
 
 
 class InsufficientMemory(Unavailable):

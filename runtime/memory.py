@@ -1,16 +1,17 @@
 """What a model will cost in memory, what a process holds, and what the machine has left."""
 
-import json
 import math
 import platform
 import sys
+from typing import Annotated
 
+import msgspec
 import psutil
 
 from .model import Model
 
 PROCESS_BYTES = 160 << 20  # an engine before its weights: Python, MLX and mlx-lm
-_MAX_HEADER_BYTES = 32 << 20
+_MAX_HEADER_BYTES = 16 << 20  # of one shard; real ones stay under a tenth of it
 _HALF_TYPES = ("BF16", "F16")
 
 
@@ -45,16 +46,25 @@ def _keeps_half_precision() -> bool:
     return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
+class _Tensor(msgspec.Struct):
+    """What is looked at of a tensor in a safetensors header; `__metadata__` has neither."""
+
+    dtype: str = ""
+    shape: list[Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]] = []
+
+
 def _float32_bytes(model: Model) -> int:
     total = 0
     for path in model.folder.glob("*.safetensors"):
+        if not path.is_file():
+            raise ValueError(f"{path.name} is no file")
         total += path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= _MAX_HEADER_BYTES:
                 raise ValueError(f"{path.name}: a header of {length} bytes; the file is damaged")
-            header = json.loads(file.read(length))
-        for name, tensor in header.items():
-            if name != "__metadata__" and tensor["dtype"] in _HALF_TYPES:
-                total += 2 * math.prod(tensor["shape"])
+            # Typed: a header made to be deep or huge is refused or skipped over, never built up.
+            header = msgspec.json.decode(file.read(length), type=dict[str, _Tensor])
+        halves = (t for t in header.values() if t.dtype in _HALF_TYPES)
+        total += sum(2 * math.prod(tensor.shape) for tensor in halves)
     return total

@@ -39,6 +39,8 @@ from .slot import Load, Slot
 from .text.workers import TextWorkers
 
 _TICK_S = 0.5  # how often idle models are looked at
+# No text has tokens as long as this on average; the longest are runs of blanks, of up to 128.
+_MAX_CHARS_PER_TOKEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +101,49 @@ class ModelPool:
     ) -> AsyncGenerator[Event, None]:
         """Answer one request. The first event is `Queued`; what can be refused is raised before.
 
-        Before `Queued`: Draining, QueueFull, InvalidRequest, CrashLoop, InsufficientMemory.
-        After it: EngineFailed. Leaving the iterator cancels the request.
+        Before `Queued`: Draining, QueueFull, InvalidRequest, LoadFailed, CrashLoop,
+        InsufficientMemory. After it: EngineFailed, Draining, and for a request that came while its
+        model was being unloaded, the last two. Leaving the iterator cancels the request.
         """
         slot = self._slot(model)
-        async with self._admitted(slot, request.keep_alive_s) as position:
+        context_length = _context_length(model)
+        async with self._admitted(slot) as position:
+            _refuse_hopeless(request, context_length)
             tokens = await self._text.encode_chat(
                 model.folder, request.messages, request.template_options
             )
-            sampling = _fit(model, tokens, request.sampling)
+            sampling = _fit(context_length, tokens, request.sampling)
+            is_leaving = slot.unloading is not None
+            if is_leaving:  # an unload may wait long for other requests: let the headers out
+                yield Queued(0, position)
             load = await self._ensure_loading(slot)
-            yield Queued(0, position)
-            if load is not None:
-                async for progress in load.watch():
-                    yield progress
-                engine = await _outcome(load)
-            else:
-                engine = _engine_of(slot)
-            started = time.monotonic()
-            async with aclosing(engine.generate(tokens, sampling)) as events:
-                async for event in events:
-                    if isinstance(event, Finished):
-                        slot.record.add(event, time.monotonic() - started)
-                    yield event
+            with slot.in_use():
+                if not is_leaving:
+                    yield Queued(0, position)
+                if request.keep_alive_s is not None:
+                    slot.keep_alive_s = request.keep_alive_s
+                if load is not None:
+                    async for progress in load.watch():
+                        yield progress
+                    engine = await self._outcome(load)
+                else:
+                    engine = _engine_of(slot)
+                started = time.monotonic()
+                async with aclosing(engine.generate(tokens, sampling)) as events:
+                    async for event in events:
+                        if isinstance(event, Finished):
+                            slot.record.add(event, time.monotonic() - started)
+                        yield event
 
     @asynccontextmanager
-    async def _admitted(self, slot: Slot, keep_alive_s: float | None) -> AsyncIterator[int]:
-        """Count a request in; yields how many of its model wait in front of it."""
+    async def _admitted(self, slot: Slot, *, is_row: bool = True) -> AsyncIterator[int]:
+        """Count a request in; yields how many of its model wait in front of it.
+
+        One that will be no row of the batch (a load) is never too many.
+        """
         self._refuse_when_draining()
         settings = self._settings
-        if slot.num_requests >= settings.max_rows + settings.max_queue:
+        if is_row and slot.num_requests >= settings.max_rows + settings.max_queue:
             wait_s = slot.record.request_s * settings.max_queue / settings.max_rows
             raise QueueFull(
                 f"{settings.max_queue} requests already wait for '{slot.model.id}'; "
@@ -142,26 +157,28 @@ class ModelPool:
             slot.num_requests -= 1
             slot.idle_since = time.monotonic()
             slot.last_used = time.time()
-            if keep_alive_s is not None:
-                slot.keep_alive_s = keep_alive_s
 
     # --- loading and unloading ----------------------------------------------------------------
 
     async def load(
-        self, model: Model, *, keep_alive_s: float | None = None, pin: bool = False
+        self, model: Model, *, keep_alive_s: float | None = None, pin: bool | None = None
     ) -> AsyncGenerator[Loading | LoadedModel, None]:
         """Bring a model into memory, with progress; the last item is the loaded model.
 
-        Before the first item: Draining, CrashLoop, InsufficientMemory. After it: LoadFailed.
+        `pin` keeps it there, or no longer; None changes nothing. Before the first item: Draining,
+        CrashLoop, InsufficientMemory. After it: LoadFailed.
         """
         slot = self._slot(model)
-        async with self._admitted(slot, keep_alive_s):
+        async with self._admitted(slot, is_row=False):
             load = await self._ensure_loading(slot)
             if load is not None:
                 async for progress in load.watch():
                     yield progress
-                await _outcome(load)
-            slot.is_pinned = slot.is_pinned or pin
+                await self._outcome(load)
+            if pin is not None:
+                slot.is_pinned = pin
+            if keep_alive_s is not None:
+                slot.keep_alive_s = keep_alive_s
         yield self._describe(slot)
 
     async def unload(self, model_id: str) -> Unloaded:
@@ -189,8 +206,10 @@ class ModelPool:
         slot = self._slots.get(model.id)
         if slot is None:
             slot = self._slots[model.id] = Slot(model, self._settings.keep_alive_s)
-        elif slot.model.folder != model.folder and slot.engine is None and slot.load is None:
-            slot.model = model  # registered anew under the same name
+        elif slot.model.folder != model.folder:  # registered anew under the same name
+            slot.model = model
+            if (slot.engine or slot.load) and slot.unloading is None:
+                slot.unloading = asyncio.create_task(self._unload(slot))
         return slot
 
     async def _ensure_loading(self, slot: Slot) -> Load | None:
@@ -207,9 +226,20 @@ class ModelPool:
                     # Another request may have started it while this one waited.
                     if slot.engine is None and slot.load is None:
                         slot.crashes.check(slot.model.id)
-                        await self._make_room(slot.model)
-                        load = slot.load = Load(slot.model.weight_bytes)
+                        needed = await self._make_room(slot.model)
+                        load = slot.load = Load(slot.model.weight_bytes, needed)
                         load.task = asyncio.create_task(self._load(slot, load))
+
+    async def _outcome(self, load: Load) -> EngineProcess:
+        """The engine that a load made. Raises what the load raised, for every waiter alike."""
+        assert load.task is not None
+        try:
+            return await asyncio.shield(load.task)
+        except asyncio.CancelledError:
+            if not load.task.cancelled():
+                raise  # the waiter itself was
+            self._refuse_when_draining()
+            raise LoadFailed("The model was unloaded while it loaded.") from None
 
     async def _load(self, slot: Slot, load: Load) -> EngineProcess:
         settings = self._settings
@@ -242,25 +272,26 @@ class ModelPool:
         if not engine.is_stopping:
             slot.crashes.add()
 
-    async def _make_room(self, model: Model) -> None:
-        """Unload idle models, least recently used first, until this one fits.
+    async def _make_room(self, model: Model) -> int:
+        """Unload idle models, least recently used first, until this one fits. Returns its bytes.
 
         Raises InsufficientMemory, or LoadFailed when the weights cannot be measured.
         """
         try:
-            needed = memory.load_bytes(model)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            needed = await asyncio.to_thread(memory.load_bytes, model)
+        except (OSError, ValueError) as error:
             raise LoadFailed(f"Model '{model.id}' could not be loaded: {error}") from error
         while needed > (available := memory.available_bytes() - self._reserved_bytes()):
             idle = [slot for slot in self._slots.values() if slot.is_idle and not slot.is_pinned]
             if not idle:
                 raise InsufficientMemory(model.id, needed, available)
             await self._unload(min(idle, key=lambda slot: slot.idle_since))
+        return needed
 
     def _reserved_bytes(self) -> int:
         """What loads in flight were promised and have not taken yet."""
-        loads = [slot.load.progress for slot in self._slots.values() if slot.load is not None]
-        return sum(progress.total_bytes - progress.loaded_bytes for progress in loads)
+        loads = [slot.load for slot in self._slots.values() if slot.load is not None]
+        return sum(max(0, load.needed_bytes - load.progress.loaded_bytes) for load in loads)
 
     async def _unload(self, slot: Slot) -> int:
         try:
@@ -270,13 +301,14 @@ class ModelPool:
             engine = slot.engine
             if engine is None:
                 return 0
-            # New requests wait in `_ensure_loading`; those with a row here may finish.
+            # New requests wait in `_ensure_loading`; those that have passed it may finish.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.unload_grace_s):
-                    while engine.is_busy:
+                    while slot.num_users:
                         await asyncio.sleep(0.02)
             slot.engine = None
             slot.is_pinned = False
+            slot.keep_alive_s = self._settings.keep_alive_s
             freed = engine.footprint_bytes()
             await engine.stop()
             return freed - engine.footprint_bytes()
@@ -309,11 +341,11 @@ class ModelPool:
     def is_draining(self) -> bool:
         return self._is_draining
 
-    def can_serve(self) -> bool:
-        """False while draining, and when every model that was asked for is in a crash loop."""
-        slots = self._slots.values()
-        all_looping = bool(slots) and all(slot.crashes.is_looping for slot in slots)
-        return not self._is_draining and self._text.is_alive and not all_looping
+    def can_serve(self, model_id: str) -> bool:
+        """False while draining, and while the model's engine died too often to be started again."""
+        slot = self._slots.get(model_id)
+        is_looping = slot is not None and slot.crashes.is_looping
+        return not self._is_draining and self._text.is_alive and not is_looping
 
     async def start(self) -> None:
         """Start the text workers and the clock that unloads idle models."""
@@ -331,7 +363,7 @@ class ModelPool:
             if slot.load is not None and slot.load.task is not None:
                 slot.load.task.cancel()
             if slot.engine is not None:
-                slot.engine.fail_all(EngineFailed("The server is shutting down."))
+                slot.engine.fail_all(Draining())
 
     async def close(self) -> None:
         """End every child. The pool is of no more use."""
@@ -358,28 +390,33 @@ class ModelPool:
                         await self.unload(slot.model.id)
 
 
-def _fit(model: Model, tokens: list[int], sampling: SamplingParams) -> SamplingParams:
+def _context_length(model: Model) -> int:
+    try:
+        return model.context_length
+    except (OSError, ValueError) as error:
+        raise LoadFailed(f"Model '{model.id}' cannot be used: {error}") from error
+
+
+def _refuse_hopeless(request: GenerationRequest, context_length: int) -> None:
+    """Refuse what could never fit, before anybody spends a minute on tokenizing it."""
+    num_chars = sum(len(message.content or "") for message in request.messages)
+    if num_chars > _MAX_CHARS_PER_TOKEN * context_length:
+        raise ContextLengthExceeded(
+            num_chars // _MAX_CHARS_PER_TOKEN, context_length, at_least=True
+        )
+
+
+def _fit(context_length: int, tokens: list[int], sampling: SamplingParams) -> SamplingParams:
     """Sampling with `max_tokens` resolved to what is left of the context."""
     if not tokens:
         raise InvalidRequest("The messages render to an empty prompt; say something.", "messages")
-    room = model.context_length - len(tokens)
+    room = context_length - len(tokens)
     if room < 1:
-        raise ContextLengthExceeded(len(tokens), model.context_length)
+        raise ContextLengthExceeded(len(tokens), context_length)
     wanted = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
     return SamplingParams(
         sampling.temperature, sampling.top_p, wanted, sampling.stop, sampling.seed
     )
-
-
-async def _outcome(load: Load) -> EngineProcess:
-    """The engine that a load made. Raises what the load raised, for every waiter alike."""
-    assert load.task is not None
-    try:
-        return await asyncio.shield(load.task)
-    except asyncio.CancelledError:
-        if load.task.cancelled():
-            raise LoadFailed("The model was unloaded while it loaded.") from None
-        raise
 
 
 def _engine_of(slot: Slot) -> EngineProcess:

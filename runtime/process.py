@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import logging
 import signal
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from .protocol import (
     TextDelta,
 )
 
+logger = logging.getLogger(__name__)
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 _row_ids = itertools.count(1)
@@ -47,6 +50,7 @@ class Watch:
     beat_s: float = 1.0
     silent_beats: int = 30  # beats without a report before the engine counts as hung
     stall_limit_s: float = 30.0  # how long a reader may leave its events lying
+    load_silence_s: float = 120.0  # without progress of a load, which tells of every 64 MB
     stop_grace_s: float = 5.0
 
 
@@ -85,7 +89,7 @@ class EngineProcess:
         child = await Child.spawn("runtime.engine", str(self.model.folder), settings)
         self._child = child
         try:
-            while (payload := await child.receive()) is not None:
+            while (payload := await self._next_of_load(child)) is not None:
                 match _decoder.decode(payload):
                     case Loading() as progress:
                         on_loading(progress)
@@ -105,6 +109,18 @@ class EngineProcess:
             await child.kill()
             self.has_ended.set()
             raise
+
+    async def _next_of_load(self, child: Child) -> bytes | None:
+        """Raises EngineDied when a load stands still: a loop that does not run yet has no beat."""
+        limit_s = self._watch.load_silence_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await child.receive()
+        except TimeoutError:
+            raise EngineDied(
+                f"The engine of '{self.model.id}' came no further for {limit_s:g} s while it "
+                "loaded the model, and was ended."
+            ) from None
 
     async def generate(
         self, tokens: list[int], sampling: SamplingParams
@@ -149,22 +165,28 @@ class EngineProcess:
 
     async def _receive(self, child: Child) -> None:
         """Hand reports on until the child's end, then fail what still runs."""
-        while (payload := await child.receive()) is not None:
-            self._silent_beats = 0
-            match _decoder.decode(payload):
-                case Step(events, num_rows):
-                    self.num_rows = num_rows
-                    for event in events:
-                        # A row that was cancelled has no mailbox any more.
-                        if (mailbox := self._mailboxes.get(event.id)) is not None:
-                            mailbox.put(event)
-                case Pong():
-                    pass
-        self._exit_status = await child.kill()
-        self._tasks[1].cancel()
-        self.num_rows = 0
-        self.has_ended.set()
-        self.fail_all(self._died())
+        try:
+            while (payload := await child.receive()) is not None:
+                self._silent_beats = 0
+                match _decoder.decode(payload):
+                    case Step(events, num_rows):
+                        self.num_rows = num_rows
+                        for event in events:
+                            # A row that was cancelled has no mailbox any more.
+                            if (mailbox := self._mailboxes.get(event.id)) is not None:
+                                mailbox.put(event)
+                    case Pong():
+                        pass
+        except ValueError:  # also a frame that msgspec cannot decode
+            logger.exception("the engine of %s talks nonsense, so it is ended", self.model.id)
+        finally:
+            # It ends by itself now; to kill it at once would hide the signal that ended it.
+            grace_s = self._watch.stop_grace_s if self.is_stopping else 1.0
+            self._exit_status = await child.stop(grace_s)
+            self._tasks[1].cancel()
+            self.num_rows = 0
+            self.has_ended.set()
+            self.fail_all(self._died())
 
     async def _beat(self) -> None:
         """Ping the engine's loop, kill it when it is silent, and end rows that nobody reads."""

@@ -153,7 +153,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """What the engine learned by loading the model."""
 
     model_type: str
-    vocab_size: int
+    vocab_size: int  # token ids are below it
     num_params: int
     weight_bytes: int
     is_batchable: bool  # False: its cache cannot merge, its rows run one at a time

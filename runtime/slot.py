@@ -4,7 +4,8 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .errors import CrashLoop
@@ -57,8 +58,10 @@ class CrashHistory:
 class Load:
     """A load in flight, watched by everybody who waits for it. One waiter leaving stops nothing."""
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, needed_bytes: int) -> None:
+        """`needed_bytes` are what it was admitted with: weights in memory, and the process."""
         self.progress = Loading(0, total_bytes)
+        self.needed_bytes = needed_bytes
         self.task: asyncio.Task[EngineProcess] | None = None
         self._changed = asyncio.Event()
 
@@ -117,11 +120,21 @@ class Slot:
     unloading: asyncio.Task[int] | None = None
     is_pinned: bool = False
     num_requests: int = 0  # admitted and not yet ended
+    num_users: int = 0  # of these, those that were given the engine, or the load to wait for
     record: Record = field(default_factory=Record)
     crashes: CrashHistory = field(default_factory=CrashHistory)
     loaded_at: float = 0.0  # unix time
     last_used: float = 0.0  # unix time, for people
     idle_since: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Held by a request from when it is given the engine to its end: an unload waits for it."""
+        self.num_users += 1
+        try:
+            yield
+        finally:
+            self.num_users -= 1
 
     @property
     def is_idle(self) -> bool:

@@ -26,7 +26,10 @@ from scripts.settings import ENVIRONMENT_PREFIX, default_home, read_config
 def cli(context: click.Context, home: Path) -> None:
     """Turn this machine into a private AI endpoint."""
     context.obj = home
-    context.default_map = read_config(home)
+    context.default_map = read_config(
+        home, {name: [str(option.name) for option in command.params]
+               for name, command in cli.commands.items()}
+    )  # fmt: skip
 
 
 @cli.command("import")

@@ -1,33 +1,38 @@
 """Commands that talk to the running server: ps, load, unload."""
 
-import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import click
+import httpx
 
 from scripts.settings import ENVIRONMENT_PREFIX
 
-_server = click.option(
-    "--server",
-    default="http://127.0.0.1:8083",
-    show_default=True,
-    envvar=f"{ENVIRONMENT_PREFIX}_SERVER",
-    help="Where the server listens.",
-)
-_key = click.option("--api-key", default="1234", envvar=f"{ENVIRONMENT_PREFIX}_API_KEY")
+Command = Callable[..., Any]
+
+
+def _on_server(command: Command) -> Command:
+    """Adds where the server is, and the key."""
+    server = click.option(
+        "--server",
+        default="http://127.0.0.1:8083",
+        show_default=True,
+        envvar=f"{ENVIRONMENT_PREFIX}_SERVER",
+        help="Where the server listens.",
+    )
+    key = click.option("--api-key", default="1234", envvar=f"{ENVIRONMENT_PREFIX}_API_KEY")
+    return server(key(command))
 
 
 @click.command()
-@_server
-@_key
+@_on_server
 def ps(server: str, api_key: str) -> None:
     """The models in memory."""
     with _request("GET", server, "/v1/models", api_key) as response:
-        models = json.load(response)["data"]
+        models = json.loads(response.read())["data"]
     for model in models:
         if model["loaded"]:
             click.echo(
@@ -39,62 +44,71 @@ def ps(server: str, api_key: str) -> None:
 @click.command()
 @click.argument("model_id")
 @click.option("--pin", is_flag=True, help="Keep it until it is unloaded by hand.")
-@_server
-@_key
+@_on_server
 def load(model_id: str, pin: bool, server: str, api_key: str) -> None:
     """Bring a model into memory, with its progress."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    body: dict[str, Any] = {"model": model_id} | ({"pin": True} if pin else {})
+    is_loaded = False
     with (
-        _request("POST", server, "/v1/models", api_key, {"model": model_id, "pin": pin}) as events,
+        _request("POST", server, "/v1/models", api_key, body) as response,
         Progress(*columns) as progress,
     ):
         task = progress.add_task(f"Loading {model_id}", total=None)
-        for line in events:
-            if not line.startswith(b"data: {"):
+        for line in response.iter_lines():
+            if not line.startswith("data: {"):
                 continue
             event = json.loads(line[6:])
             if "error" in event:
                 raise click.ClickException(event["error"]["message"])
             if "loaded_bytes" in event:
                 progress.update(task, completed=event["loaded_bytes"], total=event["total_bytes"])
+            is_loaded = bool(event.get("loaded"))  # the last event is the model itself
+    if not is_loaded:
+        raise click.ClickException(f"the server ended before {model_id} was loaded")
     click.echo(f"{model_id} is loaded.")
 
 
 @click.command()
 @click.argument("model_id")
-@_server
-@_key
+@_on_server
 def unload(model_id: str, server: str, api_key: str) -> None:
     """Take a model out of memory; its files stay."""
     path = f"/v1/models/{quote(model_id, safe='')}"
     with _request("DELETE", server, path, api_key) as response:
-        freed = json.load(response)["freed_bytes"]
+        freed = json.loads(response.read())["freed_bytes"]
     click.echo(f"{model_id} is unloaded; {freed / 1e6:.1f} MB came back.")
 
 
 @contextmanager
 def _request(
     method: str, server: str, path: str, api_key: str, body: dict[str, Any] | None = None
-) -> Iterator[http.client.HTTPResponse]:
+) -> Iterator[httpx.Response]:
     """The server's answer; an error of it ends the command with its message."""
-    url = urlsplit(server)
-    connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port or 80)
+    url = server.rstrip("/") + path
     headers = {"Authorization": f"Bearer {api_key}", "Accept": "text/event-stream"}
-    payload = None
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-        payload = json.dumps(body)
+    # A load may take minutes between two signs of life; an address that does not answer may not.
+    timeout = httpx.Timeout(60, connect=5)
     try:
-        connection.request(method, path, payload, headers)
-        response = connection.getresponse()
-        if response.status >= 400:
-            raise click.ClickException(json.load(response)["error"]["message"])
-        yield response
-    except ConnectionError as error:
+        # No proxy of the environment: the key is for this server alone.
+        with (
+            httpx.Client(headers=headers, timeout=timeout, trust_env=False) as client,
+            client.stream(method, url, json=body) as response,
+        ):
+            if response.is_error:
+                raise click.ClickException(_message(response.status_code, response.read()))
+            yield response
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise click.ClickException(
-            f"no server answers at {server}; start one with `mlx-edge serve`"
+            f"no server answers at {server} ({error}); start one with `mlx-edge serve`"
         ) from error
-    finally:
-        connection.close()
+
+
+def _message(status: int, body: bytes) -> str:
+    """What an error says, if it is one of ours."""
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the server answered {status}, which is no answer of mlx-edge"

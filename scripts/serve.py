@@ -66,7 +66,9 @@ def serve(
         check_bind(settings)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    watch = Watch(silent_beats=max(1, round(heartbeat / Watch.beat_s)))
+    # For ever is a week: an engine that is silent for so long is not coming back.
+    beats = min(heartbeat, 7 * 86400) / Watch.beat_s
+    watch = Watch(silent_beats=max(1, round(beats)))
     pool = ModelPool(PoolSettings(max_rows, max_queue, keep_alive, watch=watch))
     store = Store(home)
     try:
@@ -79,11 +81,14 @@ def _banner(url: str, settings: WebSettings) -> None:
     key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "the one you chose"
     body = f'{{"model":"{BUILT_IN_ID}","messages":[{{"role":"user","content":"Who are you?"}}]}}'
     shown = settings.api_key if settings.api_key == DEFAULT_API_KEY else "$MLX_EDGE_API_KEY"
+    listening = url
+    for wildcard in ("//0.0.0.0:", "//[::]:"):  # listens everywhere, but is no host to ask for
+        url = url.replace(wildcard, "//127.0.0.1:")
     for line in (
-        f"Listening on {url}",
+        f"Listening on {listening}",
         f"Key:     {key}",
         f"Model:   {BUILT_IN_ID}, a very small one that is built in",
-        f"Try:     curl {url}/v1/chat/completions -H 'Authorization: Bearer {shown}' "
+        f'Try:     curl {url}/v1/chat/completions -H "Authorization: Bearer {shown}" '
         f"-H 'Content-Type: application/json' -d '{body}'",
         "Bigger:  mlx-edge import PATH --id NAME   (a folder of MLX weights)",
     ):

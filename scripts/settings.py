@@ -1,17 +1,16 @@
 """Where settings come from: flags beat the environment, which beats HOME/config.toml."""
 
-import math
-import re
 import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import platformdirs
 
-ENVIRONMENT_PREFIX = "MLX_EDGE"
+from web import duration
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+ENVIRONMENT_PREFIX = "MLX_EDGE"
 
 
 def default_home() -> Path:
@@ -19,8 +18,11 @@ def default_home() -> Path:
     return Path(platformdirs.user_data_dir("mlx-edge", appauthor=False))
 
 
-def read_config(home: Path) -> dict[str, Any]:
-    """HOME/config.toml as defaults for the commands; empty if there is none."""
+def read_config(home: Path, tables: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    """HOME/config.toml as defaults for the commands; empty if there is none.
+
+    `tables` are the commands and their settings; anything else in the file is an error.
+    """
     path = home / "config.toml"
     try:
         config = tomllib.loads(path.read_text())
@@ -28,8 +30,18 @@ def read_config(home: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{path} cannot be read: {error}") from error
-    serve = {key.replace("-", "_"): value for key, value in config.get("serve", {}).items()}
-    return {"serve": serve}
+    for name, table in config.items():
+        if name not in tables or not isinstance(table, dict):
+            raise click.ClickException(
+                f"{path} has {name!r}, which is none of its tables: {', '.join(sorted(tables))}"
+            )
+        for key in table:
+            if key.replace("-", "_") not in tables[name]:
+                raise click.ClickException(f"{path}: [{name}] knows no {key!r}")
+    return {
+        name: {key.replace("-", "_"): value for key, value in table.items()}
+        for name, table in config.items()
+    }
 
 
 class Duration(click.ParamType[float]):
@@ -40,12 +52,7 @@ class Duration(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        text = str(value).strip()
-        if text in ("-1", "inf"):
-            return math.inf
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text)
-        if match is None:
-            self.fail(
-                f"{value!r} is no duration; write 90, 90s, 30m, 2h, or -1 for ever", param, ctx
-            )
-        return float(match[1]) * _UNITS[match[2]]
+        try:
+            return duration.seconds(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

@@ -2,8 +2,8 @@
 
 import logging
 
-from quart import Quart, Response, g, request
-from werkzeug.exceptions import HTTPException
+from quart import Quart, Response, g, has_request_context, request, websocket
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from registry.store import Store
 from runtime.pool import ModelPool
@@ -27,11 +27,15 @@ def create_app(settings: WebSettings, pool: ModelPool, store: Store) -> Quart:
     for dialect in DIALECTS:
         app.register_blueprint(chat.blueprint(dialect, settings, pool, store))
         app.register_blueprint(models.blueprint(dialect, settings, pool, store))
-    app.register_blueprint(health.blueprint(pool))
+    app.register_blueprint(health.blueprint(pool, store))
 
     @app.before_request
     async def remember_id() -> None:
         g.request_id = request.scope.get(REQUEST_ID, "")
+
+    @app.before_websocket
+    async def remember_socket_id() -> None:
+        g.request_id = websocket.scope.get(REQUEST_ID, "")
 
     app.register_error_handler(Exception, _on_error)
     return app
@@ -39,18 +43,22 @@ def create_app(settings: WebSettings, pool: ModelPool, store: Store) -> Quart:
 
 async def _on_error(error: Exception) -> Response:
     """Every error is JSON in the dialect of its path, also the framework's own."""
-    dialect = dialect_of(request.path)
+    asked = request if has_request_context() else websocket
+    dialect = dialect_of(asked.path)
     if isinstance(error, HTTPException):
-        status = error.code or 500
-        if status == 404:
-            message = f"There is no {request.method} {request.path} here."
-        elif status == 405:
-            message = f"{request.path} knows no {request.method}."
-        else:
-            message = error.description or error.name
-        return failure_reply(Failure(status, message), dialect)
+        return failure_reply(_framework_failure(error, asked.method, asked.path), dialect)
     failure = failure_of(error)
     if failure is None:
         logger.error("request %s failed", g.request_id, exc_info=error)
         failure = internal(g.request_id)
     return failure_reply(failure, dialect)
+
+
+def _framework_failure(error: HTTPException, method: str, path: str) -> Failure:
+    """What routing found wrong, in our words."""
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        return Failure(405, f"{path} knows no {method}.", headers={"Allow": allowed})
+    if error.code == 404:
+        return Failure(404, f"There is no {method} {path} here.")
+    return Failure(error.code or 500, error.description or error.name)

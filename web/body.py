@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 from quart import Request
+from werkzeug.http import parse_options_header
 
 from .errors import ApiError
 from .settings import WebSettings
@@ -17,9 +18,9 @@ _PATH = re.compile(r" - at `(?:key in )?\$(.*)`$")
 
 async def read_json(request: Request, settings: WebSettings, shape: type[T]) -> T:
     """The body as `shape`. Raises ApiError with 400, 408, 413 or 415."""
-    media_type, _, parameters = (request.headers.get("Content-Type") or "").partition(";")
-    charset = parameters.partition("charset=")[2].strip(' "').lower() or "utf-8"
-    if media_type.strip().lower() != "application/json" or charset != "utf-8":
+    media_type, options = parse_options_header(request.headers.get("Content-Type"))
+    is_utf8 = options.get("charset", "utf-8").lower() in ("utf-8", "utf8")
+    if media_type.lower() != "application/json" or not is_utf8:
         raise ApiError(415, "Send the body as UTF-8 JSON, with Content-Type: application/json.")
     return decode(await _read(request, settings), shape)
 

@@ -62,7 +62,8 @@ class Completion:
 
     def first_chunk(self) -> bytes:
         """The role, before anything is known."""
-        return self._chunk(b'{"role":"assistant","content":""}')
+        content = b"" if self.dialect.has_integer_codes else b',"content":""'
+        return self._chunk(b'{"role":"assistant"' + content + b"}")
 
     def chunk(self, event: Event) -> bytes:
         """What an event adds to the stream; nothing for many."""

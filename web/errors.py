@@ -25,7 +25,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.param = param
-        self.code = code
+        self.code = code or ("invalid_value" if status == 400 and param else None)
         self.headers = headers or {}
 
 

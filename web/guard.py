@@ -29,9 +29,11 @@ _PUBLIC = {"/health", "/ready"}
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(\d{1,5}))?")
 _METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 _CLIENT_HEADERS = re.compile(
-    r"authorization|content-type|accept|x-api-key|x-request-id|openai-[a-z-]+|x-stainless-[a-z-]+"
-    r"|anthropic-[a-z-]+"
+    r"authorization|content-type|accept|user-agent|x-api-key|x-request-id|openai-[a-z-]+"
+    r"|x-stainless-[a-z-]+|anthropic-[a-z-]+"
 )
+_EXPOSED = b"x-request-id, x-should-retry, retry-after"
+_FIRST_MESSAGES = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 
 class Guard:
@@ -54,10 +56,10 @@ class Guard:
         extra = [(b"x-request-id", request_id.encode()), (b"vary", b"Origin")]
         if is_known_origin and origin is not None:
             extra.append((b"access-control-allow-origin", origin.encode()))
-            extra.append((b"access-control-expose-headers", b"x-request-id, retry-after"))
+            extra.append((b"access-control-expose-headers", _EXPOSED))
 
         async def send_with_headers(message: Any) -> None:
-            if message["type"] in ("http.response.start", "websocket.accept"):
+            if message["type"] in _FIRST_MESSAGES:
                 message = {**message, "headers": [*message.get("headers", []), *extra]}
             await send(message)
 
@@ -74,6 +76,8 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: "_Headers", is_known_origin: bool) -> Failure | None:
         """What speaks against the request, whatever its key."""
+        if not scope.get("raw_path", b"/").startswith((b"/", b"*")):
+            return Failure(400, "The request's target is a path that begins with '/'.")
         if headers.count > _MAX_HEADERS or headers.num_bytes > _MAX_HEADER_BYTES:
             return Failure(
                 431, f"At most {_MAX_HEADERS} headers of {_MAX_HEADER_BYTES} bytes together."
@@ -106,7 +110,8 @@ class Guard:
 
     def _is_allowed_origin(self, origin: str, scope: Scope) -> bool:
         """Listed exactly; or our own pages, whose Host was checked against rebinding before."""
-        own = {f"http://{name}:{_port(scope)}" for name in ("127.0.0.1", "localhost", "[::1]")}
+        port = "" if _port(scope) == 80 else f":{_port(scope)}"  # browsers leave 80 out
+        own = {f"http://{name}{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         return origin in self._origins or origin in own
 
     def _is_public(self, scope: Scope) -> bool:
@@ -158,11 +163,10 @@ def _port(scope: Scope) -> int:
 
 
 async def _refuse(scope: Scope, failure: Failure, send: Send) -> None:
-    if scope["type"] == "websocket":
-        return await send({"type": "websocket.close", "code": 1008})
-    await _answer(
-        send, failure.status, msgspec.json.encode(failure.body(dialect_of(scope["path"])))
-    )
+    body = msgspec.json.encode(failure.body(dialect_of(scope["path"])))
+    # A socket that is refused before the upgrade gets an ordinary response.
+    prefix = "websocket.http" if scope["type"] == "websocket" else "http"
+    await _answer(send, failure.status, body, prefix=prefix)
 
 
 async def _preflight(headers: _Headers, is_known_origin: bool, send: Send) -> None:
@@ -182,10 +186,14 @@ async def _preflight(headers: _Headers, is_known_origin: bool, send: Send) -> No
 
 
 async def _answer(
-    send: Send, status: int, body: bytes, extra: Iterable[tuple[bytes, bytes]] = ()
+    send: Send,
+    status: int,
+    body: bytes,
+    extra: Iterable[tuple[bytes, bytes]] = (),
+    prefix: str = "http",
 ) -> None:
     headers = [(b"content-length", str(len(body)).encode()), *extra] if status != 204 else [*extra]
     if body:
         headers.append((b"content-type", b"application/json"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": f"{prefix}.response.start", "status": status, "headers": headers})
+    await send({"type": f"{prefix}.response.body", "body": body})

@@ -1,5 +1,6 @@
 """/health, /ready and /metrics: for supervisors and dashboards."""
 
+import asyncio
 from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -8,12 +9,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from quart import Blueprint, Response
 
+from registry.store import Store
 from runtime.pool import ModelPool
 
 from .reply import json_reply
 
 
-def blueprint(pool: ModelPool) -> Blueprint:
+def blueprint(pool: ModelPool, store: Store) -> Blueprint:
     """The routes, at the root."""
     routes = Blueprint("health", __name__)
     metrics = CollectorRegistry()
@@ -26,9 +28,10 @@ def blueprint(pool: ModelPool) -> Blueprint:
 
     @routes.get("/ready")
     async def ready() -> Response:
-        if pool.can_serve():
+        entries = await asyncio.to_thread(store.entries)
+        if any(entry.is_ready and pool.can_serve(entry.id) for entry in entries):
             return json_reply({"status": "ready"})
-        status = "draining" if pool.is_draining else "no engine can serve"
+        status = "draining" if pool.is_draining else "no model can answer"
         return json_reply({"status": status}, 503, {"Retry-After": "5"})
 
     @routes.get("/metrics")

@@ -1,6 +1,7 @@
 """/models: list, show, load and unload."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -19,6 +20,8 @@ from .errors import ApiError, failure_of, internal
 from .reply import json_reply
 from .schema import keep_alive_s
 from .settings import WebSettings
+
+logger = logging.getLogger(__name__)
 
 
 class LoadBody(msgspec.Struct):
@@ -57,7 +60,7 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
         steps = pool.load(
             servable(store, body.model),
             keep_alive_s=keep_alive_s(body.keep_alive),
-            pin=bool(body.pin),
+            pin=body.pin,
         )
         try:
             first = await anext(steps)  # refusals come before it
@@ -133,7 +136,10 @@ async def _progress(
                 if line := piece(step):
                     yield line
         except Exception as error:
-            failure = failure_of(error) or internal(request_id)
+            failure = failure_of(error)
+            if failure is None:
+                logger.exception("load %s failed", request_id)
+                failure = internal(request_id)
             yield sse.error(failure.body(dialect))
 
 

@@ -5,7 +5,6 @@ accept-and-ignore list change nothing about the answer, and unknown vendor field
 """
 
 import math
-import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,9 +12,12 @@ from msgspec import Meta
 
 from runtime.protocol import ChatMessage, GenerationRequest, Json, SamplingParams
 
+from . import duration
 from .errors import ApiError
 
 Text = Annotated[str, Meta(max_length=16 << 20)]
+MetadataKey = Annotated[str, Meta(max_length=64)]
+MetadataValue = Annotated[str, Meta(max_length=512)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
 
 
@@ -73,7 +75,10 @@ class ChatBody(msgspec.Struct):
     audio: Any = None
     # Accepted: they change nothing about the answer.
     parallel_tool_calls: bool | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
+    store: bool | None = None
+    user: str | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
     # Ours and the vendors'.
     enable_thinking: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
@@ -102,9 +107,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
 }
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600}
-
 
 def generation_request(body: ChatBody) -> GenerationRequest:
     """The request as the runtime takes it. Raises ApiError that names what cannot be honoured."""
@@ -114,7 +116,7 @@ def generation_request(body: ChatBody) -> GenerationRequest:
             raise ApiError(
                 400,
                 f"'{name}' cannot be honoured by this server yet, and is never silently ignored. "
-                "Leave it out" + (f", or send {neutral[0]!r}." if neutral else "."),
+                "Leave it out" + (f", or send {_json(neutral[0])}." if neutral else "."),
                 param=name,
                 code="unsupported_parameter",
             )
@@ -134,21 +136,20 @@ def generation_request(body: ChatBody) -> GenerationRequest:
     )
 
 
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
 def keep_alive_s(value: float | str | None) -> float | None:
     """Seconds, "5m" or "2h"; a negative number is for ever. None stays None."""
     if value is None:
         return None
-    if isinstance(value, str):
-        if value in ("-1", "inf"):
-            return math.inf
-        if match := _DURATION.fullmatch(value):
-            return float(match[1]) * _UNIT_S[match[2]]
-        raise ApiError(
-            400,
-            f'\'keep_alive\' is {value!r}; send seconds, "5m", "2h", or -1 for ever.',
-            param="keep_alive",
-        )
-    return math.inf if value < 0 else float(value)
+    if not isinstance(value, str):
+        return math.inf if value < 0 else float(value)
+    try:
+        return duration.seconds(value)
+    except ValueError as error:
+        raise ApiError(400, f"'keep_alive': {error}.", param="keep_alive") from None
 
 
 def _message(number: int, message: Message) -> ChatMessage:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine
@@ -22,6 +23,8 @@ from .settings import WebSettings, check_bind
 
 logger = logging.getLogger(__name__)
 
+_SPARE_DESCRIPTORS = 256  # for children, files and downloads
+
 
 async def serve(
     settings: WebSettings, pool: ModelPool, store: Store, *, on_ready: Callable[[str], None]
@@ -34,7 +37,7 @@ async def serve(
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    hypercorn_patches.apply(settings.max_connections, settings.stall_limit_s)
+    hypercorn_patches.apply(_max_connections(settings), settings.stall_limit_s)
     first, second, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
     _on_signals(lambda: second.set() if first.is_set() else first.set())
     await pool.start()
@@ -53,6 +56,16 @@ async def serve(
         await pool.close()
         closed.set()
         await server
+
+
+def _max_connections(settings: WebSettings) -> int:
+    """As many as are wanted, but never all file descriptors: engines and files need some too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + _SPARE_DESCRIPTORS
+    if soft < wanted and (hard == resource.RLIM_INFINITY or hard > soft):
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(settings.max_connections, max(soft - _SPARE_DESCRIPTORS, soft // 2))
 
 
 def _listen(settings: WebSettings) -> socket.socket:

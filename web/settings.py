@@ -1,5 +1,7 @@
 """What the web layer can be told. Built by `scripts.serve`; nothing here reads the environment."""
 
+import ipaddress
+import re
 from dataclasses import dataclass
 
 DEFAULT_API_KEY = "1234"
@@ -26,10 +28,17 @@ class WebSettings:
 
 def check_bind(settings: WebSettings) -> None:
     """Raises ValueError when the documented default key would guard more than this machine."""
-    if settings.api_key == DEFAULT_API_KEY and settings.host not in LOOPBACK:
+    if settings.api_key == DEFAULT_API_KEY and not _is_loopback(settings.host):
         raise ValueError(
             f"the default key {DEFAULT_API_KEY} is public, so it serves loopback only; "
             f"to listen on {settings.host} choose a key of your own with --api-key"
         )
-    if not settings.api_key or not settings.api_key.isascii() or len(settings.api_key) > 512:
-        raise ValueError("an API key has 1 to 512 ASCII characters")
+    if not re.fullmatch(r"[!-~]{1,512}", settings.api_key):
+        raise ValueError("an API key has 1 to 512 ASCII characters, none of them blank")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in LOOPBACK

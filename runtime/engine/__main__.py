@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from runtime import frames
+from runtime.orphan import end_with_parent
 from runtime.protocol import Command, EngineSettings, LoadError, Loading, Ready, Report
 
 from . import device
@@ -25,6 +26,7 @@ def main() -> int:
     fd, folder, settings_json = sys.argv[1:]
     logging.basicConfig(level=logging.WARNING, format="engine: %(levelname)s %(message)s")
     settings = msgspec.json.decode(settings_json, type=EngineSettings)
+    end_with_parent()
     sock = socket.socket(fileno=int(fd))
     inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sock, inbox), daemon=True).start()

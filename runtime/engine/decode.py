@@ -1,6 +1,6 @@
 """Rows that decode together: one forward pass a step over one merged KV cache."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -11,14 +11,16 @@ from .row import Row
 from .sampling import Sampler
 
 
-def fits(lengths: Iterable[int]) -> bool:
+def fits(lengths: Sequence[int]) -> bool:
     """Whether rows of these lengths waste at most as much KV on padding as they fill.
 
     Merged, every row takes the room of the longest: 15 rows of 100 tokens and one of 4,000 would
     take ten times their own. Such rows decode in groups of their own.
     """
-    rooms = [kv_cache.allocated(length) for length in lengths]
-    return len(rooms) * max(rooms) <= 2 * sum(rooms)
+    own = [kv_cache.allocated(length) for length in lengths]
+    # Merged, the longest row is held exactly and then grows by a whole step.
+    merged = len(own) * (max(lengths) + kv_cache.ALLOCATION_STEP)
+    return len(own) == 1 or merged <= 2 * sum(own)
 
 
 class DecodeGroup:

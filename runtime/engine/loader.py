@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn.layers.embedding import Embedding
+from mlx.nn.layers.quantized import QuantizedEmbedding
 from mlx.utils import tree_flatten
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.utils import get_total_parameters, load_model, load_tokenizer
@@ -15,6 +17,7 @@ from runtime.protocol import ModelInfo
 
 from . import device, kv_cache
 
+_POSITIONS = ("wpe", "position_embedding_table", "position_embeddings")
 _PIECE_BYTES = 64 << 20  # how much is read between two reports of progress
 
 
@@ -49,7 +52,7 @@ def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
     )
     info = ModelInfo(
         model_type=str(config["model_type"]),
-        vocab_size=len(tokenizer),
+        vocab_size=_num_embeddings(model) or len(tokenizer),
         num_params=int(get_total_parameters(model)),
         weight_bytes=total,
         is_batchable=kv_cache.is_mergeable(kv_cache.make(model)),
@@ -68,6 +71,16 @@ def refuse_code(folder: Path) -> None:
                 f"config.json has '{key}': this model needs code of its own, "
                 "which mlx-edge never runs. Choose a model that mlx-lm supports."
             )
+
+
+def _num_embeddings(model: Any) -> int | None:
+    """Rows of the token embedding: ids from there on do not exist, whatever the tokenizer says."""
+    rows = [
+        int(module.weight.shape[0])
+        for name, module in model.named_modules()
+        if isinstance(module, (Embedding, QuantizedEmbedding)) and not name.endswith(_POSITIONS)
+    ]
+    return min(rows, default=None)
 
 
 def _flat(model: Any) -> list[tuple[str, mx.array]]:

@@ -1,5 +1,6 @@
 """The engine's loop: take commands, step the batch, emit events. Runs on the main thread."""
 
+import logging
 import queue
 import secrets
 import time
@@ -30,6 +31,8 @@ from .detokenizer import Detokenizer
 from .loader import LoadedModel
 from .row import Row
 from .sampling import RowSampling
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +73,7 @@ class EngineLoop:
         """Returns after `Stop`."""
         while self._take_commands():
             results = self._batch.step()
-            events = [event for result in results for event in self._events(result)]
+            events = [event for result in results for event in self._guarded(result)]
             if events or not self._answers:
                 self._send(Step(events, self._batch.num_rows))
 
@@ -83,7 +86,12 @@ class EngineLoop:
                 return True
             match command:
                 case Generate():
-                    self._start(command)
+                    try:
+                        self._start(command)
+                    except Exception as error:
+                        logger.exception("row %d could not start", command.id)
+                        failed = Failed(command.id, f"The request could not start: {error}")
+                        self._send(Step([failed], self._batch.num_rows))
                 case Cancel():
                     self._batch.remove(command.id)
                     if self._answers.pop(command.id, None):
@@ -95,6 +103,10 @@ class EngineLoop:
 
     def _start(self, command: Generate) -> None:
         sampling = command.sampling
+        num_embeddings = self._loaded.info.vocab_size
+        if (highest := max(command.tokens)) >= num_embeddings:
+            # MLX does not check: it would read foreign memory.
+            raise ValueError(f"token {highest} is beyond the model's {num_embeddings} embeddings")
         seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
         row = Row(
             command.id,
@@ -106,11 +118,24 @@ class EngineLoop:
         self._answers[row.id] = Answer(row, detokenizer, arrived_at=time.monotonic())
         self._batch.add(row)
 
+    def _guarded(self, result: RowResult) -> list[RowEvent]:
+        """What a row's result means; a fault in it (of a tokenizer, say) costs that row alone."""
+        try:
+            return self._events(result)
+        except Exception as error:
+            logger.exception("row %d failed", result.row.id)
+            self._batch.remove(result.row.id)
+            self._answers.pop(result.row.id, None)
+            return [Failed(result.row.id, f"The answer could not be put into words: {error}")]
+
     def _events(self, result: RowResult) -> list[RowEvent]:
         answer = self._answers[result.row.id]
         match result:
             case RowPrefilled():
-                return [Prefill(result.row.id, result.row.num_prefilled, len(result.row.tokens))]
+                # The prompt's last token is left for the first decode step.
+                total = len(result.row.tokens)
+                done = result.row.num_prefilled if result.row.num_to_prefill else total
+                return [Prefill(result.row.id, done, total)]
             case RowFailed():
                 del self._answers[result.row.id]
                 return [Failed(result.row.id, result.message)]
@@ -122,9 +147,9 @@ class EngineLoop:
             answer.first_token_at = time.monotonic()
         answer.num_unsent += 1
         text = "" if result.is_eos else answer.detokenizer.add(result.token)
-        is_stopped = answer.detokenizer.is_stopped
-        if result.is_last or is_stopped:
+        if result.is_last or answer.detokenizer.is_stopped:
             text += answer.detokenizer.finish()
+        is_stopped = answer.detokenizer.is_stopped  # what was held back may end in a stop sequence
         events: list[RowEvent] = []
         if text:
             events.append(TextDelta(answer.row.id, text, answer.num_unsent))

@@ -12,7 +12,10 @@ from .row import Row
 
 logger = logging.getLogger(__name__)
 
-_FIRST_GUESS = 512.0  # tokens a second, until a chunk was measured
+# Tokens a second, until a chunk was measured. Low, for a first chunk that takes a minute would look
+# like a hang; every chunk may double it.
+_FIRST_GUESS = 16.0
+_MIN_CHUNK_TOKENS = 4
 _CAUTION = 0.5  # of the stall limit is planned for: each chunk is dearer than the one before it
 
 
@@ -44,21 +47,24 @@ class Prefill:
         """
         # Nobody waits for a token if none decodes, but commands are still read between chunks.
         limit_s = self._stall_limit_s * (_CAUTION if is_decoding else 4)
-        budget = min(self._chunk_tokens, max(16, int(self._tokens_per_s * limit_s)))
+        budget = min(self._chunk_tokens, max(_MIN_CHUNK_TOKENS, int(self._tokens_per_s * limit_s)))
         plan = self._plan(budget)
         started = time.perf_counter()
         groups: list[DecodeGroup] = []
         failed: list[tuple[Row, str]] = []
-        together = self._whole_prompts(plan)
+        together = self._whole_prompts(plan, budget)
+        padded = 0
         if len(together) > 1:
             plan = plan[len(together) :]
+            padded = len(together) * max(row.num_to_prefill for row in together)
             self._attempt(together, lambda: groups.append(self._read_together(together)), failed)
+        num_tokens = padded + sum(count for _, count in plan)
         for row, count in plan:
             self._attempt([row], lambda r=row, n=count: self._read(r, n), failed)
             if row in self.rows and row.num_to_prefill == 0:
                 self.rows.remove(row)
                 groups.append(DecodeGroup(self._model, [row], row.cache))
-        self._measure(sum(count for _, count in plan), together, time.perf_counter() - started)
+        self._measure(num_tokens, budget, time.perf_counter() - started)
         return groups, failed
 
     def _plan(self, budget: int) -> list[tuple[Row, int]]:
@@ -77,8 +83,10 @@ class Prefill:
                 budget -= count
         return plan
 
-    def _whole_prompts(self, plan: list[tuple[Row, int]]) -> list[Row]:
+    def _whole_prompts(self, plan: list[tuple[Row, int]], budget: int) -> list[Row]:
         """The rows at the plan's head that fit this chunk whole: one padded pass reads them all.
+
+        Padded they stay within the budget too.
 
         On a GPU a pass over few tokens costs as much as reading the weights, so sixteen short
         questions that arrive at once should cost one such pass and not sixteen.
@@ -87,7 +95,8 @@ class Prefill:
         for row, count in plan:
             is_whole = row.num_prefilled == 0 and count == row.num_to_prefill > 0
             lengths = [other.num_to_prefill for other in (*rows, row)]
-            if not is_whole or not fits(lengths) or not kv_cache.is_mergeable(row.cache):
+            is_small = len(lengths) * max(lengths) <= budget and fits(lengths)
+            if not is_whole or not is_small or not kv_cache.is_mergeable(row.cache):
                 break
             rows.append(row)
         return rows
@@ -132,10 +141,11 @@ class Prefill:
             self.rows.remove(row)
         return DecodeGroup(self._model, rows, cache)
 
-    def _measure(self, num_tokens: int, together: list[Row], elapsed_s: float) -> None:
-        if len(together) > 1:
-            num_tokens += sum(len(row.tokens) - 1 for row in together)
-        # A pass over a handful of tokens says little about the speed of a full chunk.
-        # And the start of a prompt is read so fast that the next chunk must not grow by it at once.
-        if num_tokens >= 16 and elapsed_s > 0:
-            self._tokens_per_s = min(num_tokens / elapsed_s, 2 * self._tokens_per_s)
+    def _measure(self, num_tokens: int, budget: int, elapsed_s: float) -> None:
+        """Learn the speed. The start of a prompt is fast, so one chunk at most doubles it; and a
+        pass over a handful of tokens is slow for its size, so only a full chunk may lower it."""
+        if num_tokens == 0 or elapsed_s <= 0:
+            return
+        measured = min(num_tokens / elapsed_s, 2 * self._tokens_per_s)
+        if 2 * num_tokens >= budget or measured > self._tokens_per_s:
+            self._tokens_per_s = measured

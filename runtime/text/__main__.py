@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from runtime import frames
+from runtime.orphan import end_with_parent
 
 from .messages import EncodeChat, Refusal, Reply, Tokens
 from .template import ChatTemplate, TemplateError
@@ -79,6 +80,7 @@ class Worker:
 def main() -> None:
     _limit_memory()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even inside C code
+    end_with_parent()
     sock = socket.socket(fileno=int(sys.argv[1]))
     inbox: queue.SimpleQueue[EncodeChat] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sock, inbox), daemon=True).start()

@@ -1,12 +1,15 @@
 """The web process's side of the text workers: who gets the next job, and who is killed.
 
-A template belongs to a model and may loop for ever. So a folder has at most one job running, a
-folder that once ran over its deadline never takes the last idle worker, and a worker over its
-deadline is killed and replaced: the others' jobs do not wait for it.
+A template belongs to a model and may loop for ever. So a folder has at most one job running (and
+one more for short messages beside long ones), a folder that was not answered well yet never takes
+the last idle worker, and a worker over its deadline is killed and replaced: the others' jobs do not
+wait for it.
 """
 
 import asyncio
 import contextlib
+import itertools
+import logging
 from collections import defaultdict
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -21,6 +24,8 @@ from runtime.protocol import ChatMessage, Json
 
 from .messages import EncodeChat, Refusal, Reply
 
+logger = logging.getLogger(__name__)
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
@@ -32,7 +37,11 @@ class TextSettings:
     num_workers: int = 2
     deadline_s: float = 2.0
     deadline_s_per_mb: float = 4.0  # a long prompt takes long to tokenize
+    short_chars: int = 100_000  # up to here a prompt is read in milliseconds
     start_s: float = 20.0  # how long a new worker may take to get ready
+    tokenizer_s_per_mb: float = 0.2  # the first job with a folder reads its tokenizer.json
+    slow_tokenizer_s: float = 15.0  # where there is none, transformers has to be imported
+    take_s: float = 30.0  # how long a job waits for a worker
 
 
 class TextWorkers:
@@ -42,14 +51,14 @@ class TextWorkers:
         self._settings = settings
         self._idle: list[Child] = []
         self._all: set[Child] = set()
-        self._folders: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._slow: set[Path] = set()  # folders that ran over their deadline
+        self._turns: defaultdict[tuple[Path, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._proven: set[Path] = set()  # folders whose last job went well
         self._changed = asyncio.Condition()
         self._spawns: set[asyncio.Task[None]] = set()
 
     @property
     def is_alive(self) -> bool:
-        """Whether a worker lives or is on its way."""
+        """Whether a worker lives, or one is on its way."""
         return bool(self._all or self._spawns)
 
     async def start(self) -> None:
@@ -67,10 +76,11 @@ class TextWorkers:
     async def encode_chat(
         self, folder: Path, messages: tuple[ChatMessage, ...], options: dict[str, Json]
     ) -> list[int]:
-        """The prompt's tokens. Raises TemplateFailed."""
-        limit_s = self._deadline_s(messages)
+        """The prompt's tokens. Raises TemplateFailed; Unavailable when no worker is to be had."""
+        num_chars = sum(len(message.content or "") for message in messages)
+        limit_s = self._deadline_s(folder, num_chars)
         job = _encoder.encode(EncodeChat(str(folder), messages, options, limit_s))
-        async with self._folders[folder]:
+        async with self._turns[folder, num_chars > self._settings.short_chars]:
             for _ in range(2):
                 worker = await self._take(folder)
                 payload = await self._ask(worker, job, limit_s, folder)
@@ -78,12 +88,18 @@ class TextWorkers:
                     reply = _decoder.decode(payload)
                     if isinstance(reply, Refusal):
                         raise TemplateFailed(reply.message)
+                    self._proven.add(folder)
                     return reply.tokens
-        raise TemplateFailed("The process that reads messages died twice over this request.")
+        raise Unavailable("The process that reads messages died twice over this request.")
 
-    def _deadline_s(self, messages: tuple[ChatMessage, ...]) -> float:
-        num_chars = sum(len(message.content or "") for message in messages)
-        return self._settings.deadline_s + self._settings.deadline_s_per_mb * num_chars / 1e6
+    def _deadline_s(self, folder: Path, num_chars: int) -> float:
+        settings = self._settings
+        try:
+            num_bytes = (folder / "tokenizer.json").stat().st_size
+            load_s = settings.tokenizer_s_per_mb * num_bytes / 1e6
+        except OSError:
+            load_s = settings.slow_tokenizer_s
+        return settings.deadline_s + load_s + settings.deadline_s_per_mb * num_chars / 1e6
 
     async def _ask(self, worker: Child, job: bytes, limit_s: float, folder: Path) -> bytes | None:
         """A worker's reply, None if it died. It is idle again, or killed and replaced."""
@@ -94,7 +110,7 @@ class TextWorkers:
                 payload = await worker.receive()
                 return payload
         except TimeoutError:
-            self._slow.add(folder)
+            self._proven.discard(folder)
             raise TemplateFailed(
                 f"The model's chat template took longer than {limit_s:.0f} s for these messages, "
                 "so it was stopped."
@@ -107,12 +123,19 @@ class TextWorkers:
                 await self._give_back(worker)
 
     async def _take(self, folder: Path) -> Child:
-        needed = 2 if folder in self._slow else 1
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._idle) >= needed or not self.is_alive)
-            if not self.is_alive:
-                raise Unavailable("No process that reads messages could be started.")
-            return self._idle.pop()
+        needed = 1 if folder in self._proven else min(2, self._settings.num_workers)
+        try:
+            async with asyncio.timeout(self._settings.take_s), self._changed:
+                while True:
+                    await self._changed.wait_for(lambda: len(self._idle) >= needed)
+                    worker = self._idle.pop()
+                    if worker.is_running:
+                        return worker
+                    self._replace(worker)  # it was killed while it waited
+        except TimeoutError:
+            raise Unavailable(
+                "No process that reads messages is free. Try again in a moment."
+            ) from None
 
     async def _give_back(self, worker: Child) -> None:
         async with self._changed:
@@ -122,25 +145,30 @@ class TextWorkers:
     def _replace(self, worker: Child) -> None:
         self._begin(self._spawn(), self._retire(worker))
 
-    def _begin(self, *steps: Coroutine[Any, Any, object]) -> None:
-        """Run these in the background; `close` ends them."""
-
-        async def run() -> None:
-            await asyncio.gather(*steps)
-
-        task = asyncio.create_task(run())
-        self._spawns.add(task)
-        task.add_done_callback(self._spawns.discard)
+    def _begin(self, *steps: Coroutine[Any, Any, None]) -> None:
+        """Run each of these in the background; `close` ends them, and waits for their ends."""
+        for step in steps:
+            task = asyncio.create_task(step)
+            self._spawns.add(task)
+            task.add_done_callback(self._spawns.discard)
 
     async def _spawn(self) -> None:
-        worker = await Child.spawn("runtime.text")
-        self._all.add(worker)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.start_s):
-                if await worker.receive() is not None:  # it greets when it is ready
-                    await self._give_back(worker)
-                    return
-        await self._retire(worker)
+        """Start a worker, again and again until one gets ready: without it nothing is read."""
+        for pause_s in itertools.chain((1, 2, 5), itertools.repeat(15)):
+            try:
+                worker = await Child.spawn("runtime.text")
+            except OSError:
+                logger.exception("a text worker could not be started")
+            else:
+                self._all.add(worker)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.start_s):
+                        if await worker.receive() is not None:  # it greets when it is ready
+                            await self._give_back(worker)
+                            return
+                await self._retire(worker)
+                logger.error("a text worker did not get ready")
+            await asyncio.sleep(pause_s)
 
     async def _retire(self, worker: Child) -> None:
         await worker.kill()

@@ -18,7 +18,6 @@ from runtime.errors import (
     CrashLoop,
     Draining,
     EngineDied,
-    EngineFailed,
     InsufficientMemory,
     InvalidRequest,
     LoadFailed,
@@ -33,10 +32,12 @@ from runtime.protocol import (
     Finished,
     GenerationRequest,
     Loading,
+    Prefill,
     Queued,
     SamplingParams,
     TextDelta,
 )
+from runtime.slot import Load
 from tests import processes
 from tests.tiny_models import make_llama
 
@@ -171,8 +172,92 @@ async def test_idle_models_expire_unless_pinned(pool: ModelPool, model: Model) -
         while len(pool.loaded()) > 1:
             await asyncio.sleep(0.05)
     assert [m.model.id for m in pool.loaded()] == ["other"] and pool.loaded()[0].pinned
-    await load(pool, model, keep_alive_s=math.inf)
-    assert pool.loaded()[0].expires_in_s is None
+    loaded = await load(pool, model, keep_alive_s=math.inf)
+    assert loaded.model.id == "tiny" and loaded.expires_in_s is None
+
+
+async def test_keep_alive_lasts_until_the_unload(pool: ModelPool, model: Model) -> None:
+    """A refused request does not set it, a plain one leaves it, an unload forgets it."""
+    assert (await load(pool, model, keep_alive_s=100)).expires_in_s == pytest.approx(100, abs=5)
+    with pytest.raises(InvalidRequest):
+        await anext(pool.generate(model, request("word " * 9000, keep_alive_s=7)))
+    await ask(pool, model, max_tokens=1)
+    assert pool.loaded()[0].expires_in_s == pytest.approx(100, abs=5)
+    await pool.unload("tiny")
+    assert (await load(pool, model)).expires_in_s == pytest.approx(1800, abs=5)
+
+
+async def test_an_unload_waits_for_those_that_were_let_in(pool: ModelPool, model: Model) -> None:
+    """Admitted but not yet a row, a request still gets its answer; one that comes later a new
+    engine, and its first event at once."""
+    await load(pool, model)
+    early = pool.generate(model, request(max_tokens=3))
+    await anext(early)
+    unload = asyncio.create_task(pool.unload("tiny"))
+    await asyncio.sleep(0.1)
+    late = pool.generate(model, request(max_tokens=3))
+    assert isinstance(await anext(late), Queued) and not unload.done()
+    *_, last = [event async for event in early]
+    assert isinstance(last, Finished)
+    assert (await unload).freed_bytes > 0
+    events = [event async for event in late]
+    assert isinstance(events[0], Loading) and isinstance(events[-1], Finished)
+
+
+async def test_a_full_queue_does_not_refuse_a_load(pool: ModelPool, model: Model) -> None:
+    """It is no row: a busy model can still be pinned, and unpinned."""
+    await load(pool, model)
+    streams = [pool.generate(model, request(max_tokens=2000)) for _ in range(5)]
+    for stream in streams:
+        await anext(stream)
+    assert (await load(pool, model, pin=True)).pinned
+    assert (await load(pool, model)).pinned
+    assert not (await load(pool, model, pin=False)).pinned
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_a_model_registered_anew_is_loaded_anew(pool: ModelPool, model: Model) -> None:
+    """The same name with another folder: the old engine goes, the new folder answers."""
+    await load(pool, model)
+    other = Model("tiny", shutil.copytree(model.folder, model.folder.parent / "new"))
+    events = await ask(pool, other, max_tokens=2)
+    assert any(isinstance(event, Loading) for event in events)
+    assert pool.loaded()[0].model.folder == other.folder
+    assert len(processes.children("runtime.engine")) == 1
+
+
+async def test_what_can_never_fit_is_refused_unread(pool: ModelPool, model: Model) -> None:
+    """Megabytes for a small context cost nobody the time to tokenize them."""
+    with pytest.raises(ContextLengthExceeded, match="at least"):
+        await anext(pool.generate(model, request("x" * 10_000_000)))
+
+
+async def test_a_damaged_config_fails_its_own_model(pool: ModelPool, model: Model) -> None:
+    """A folder that cannot be read is a load that failed, not a fault of the server."""
+    (model.folder / "config.json").write_text("{")
+    with pytest.raises(LoadFailed, match="cannot be used"):
+        await ask(pool, model)
+
+
+async def test_a_drain_ends_a_load_as_a_drain(pool: ModelPool, model: Model) -> None:
+    """Who waits for a load when the server shuts down may try again elsewhere."""
+    waiting = asyncio.create_task(ask(pool, model))
+    while not processes.children("runtime.engine"):
+        await asyncio.sleep(0.01)
+    await pool.drain(0)
+    with pytest.raises(Draining):
+        await waiting
+
+
+async def test_a_load_in_flight_keeps_its_memory_reserved(pool: ModelPool, model: Model) -> None:
+    """What it was admitted with, less what it has taken: the next load may not have it too."""
+    slot = pool._slot(model)
+    load = slot.load = Load(total_bytes=10, needed_bytes=100)
+    assert pool._reserved_bytes() == 100
+    load.report(Loading(30, 80))
+    assert pool._reserved_bytes() == 70
+    slot.load = None
 
 
 async def test_room_is_made_from_idle_models_and_refused_with_numbers(
@@ -227,7 +312,7 @@ async def test_an_engine_that_dies_at_once_is_not_restarted_for_ever(
     with pytest.raises(CrashLoop) as caught:
         await ask(pool, model)
     assert 0 < caught.value.retry_after_s <= 60
-    assert not pool.can_serve()
+    assert not pool.can_serve(model.id)
 
 
 async def test_drain_refuses_lets_finish_and_then_fails(pool: ModelPool, model: Model) -> None:
@@ -240,23 +325,35 @@ async def test_drain_refuses_lets_finish_and_then_fails(pool: ModelPool, model: 
     await asyncio.sleep(0)
     with pytest.raises(Draining):
         await ask(pool, model)
-    assert not pool.can_serve()
+    assert not pool.can_serve(model.id)
     assert isinstance((await short)[-1], Finished)
-    with pytest.raises(EngineFailed, match="shutting down"):
+    with pytest.raises(Draining, match="shutting down"):
         await long
     await drain
 
 
 async def test_leaving_in_every_phase_counts_out(pool: ModelPool, model: Model) -> None:
     """Abandoned while it loads, in the queue, in prefill and in decode: nothing stays counted."""
-    for wanted in (Queued, Loading, TextDelta):
+    for wanted in (Loading, Queued, Prefill, TextDelta):
         async with aclosing(pool.generate(model, request("word " * 500, max_tokens=900))) as events:
             async for event in events:
                 if isinstance(event, wanted):
                     break
+            else:
+                pytest.fail(f"no {wanted.__name__} came")
         await load(pool, model)
-        if wanted is Loading:
-            continue
+    running = [pool.generate(model, request(max_tokens=900)) for _ in range(2)]
+    for stream in running:
+        while not isinstance(await anext(stream), TextDelta):
+            pass
+    queued = pool.generate(model, request(max_tokens=900))
+    await anext(queued)
+    waits = asyncio.create_task(anext(queued))  # in the engine's queue
+    await asyncio.sleep(0.05)
+    waits.cancel()
+    await asyncio.wait({waits})
+    for stream in running:
+        await stream.aclose()
     async with asyncio.timeout(5):
         while any(m.num_rows or m.num_running or m.num_waiting for m in pool.loaded()):
             await asyncio.sleep(0.01)

@@ -65,7 +65,61 @@ async def test_events_of_a_row_end_with_finished(engine: EngineProcess) -> None:
     finished = events[-1]
     assert isinstance(finished, Finished) and finished.reason in ("length", "stop")
     assert finished.usage.prompt_tokens == 40 and finished.usage.completion_tokens == 9
-    assert sum(event.num_tokens for event in events if isinstance(event, TextDelta)) <= 9
+    assert 0 < sum(event.num_tokens for event in events if isinstance(event, TextDelta)) <= 9
+    prefills = [event for event in events if isinstance(event, Prefill)]
+    assert prefills[-1].done == prefills[-1].total
+
+
+async def test_a_stop_sequence_in_the_last_token_is_a_stop(engine: EngineProcess) -> None:
+    """What the detokenizer holds to the end is looked at too, and tells the finish reason."""
+    free = await text_of(engine, SamplingParams(temperature=0, max_tokens=12))
+    stop = next(free[-n:] for n in range(1, 20) if free.find(free[-n:]) == len(free) - n)
+    sampling = SamplingParams(temperature=0, max_tokens=12, stop=(stop,))
+    *deltas, finished = [event async for event in engine.generate([5, 6, 7], sampling)]
+    assert isinstance(finished, Finished) and finished.reason == "stop"
+    assert "".join(e.text for e in deltas if isinstance(e, TextDelta)) == free[: -len(stop)]
+
+
+async def test_a_token_that_does_not_exist_costs_its_request_only(engine: EngineProcess) -> None:
+    """MLX does not check indices: such a token would read foreign memory or end the process."""
+    other = asyncio.create_task(text_of(engine, SamplingParams(temperature=0, max_tokens=300)))
+    for tokens in ([5, 10**8], [5, 453, 6]):
+        with pytest.raises(EngineFailed, match="embeddings"):
+            async for _ in engine.generate(tokens, LONG):
+                pass
+    assert await other
+
+
+async def test_a_load_that_stands_still_is_ended(tmp_path: Path) -> None:
+    """An engine that is stopped while it loads does not leave its waiters for ever."""
+    watch = Watch(load_silence_s=1.0)
+    engine = EngineProcess(Model("tiny", make_llama(tmp_path)), EngineSettings(), watch)
+    load = asyncio.create_task(engine.start(lambda progress: None))
+    while engine.pid is None:
+        await asyncio.sleep(0.01)
+    os.kill(engine.pid, signal.SIGSTOP)
+    with pytest.raises(EngineDied, match="came no further"):
+        await load
+    assert not psutil.pid_exists(engine.pid)
+
+
+async def test_an_engine_that_talks_nonsense_is_ended(
+    engine: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame that cannot be read fails the waiters; nothing waits for ever."""
+    child = engine._child
+    assert child is not None
+
+    async def nonsense() -> bytes:
+        return b"\xc1"
+
+    events = engine.generate([5, 6], LONG)
+    await anext(events)
+    monkeypatch.setattr(child, "receive", nonsense)
+    with pytest.raises(EngineDied):
+        async for _ in events:
+            pass
+    assert engine.has_ended.is_set()
 
 
 async def test_requests_at_once_equal_requests_alone(engine: EngineProcess) -> None:
@@ -167,8 +221,12 @@ async def test_a_broken_folder_fails_the_load_and_leaves_no_process(
     assert engine.pid is not None and not psutil.pid_exists(engine.pid)
 
 
-def test_an_engine_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    """kill -9 of the parent leaves no engine behind, not even while a row runs."""
+@pytest.mark.parametrize(
+    "is_stopped",
+    [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl"))],
+)
+def test_an_engine_ends_when_its_parent_is_killed(tmp_path: Path, is_stopped: bool) -> None:
+    """kill -9 of the parent leaves no engine behind, not even while a row runs or it is stopped."""
     make_llama(tmp_path)
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -177,6 +235,8 @@ def test_an_engine_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         assert psutil.pid_exists(pid)
+        if is_stopped:
+            os.kill(pid, signal.SIGSTOP)
         parent.kill()
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

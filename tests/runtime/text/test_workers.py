@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import TemplateFailed
+from runtime.child import Child
+from runtime.errors import TemplateFailed, Unavailable
 from runtime.protocol import ChatMessage
 from runtime.text.workers import TextSettings, TextWorkers
 from tests import processes
@@ -106,3 +107,61 @@ async def test_a_changed_template_is_read_anew(workers: TextWorkers, tmp_path: P
     (folder / "chat_template.jinja").write_text("something else")
     for _ in range(4):
         assert await workers.encode_chat(folder, HELLO, {}) != before
+
+
+async def test_killed_idle_workers_are_not_given_work(workers: TextWorkers, tmp_path: Path) -> None:
+    """kill -9 of all of them: the next request is read by a new one, as if nothing was."""
+    folder = model(tmp_path)
+    await workers.encode_chat(folder, HELLO, {})
+    for process in processes.children("runtime.text"):
+        os.kill(process.pid, signal.SIGKILL)
+    await asyncio.sleep(0.1)
+    assert await workers.encode_chat(folder, HELLO, {})
+
+
+async def test_without_workers_requests_are_told_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no process can be started, a request is refused for now instead of waiting for ever."""
+
+    async def fails(*_: str) -> Child:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(Child, "spawn", fails)
+    workers = TextWorkers(TextSettings(take_s=0.1))
+    await workers.start()
+    with pytest.raises(Unavailable):
+        await workers.encode_chat(model(tmp_path), HELLO, {})
+    await workers.close()
+
+
+async def test_two_unknown_bombs_leave_a_worker_to_others(
+    workers: TextWorkers, tmp_path: Path
+) -> None:
+    """Folders that never answered well share one worker; a proven one has the other."""
+    good = model(tmp_path / "good")
+    await workers.encode_chat(good, HELLO, {})
+    bombs = [
+        asyncio.create_task(workers.encode_chat(model(tmp_path / name, LOOPS), HELLO, {}))
+        for name in ("one", "two")
+    ]
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(0.3):  # less than a bomb's deadline
+        assert await workers.encode_chat(good, HELLO, {})
+    for bomb in bombs:
+        with pytest.raises(TemplateFailed):
+            await bomb
+
+
+async def test_a_long_prompt_does_not_hold_up_a_short_one(
+    workers: TextWorkers, tmp_path: Path
+) -> None:
+    """Of the same model: the short one is read beside it."""
+    folder = model(tmp_path)
+    await workers.encode_chat(folder, HELLO, {})
+    text = "Hello world. " * 200_000
+    long = asyncio.create_task(workers.encode_chat(folder, (ChatMessage("user", text),), {}))
+    await asyncio.sleep(0.05)
+    assert await workers.encode_chat(folder, HELLO, {})
+    assert not long.done()
+    assert len(await long) > 100_000

@@ -1,0 +1,63 @@
+"""Tests of runtime.memory: what a folder will cost, whatever its headers claim."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime import memory
+from runtime.model import Model
+
+
+def model(folder: Path, header: bytes, size: int = 0) -> Model:
+    """A model of one file with this header and `size` bytes of tensors."""
+    content = len(header).to_bytes(8, "little") + header + bytes(size)
+    (folder / "model.safetensors").write_bytes(content)
+    return Model("tiny", folder)
+
+
+def test_half_precision_is_counted_as_the_engine_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU bf16 becomes float32: twice the bytes. On a Mac it stays."""
+    header = {
+        "__metadata__": {"format": "mlx"},
+        "a": {"dtype": "BF16", "shape": [4, 8], "data_offsets": [0, 64]},
+        "b": {"dtype": "F32", "shape": [8], "data_offsets": [64, 96]},
+    }
+    tiny = model(tmp_path, json.dumps(header).encode(), 96)
+    on_disk = tiny.weight_bytes
+    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: False)
+    assert memory.load_bytes(tiny) - memory.PROCESS_BYTES == on_disk + 64
+    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: True)
+    assert memory.load_bytes(tiny) - memory.PROCESS_BYTES == on_disk
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 200_000,
+        b"[]",
+        b"not json",
+        b'{"a":{"dtype":"BF16","shape":[-1000000000000]}}',
+        b'{"a":{"dtype":"BF16","shape":["x"]}}',
+        b'{"a":[1]}',
+    ],
+    ids=["deep", "list", "text", "negative", "words", "tensor"],
+)
+def test_a_hostile_header_is_an_error(
+    tmp_path: Path, header: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a crash, never a cost below nothing that everything is admitted with."""
+    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: False)
+    with pytest.raises(ValueError):
+        memory.load_bytes(model(tmp_path, header))
+
+
+def test_a_pipe_is_no_weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening it would wait for ever."""
+    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: False)
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="no file"):
+        memory.load_bytes(Model("tiny", tmp_path))
