@@ -23,11 +23,19 @@ KEY = "1234"
 class ServerProcess:
     """`mlx-edge serve` on a free port; use as a context manager, it always ends."""
 
-    def __init__(self, home: Path, *flags: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *flags: str,
+        environment: dict[str, str] | None = None,
+        max_files: int | None = None,
+    ) -> None:
         self.home = home
         self._log = home.parent / f"{home.name}.log"
         self._file = self._log.open("w+")
         command = [sys.executable, "-m", "scripts.cli", "--home", str(home), "serve", "--port", "0"]
+        if max_files is not None:
+            command = ["bash", "-c", f'ulimit -n {max_files}; exec "$@"', "-", *command]
         self.process = subprocess.Popen(
             [*command, *flags],
             cwd=ROOT,

@@ -76,6 +76,7 @@ def _listen(settings: WebSettings) -> socket.socket:
 def _config(listener: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
+    config.backlog = 32  # so many are accepted at a time, before their number is looked at
     config.include_server_header = False
     config.errorlog = None
     config.accesslog = None

@@ -1,9 +1,11 @@
 """Tests of the mlx-edge command, run as a person runs it."""
 
+import socket
 import subprocess
 import sys
 import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -114,3 +116,60 @@ def test_the_wheel_nests_its_packages(tmp_path: Path) -> None:
     command = str(tmp_path / "venv" / "bin" / "mlx-edge")
     version = subprocess.run([command, "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert "mlx-edge" in version.stdout, version.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [("serve = 5", "serve"), ("[serv]\nport = 1", "serv"), ("[serve]\nprot = 1", "prot"),
+     ("[serve", "cannot be read")],
+)  # fmt: skip
+def test_a_config_with_a_slip_is_told(tmp_path: Path, config: str, words: str) -> None:
+    """A misspelt setting is an error with its name, never a setting that is not heard."""
+    (tmp_path / "config.toml").write_text(config)
+    outcome = run(tmp_path, "list")
+    assert outcome.returncode == 1 and words in outcome.stderr and "Traceback" not in outcome.stderr
+
+
+def test_servers_that_are_none(tmp_path: Path) -> None:
+    """Another scheme, a name that does not exist, an answer that is not ours: told in a line."""
+    for address in ("https://127.0.0.1:9", "http://no.such.host.invalid", "127.0.0.1:9", "ftp://x"):
+        outcome = run(tmp_path, "ps", "--server", address)
+        assert outcome.returncode == 1 and "no server answers" in outcome.stderr, outcome.stderr
+        assert "Traceback" not in outcome.stderr
+
+
+def test_a_server_that_dies_in_a_load_is_not_a_success(tmp_path: Path) -> None:
+    """A progress that breaks off is an error."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer_half() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+                    b'data: {"type":"model.loading","loaded_bytes":1,"total_bytes":2}\n\n'
+                )
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(answer_half)
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            outcome = run(tmp_path, "load", "tiny", "--server", address)
+    assert outcome.returncode == 1 and "ended before" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "flags", [["--api-key", " k "], ["--api-key", ""], ["--host", "0.0.0.0"]], ids=str
+)
+def test_settings_that_could_not_work_are_refused(tmp_path: Path, flags: list[str]) -> None:
+    """Instead of a server that answers 401 to everybody, or everybody."""
+    outcome = run(tmp_path, "serve", "--port", "0", *flags)
+    assert outcome.returncode == 1 and "key" in outcome.stderr
+
+
+def test_the_banner_of_a_server_on_all_addresses_can_be_copied(tmp_path: Path) -> None:
+    """0.0.0.0 is no host to ask for, and the key is one's own."""
+    flags = ["--host", "0.0.0.0", "--api-key", "sesame", "--heartbeat", "-1"]
+    with ServerProcess(tmp_path / "home", *flags) as server:
+        command = next(line for line in server.log.splitlines() if line.startswith("Try:"))
+    assert "http://127.0.0.1:" in command and '"Authorization: Bearer $MLX_EDGE_API_KEY"' in command

@@ -28,8 +28,9 @@ async def call(
     method: str = "POST",
     path: str = "/v1/chat/completions",
     kind: str = "http",
+    port: int = 8083,
 ) -> tuple[int, dict[str, str]]:
-    """The status and headers that a request gets; 101 and 403 for a socket."""
+    """The status and headers that a request gets; 101 for a socket that is let in."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -39,13 +40,13 @@ async def call(
         "type": kind,
         "method": method,
         "path": path,
-        "server": ("127.0.0.1", 8083),
+        "raw_path": path.encode(),
+        "server": ("127.0.0.1", port),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
     }
     await Guard(inner, SETTINGS)(scope, None, send)  # type: ignore[arg-type]
     first = sent[0]
-    if first["type"] == "websocket.close":
-        return 403, {}
+    assert first["type"] in ("http.response.start", "websocket.accept") or kind == "websocket"
     status = 101 if first["type"] == "websocket.accept" else first["status"]
     return status, {name.decode(): value.decode() for name, value in first["headers"]}
 
@@ -100,12 +101,12 @@ async def test_origins(kind: str) -> None:
 
 async def test_preflight_needs_no_key_but_a_known_origin() -> None:
     """The SDKs' headers are granted, others are not, and private-network only when asked for."""
-    asked = "authorization, content-type, x-stainless-retry-count, x-evil"
+    asked = "authorization, content-type, user-agent, x-stainless-retry-count, x-evil"
     headers = [HOST, ("origin", "https://app.example"), ("access-control-request-headers", asked)]
     status, answer = await call(headers, method="OPTIONS")
     assert status == 204
     granted = answer["access-control-allow-headers"].split(", ")
-    assert "x-stainless-retry-count" in granted and "x-evil" not in granted
+    assert {"x-stainless-retry-count", "user-agent"} <= set(granted) and "x-evil" not in granted
     assert "access-control-allow-private-network" not in answer
     _, answer = await call(
         [*headers, ("access-control-request-private-network", "true")], method="OPTIONS"
@@ -159,7 +160,7 @@ async def test_keys_that_fit() -> None:
 async def test_deny_by_default(method: str, path: str, status: int) -> None:
     """Without a key only the explicit list is public."""
     assert (await call([HOST], method=method, path=path))[0] == status
-    assert (await call([HOST], kind="websocket", path=path))[0] == 403
+    assert (await call([HOST], kind="websocket", path=path))[0] == 401
 
 
 async def test_every_answer_has_a_request_id() -> None:
@@ -167,3 +168,16 @@ async def test_every_answer_has_a_request_id() -> None:
     for headers in ([HOST, KEY], [HOST], [KEY]):
         _, answer = await call([*headers, ("x-request-id", "mine")])
         assert answer["x-request-id"].startswith("req_")
+
+
+async def test_own_pages_on_the_port_that_browsers_leave_out() -> None:
+    """On port 80 an Origin has no port."""
+    origin = [("host", "localhost"), KEY, ("origin", "http://localhost")]
+    assert (await call(origin, port=80))[0] == 200
+    assert (await call([HOST, KEY, ("origin", "http://localhost")]))[0] == 403
+
+
+async def test_a_target_that_is_no_path_is_refused() -> None:
+    """What no router can parse is a 400 of ours, not a crash of its."""
+    status, headers = await call([HOST, KEY], method="GET", path="http://[/")
+    assert status == 400 and headers["x-request-id"]

@@ -59,6 +59,10 @@ WRONG: dict[str, list[object]] = {
     "keep_alive": ["soon"],
     "chat_template_kwargs": [{"tokenize": True}, {"enable_thinking": "yes"}],
     "enable_thinking": ["no"],
+    "metadata": [{"a": 1}, {"k" * 65: "v"}, {"k": "v" * 513}, {str(n): "" for n in range(17)}],
+    "verbosity": ["loud", 5],
+    "store": ["x"],
+    "user": [5],
 }  # fmt: skip
 
 
@@ -81,6 +85,7 @@ def test_what_cannot_be_honoured_is_a_400_that_names_it(name: str, value: Any) -
         {"tool_choice": "none"}, {"response_format": {"type": "text"}}, {"modalities": ["text"]},
         {"reasoning_effort": "none"}, {"parallel_tool_calls": True}, {"store": True},
         {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "auto"}, {"top_k": 40},
+        {"verbosity": "low"},
         {"min_p": 0.1}, {"repetition_penalty": 1.1}, {"whatever": {"deep": [1]}},
         {name: None for name in ("temperature", "top_p", "stop", "seed", "n", "tools", "stream")},
         {"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}},
@@ -123,8 +128,24 @@ def test_messages_become_what_templates_read() -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [(None, None), (5, 5), (0, 0), (-1, math.inf), ("-1", math.inf), ("5m", 300), ("1.5h", 5400)],
+    [
+        (None, None),
+        (5, 5),
+        (0, 0),
+        (-1, math.inf),
+        ("-1", math.inf),
+        ("5m", 300),
+        ("1.5h", 5400),
+        ("90", 90),
+        ("2 m", 120),
+    ],
 )
 def test_keep_alive(value: Any, seconds: float | None) -> None:
     """Seconds, durations, and for ever."""
     assert keep_alive_s(value) == seconds
+
+
+def test_messages_speak_json() -> None:
+    """What to send instead is written as it is sent."""
+    assert "or send false." in str(refused(logprobs=True))
+    assert 'or send {"type":"text"}.' in str(refused(response_format={"type": "json_object"}))

@@ -1,5 +1,6 @@
 """Tests of web.server from outside: start, drain, end, and raw bytes on the port."""
 
+import contextlib
 import json
 import os
 import signal
@@ -259,3 +260,64 @@ def test_metrics_count_rows(server: ServerProcess) -> None:
     """Prometheus text, behind the key."""
     assert httpx.get(server.url + "/metrics").status_code == 401
     assert "mlx_edge_" in httpx.get(server.url + "/metrics", headers=HEADERS).text
+
+
+def test_a_method_that_is_not_there_says_which_are(server: ServerProcess) -> None:
+    """405 with Allow (RFC 9110, 15.5.6)."""
+    response = httpx.put(server.url + "/v1/chat/completions", headers=HEADERS)
+    assert response.status_code == 405 and "POST" in response.headers["allow"]
+
+
+@pytest.mark.parametrize(("key", "status"), [(KEY, 404), ("wrong", 401)])
+def test_a_socket_that_nobody_serves_is_refused(
+    server: ServerProcess, key: str, status: int
+) -> None:
+    """With the key 404, without it 401: JSON with a request id, and no traceback in the log."""
+    before = server.log
+    upgrade = HEADERS | {
+        "Authorization": f"Bearer {key}",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    response = httpx.get(server.url + "/v1/nowhere", headers=upgrade)
+    assert response.status_code == status
+    assert response.json()["error"]["message"]
+    assert response.headers["x-request-id"].startswith("req_")
+    assert "Traceback" not in server.log[len(before) :]
+
+
+def test_a_broken_target_is_a_400(server: ServerProcess) -> None:
+    """With the right key and a target that is no URL."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(
+            b"GET http://[/ HTTP/1.1\r\n" + host(server)
+            + b"Authorization: Bearer 1234\r\nConnection: close\r\n\r\n"
+        )  # fmt: skip
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 400") and b'"error"' in answer
+
+
+def test_ready_means_that_a_model_can_answer(server: ServerProcess) -> None:
+    """The built-in model or a registered one will do."""
+    assert httpx.get(server.url + "/ready").json() == {"status": "ready"}
+
+
+def test_clients_beyond_the_limit_do_not_take_the_server_down(tmp_path: Path) -> None:
+    """Few file descriptors and many half-open sockets: those inside the limit are served."""
+    with ServerProcess(tmp_path / "home", max_files=256) as server:
+        sockets = []
+        for _ in range(400):
+            with contextlib.suppress(OSError):
+                sockets.append(socket.create_connection(("127.0.0.1", server.port), timeout=5))
+        for sock in sockets:
+            sock.close()
+        for _ in range(50):  # until the server has seen that they left
+            with contextlib.suppress(httpx.TransportError):
+                assert httpx.get(server.url + "/health", timeout=20).status_code == 200
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the server does not answer any more")
+        assert len(server.log) < 10_000
