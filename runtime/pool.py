@@ -11,14 +11,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
-from . import memory
+from .context import context_length_of, fit, refuse_hopeless
 from .errors import (
-    ContextLengthExceeded,
     Draining,
     EngineDied,
     EngineFailed,
-    InsufficientMemory,
-    InvalidRequest,
     LoadFailed,
     ModelNotLoaded,
     QueueFull,
@@ -33,14 +30,12 @@ from .protocol import (
     Loading,
     ModelInfo,
     Queued,
-    SamplingParams,
 )
-from .slot import Load, Slot
+from .room import Room
+from .slot import Load, Outcome, Slot
 from .text.workers import TextWorkers
 
 _TICK_S = 0.5  # how often idle models are looked at
-# No text has tokens as long as this on average; the longest are runs of blanks, of up to 128.
-_MAX_CHARS_PER_TOKEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,7 @@ class ModelPool:
         self._settings = settings
         self._slots: dict[str, Slot] = {}
         self._text = TextWorkers()
-        self._room = asyncio.Lock()  # one decision about memory at a time
+        self._room = Room(self._slots, self._unload)
         self._clock: asyncio.Task[None] | None = None
         self._watchers: set[asyncio.Task[None]] = set()
         self._is_draining = False
@@ -106,13 +101,21 @@ class ModelPool:
         model was being unloaded, the last two. Leaving the iterator cancels the request.
         """
         slot = self._slot(model)
-        context_length = _context_length(model)
+        with slot.record.count():
+            async with aclosing(self._generate(slot, model, request)) as events:
+                async for event in events:
+                    yield event
+
+    async def _generate(
+        self, slot: Slot, model: Model, request: GenerationRequest
+    ) -> AsyncGenerator[Event, None]:
         async with self._admitted(slot) as position:
-            _refuse_hopeless(request, context_length)
+            context_length = context_length_of(model)
+            refuse_hopeless(request, context_length)
             tokens = await self._text.encode_chat(
                 model.folder, request.messages, request.template_options
             )
-            sampling = _fit(context_length, tokens, request.sampling)
+            sampling = fit(context_length, tokens, request.sampling)
             is_leaving = slot.unloading is not None
             if is_leaving:  # an unload may wait long for other requests: let the headers out
                 yield Queued(0, position)
@@ -197,6 +200,10 @@ class ModelPool:
         """The models in memory, in the order they were first asked for."""
         return [self._describe(slot) for slot in self._slots.values() if slot.engine is not None]
 
+    def outcomes(self) -> dict[str, dict[Outcome, int]]:
+        """How the requests of each model ended, since the start of the pool."""
+        return {name: dict(slot.record.outcomes) for name, slot in self._slots.items()}
+
     def info(self, model_id: str) -> ModelInfo | None:
         """What loading taught about a model that is in memory."""
         slot = self._slots.get(model_id)
@@ -222,11 +229,11 @@ class ModelPool:
             elif slot.load is not None:
                 return slot.load
             else:
-                async with self._room:
+                async with self._room.lock:
                     # Another request may have started it while this one waited.
                     if slot.engine is None and slot.load is None:
                         slot.crashes.check(slot.model.id)
-                        needed = await self._make_room(slot.model)
+                        needed = await self._room.make(slot.model)
                         load = slot.load = Load(slot.model.weight_bytes, needed)
                         load.task = asyncio.create_task(self._load(slot, load))
 
@@ -271,27 +278,6 @@ class ModelPool:
             slot.engine = None
         if not engine.is_stopping:
             slot.crashes.add()
-
-    async def _make_room(self, model: Model) -> int:
-        """Unload idle models, least recently used first, until this one fits. Returns its bytes.
-
-        Raises InsufficientMemory, or LoadFailed when the weights cannot be measured.
-        """
-        try:
-            needed = await asyncio.to_thread(memory.load_bytes, model)
-        except (OSError, ValueError) as error:
-            raise LoadFailed(f"Model '{model.id}' could not be loaded: {error}") from error
-        while needed > (available := memory.available_bytes() - self._reserved_bytes()):
-            idle = [slot for slot in self._slots.values() if slot.is_idle and not slot.is_pinned]
-            if not idle:
-                raise InsufficientMemory(model.id, needed, available)
-            await self._unload(min(idle, key=lambda slot: slot.idle_since))
-        return needed
-
-    def _reserved_bytes(self) -> int:
-        """What loads in flight were promised and have not taken yet."""
-        loads = [slot.load for slot in self._slots.values() if slot.load is not None]
-        return sum(max(0, load.needed_bytes - load.progress.loaded_bytes) for load in loads)
 
     async def _unload(self, slot: Slot) -> int:
         try:
@@ -388,35 +374,6 @@ class ModelPool:
                 if slot.is_idle and slot.expires_in_s == 0:
                     with contextlib.suppress(ModelNotLoaded):
                         await self.unload(slot.model.id)
-
-
-def _context_length(model: Model) -> int:
-    try:
-        return model.context_length
-    except (OSError, ValueError) as error:
-        raise LoadFailed(f"Model '{model.id}' cannot be used: {error}") from error
-
-
-def _refuse_hopeless(request: GenerationRequest, context_length: int) -> None:
-    """Refuse what could never fit, before anybody spends a minute on tokenizing it."""
-    num_chars = sum(len(message.content or "") for message in request.messages)
-    if num_chars > _MAX_CHARS_PER_TOKEN * context_length:
-        raise ContextLengthExceeded(
-            num_chars // _MAX_CHARS_PER_TOKEN, context_length, at_least=True
-        )
-
-
-def _fit(context_length: int, tokens: list[int], sampling: SamplingParams) -> SamplingParams:
-    """Sampling with `max_tokens` resolved to what is left of the context."""
-    if not tokens:
-        raise InvalidRequest("The messages render to an empty prompt; say something.", "messages")
-    room = context_length - len(tokens)
-    if room < 1:
-        raise ContextLengthExceeded(len(tokens), context_length)
-    wanted = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
-    return SamplingParams(
-        sampling.temperature, sampling.top_p, wanted, sampling.stop, sampling.seed
-    )
 
 
 def _engine_of(slot: Slot) -> EngineProcess:

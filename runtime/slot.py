@@ -3,15 +3,18 @@
 import asyncio
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
-from .errors import CrashLoop
+from .errors import CrashLoop, InvalidRequest, QueueFull, Unavailable
 from .model import Model
 from .process import EngineProcess
 from .protocol import Finished, Loading, ModelInfo
+
+Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
 
 _CRASH_WINDOW_S = 60.0
 _MAX_CRASHES = 5  # within the window; then no new engine until it has passed
@@ -92,6 +95,23 @@ class Record:
     decoded_tokens: int = 0
     decode_s: float = 0.0
     request_s: float = 1.0  # a moving average, for Retry-After
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+
+    @contextmanager
+    def count(self) -> Iterator[None]:
+        """Note how a request ends: every one ends in exactly one way."""
+        outcome: Outcome = "failed"
+        try:
+            yield
+            outcome = "finished"
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome = "cancelled"
+            raise
+        except (QueueFull, InvalidRequest, Unavailable):
+            outcome = "refused"
+            raise
+        finally:
+            self.outcomes[outcome] += 1
 
     def add(self, finished: Finished, elapsed_s: float) -> None:
         self.num_requests += 1

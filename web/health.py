@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from quart import Blueprint, Response
@@ -54,7 +54,6 @@ class _PoolMetrics(Collector):
             ("requests_waiting", "Requests in the queue", [m.num_waiting for m in loaded]),
             ("engine_rows", "Rows the engine holds", [m.num_rows for m in loaded]),
             ("memory_bytes", "Memory of the engine", [m.memory_bytes for m in loaded]),
-            ("requests_finished", "Requests answered", [m.num_requests for m in loaded]),
             (
                 "decode_tokens_per_second",
                 "Average decode speed",
@@ -65,3 +64,10 @@ class _PoolMetrics(Collector):
             for model, value in zip(loaded, values, strict=True):
                 family.add_metric([model.model.id], value)
             yield family
+        requests = CounterMetricFamily(
+            "mlx_edge_requests", "Requests by how they ended", labels=["model", "outcome"]
+        )
+        for name, outcomes in self._pool.outcomes().items():
+            for outcome, count in outcomes.items():
+                requests.add_metric([name, outcome], count)
+        yield requests

@@ -37,7 +37,6 @@ from runtime.protocol import (
     SamplingParams,
     TextDelta,
 )
-from runtime.slot import Load
 from tests import processes
 from tests.tiny_models import make_llama
 
@@ -89,7 +88,7 @@ async def test_the_order_of_events(pool: ModelPool, model: Model) -> None:
 async def test_a_queue_is_bounded_and_tells_positions(pool: ModelPool, model: Model) -> None:
     """Two rows and three waiting are admitted; the sixth is refused; then there is room again."""
     await load(pool, model)
-    streams = [pool.generate(model, request(max_tokens=2000)) for _ in range(5)]
+    streams = [pool.generate(model, request(max_tokens=2000, temperature=0)) for _ in range(5)]
     positions = [event.position for s in streams if isinstance(event := await anext(s), Queued)]
     assert positions == [0, 0, 1, 2, 3]
     with pytest.raises(QueueFull) as caught:
@@ -98,6 +97,7 @@ async def test_a_queue_is_bounded_and_tells_positions(pool: ModelPool, model: Mo
     for stream in streams:
         await stream.aclose()
     assert (await ask(pool, model, max_tokens=1))[-1]
+    assert pool.outcomes() == {"tiny": {"refused": 1, "cancelled": 5, "finished": 1}}
 
 
 async def test_one_waiter_leaving_does_not_stop_the_load(pool: ModelPool, model: Model) -> None:
@@ -207,7 +207,7 @@ async def test_an_unload_waits_for_those_that_were_let_in(pool: ModelPool, model
 async def test_a_full_queue_does_not_refuse_a_load(pool: ModelPool, model: Model) -> None:
     """It is no row: a busy model can still be pinned, and unpinned."""
     await load(pool, model)
-    streams = [pool.generate(model, request(max_tokens=2000)) for _ in range(5)]
+    streams = [pool.generate(model, request(max_tokens=2000, temperature=0)) for _ in range(5)]
     for stream in streams:
         await anext(stream)
     assert (await load(pool, model, pin=True)).pinned
@@ -250,16 +250,6 @@ async def test_a_drain_ends_a_load_as_a_drain(pool: ModelPool, model: Model) -> 
         await waiting
 
 
-async def test_a_load_in_flight_keeps_its_memory_reserved(pool: ModelPool, model: Model) -> None:
-    """What it was admitted with, less what it has taken: the next load may not have it too."""
-    slot = pool._slot(model)
-    load = slot.load = Load(total_bytes=10, needed_bytes=100)
-    assert pool._reserved_bytes() == 100
-    load.report(Loading(30, 80))
-    assert pool._reserved_bytes() == 70
-    slot.load = None
-
-
 async def test_room_is_made_from_idle_models_and_refused_with_numbers(
     pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +278,7 @@ async def test_room_is_made_from_idle_models_and_refused_with_numbers(
 async def test_a_crash_costs_its_requests_and_the_next_works(pool: ModelPool, model: Model) -> None:
     """Killed in mid-stream: EngineDied; then a new engine; its death idle is noticed too."""
     with pytest.raises(EngineDied):
-        async for event in pool.generate(model, request(max_tokens=5000)):
+        async for event in pool.generate(model, request(max_tokens=5000, temperature=0)):
             if isinstance(event, TextDelta):
                 kill(pool, model)
     assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
@@ -305,7 +295,7 @@ async def test_an_engine_that_dies_at_once_is_not_restarted_for_ever(
     monkeypatch.setattr("runtime.slot._FIRST_BACKOFF_S", 0.01)
     for _ in range(5):
         with pytest.raises(EngineDied):
-            async for event in pool.generate(model, request(max_tokens=5000)):
+            async for event in pool.generate(model, request(max_tokens=5000, temperature=0)):
                 if isinstance(event, TextDelta):
                     kill(pool, model)
     await asyncio.sleep(0.05)
@@ -319,7 +309,7 @@ async def test_drain_refuses_lets_finish_and_then_fails(pool: ModelPool, model: 
     """Short answers end well during a drain, endless ones are told, new ones are refused."""
     await load(pool, model)
     short = asyncio.create_task(ask(pool, model, max_tokens=50))
-    long = asyncio.create_task(ask(pool, model))
+    long = asyncio.create_task(ask(pool, model, temperature=0))
     await asyncio.sleep(0.1)
     drain = asyncio.create_task(pool.drain(1.0))
     await asyncio.sleep(0)
@@ -342,11 +332,11 @@ async def test_leaving_in_every_phase_counts_out(pool: ModelPool, model: Model) 
             else:
                 pytest.fail(f"no {wanted.__name__} came")
         await load(pool, model)
-    running = [pool.generate(model, request(max_tokens=900)) for _ in range(2)]
+    running = [pool.generate(model, request(max_tokens=900, temperature=0)) for _ in range(2)]
     for stream in running:
         while not isinstance(await anext(stream), TextDelta):
             pass
-    queued = pool.generate(model, request(max_tokens=900))
+    queued = pool.generate(model, request(max_tokens=900, temperature=0))
     await anext(queued)
     waits = asyncio.create_task(anext(queued))  # in the engine's queue
     await asyncio.sleep(0.05)

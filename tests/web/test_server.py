@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -259,7 +260,11 @@ def test_every_error_is_json(server: ServerProcess, method: str, path: str, stat
 def test_metrics_count_rows(server: ServerProcess) -> None:
     """Prometheus text, behind the key."""
     assert httpx.get(server.url + "/metrics").status_code == 401
-    assert "mlx_edge_" in httpx.get(server.url + "/metrics", headers=HEADERS).text
+    with begin_stream(server, 2):
+        pass
+    text = httpx.get(server.url + "/metrics", headers=HEADERS).text
+    assert "mlx_edge_engine_rows{" in text
+    assert re.search(r'^mlx_edge_requests_total\{model="tiny",outcome="\w+"\} ', text, re.MULTILINE)
 
 
 def test_a_method_that_is_not_there_says_which_are(server: ServerProcess) -> None:

@@ -1,0 +1,38 @@
+"""Whether prompt and answer fit the context: looked at by `pool` before anything is loaded."""
+
+from .errors import ContextLengthExceeded, InvalidRequest, LoadFailed
+from .model import Model
+from .protocol import GenerationRequest, SamplingParams
+
+# No text has tokens as long as this on average; the longest are runs of blanks, of up to 128.
+_MAX_CHARS_PER_TOKEN = 64
+
+
+def context_length_of(model: Model) -> int:
+    """Tokens that prompt and answer may take together. Raises LoadFailed for a damaged config."""
+    try:
+        return model.context_length
+    except (OSError, ValueError) as error:
+        raise LoadFailed(f"Model '{model.id}' cannot be used: {error}") from error
+
+
+def refuse_hopeless(request: GenerationRequest, context_length: int) -> None:
+    """Refuse what could never fit, before anybody spends a minute on tokenizing it."""
+    num_chars = sum(len(message.content or "") for message in request.messages)
+    if num_chars > _MAX_CHARS_PER_TOKEN * context_length:
+        raise ContextLengthExceeded(
+            num_chars // _MAX_CHARS_PER_TOKEN, context_length, at_least=True
+        )
+
+
+def fit(context_length: int, tokens: list[int], sampling: SamplingParams) -> SamplingParams:
+    """Sampling with `max_tokens` resolved to what is left of the context."""
+    if not tokens:
+        raise InvalidRequest("The messages render to an empty prompt; say something.", "messages")
+    room = context_length - len(tokens)
+    if room < 1:
+        raise ContextLengthExceeded(len(tokens), context_length)
+    wanted = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
+    return SamplingParams(
+        sampling.temperature, sampling.top_p, wanted, sampling.stop, sampling.seed
+    )

@@ -1,0 +1,39 @@
+"""Room in memory for one more model: who has to go for it, and when it is refused."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from . import memory
+from .errors import InsufficientMemory, LoadFailed
+from .model import Model
+from .slot import Slot
+
+
+class Room:
+    """`lock` is held from the decision to its load: one decision about memory at a time."""
+
+    def __init__(self, slots: dict[str, Slot], unload: Callable[[Slot], Awaitable[int]]) -> None:
+        self.lock = asyncio.Lock()
+        self._slots = slots
+        self._unload = unload
+
+    async def make(self, model: Model) -> int:
+        """Unload idle models, least recently used first, until this one fits. Returns its bytes.
+
+        Raises InsufficientMemory, or LoadFailed when the weights cannot be measured.
+        """
+        try:
+            needed = await asyncio.to_thread(memory.load_bytes, model)
+        except (OSError, ValueError) as error:
+            raise LoadFailed(f"Model '{model.id}' could not be loaded: {error}") from error
+        while needed > (available := memory.available_bytes() - self.reserved_bytes()):
+            idle = [slot for slot in self._slots.values() if slot.is_idle and not slot.is_pinned]
+            if not idle:
+                raise InsufficientMemory(model.id, needed, available)
+            await self._unload(min(idle, key=lambda slot: slot.idle_since))
+        return needed
+
+    def reserved_bytes(self) -> int:
+        """What loads in flight were promised and have not taken yet."""
+        loads = [slot.load for slot in self._slots.values() if slot.load is not None]
+        return sum(max(0, load.needed_bytes - load.progress.loaded_bytes) for load in loads)

@@ -1,0 +1,23 @@
+"""Tests of runtime.room that need no engine; test_pool has those that do."""
+
+from pathlib import Path
+
+from runtime.model import Model
+from runtime.protocol import Loading
+from runtime.room import Room
+from runtime.slot import Load, Slot
+
+
+async def test_a_load_in_flight_keeps_its_memory_reserved() -> None:
+    """What it was admitted with, less what it has taken: the next load may not have it too."""
+    slot = Slot(Model("tiny", Path("unused")), keep_alive_s=1)
+
+    async def unload(_: Slot) -> int:
+        raise AssertionError("nothing is idle")
+
+    room = Room({"tiny": slot}, unload)
+    assert room.reserved_bytes() == 0
+    load = slot.load = Load(total_bytes=10, needed_bytes=100)
+    assert room.reserved_bytes() == 100
+    load.report(Loading(30, 80))
+    assert room.reserved_bytes() == 70
