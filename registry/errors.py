@@ -4,7 +4,14 @@ RegistryError
 ├── ModelNotFound   no model of this id
 ├── InvalidModelId  an id that could not be a folder's name
 ├── ModelExists     the id is taken
-└── NotAModel       the folder cannot be served, for the reason given
+├── NotAModel       the folder cannot be served, for the reason given
+├── BrokenWeights   a weight file contradicts itself or is of no known format
+├── SourceRefused   what was asked for may not, or cannot, be fetched
+│   └── QuantRequired  a repository has many models: one has to be named
+├── DownloadFailed  it broke on the way; what has arrived is kept
+├── ConversionFailed  the job process could not do it, or died
+├── JobNotFound     no job of this id
+└── ModelBusy       another job is at work on the model
 """
 
 
@@ -29,3 +36,46 @@ class ModelExists(RegistryError):
 
 class NotAModel(RegistryError):
     """The folder is not one that mlx-edge can serve."""
+
+
+class BrokenWeights(RegistryError):
+    """A weight file contradicts itself, or is of no format that is read here."""
+
+    def __init__(self, file_name: str, reason: str) -> None:
+        super().__init__(f"{file_name} is broken: {reason}.")
+
+
+class SourceRefused(RegistryError):
+    """What was asked for may not, or cannot, be fetched: trying again does not help."""
+
+
+class QuantRequired(SourceRefused):
+    """Of several GGUF files none was meant in particular, or the one that was meant is missing."""
+
+    def __init__(self, message: str, available: tuple[tuple[str, int], ...]) -> None:
+        super().__init__(message)
+        self.available = available  # names and sizes
+
+
+class DownloadFailed(RegistryError):
+    """A download broke on the way. What has arrived is kept; trying again goes on from there."""
+
+
+class ConversionFailed(RegistryError):
+    """The process that converts and verifies could not do it, or died."""
+
+
+class JobNotFound(RegistryError):
+    """No job of this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job '{job_id}' not found")
+
+
+class ModelBusy(RegistryError):
+    """Another job is at work on the model; one at a time."""
+
+    def __init__(self, model_id: str, action: str) -> None:
+        super().__init__(
+            f"A job ({action}) is at work on '{model_id}'. Wait for it, or cancel it first."
+        )

@@ -1,44 +1,35 @@
 """The folder of models: what is registered, and where its files are.
 
-HOME/models/ID/ holds a model's files and model.json, which describes it; a linked model has only
-the latter. Changes are made beside it and renamed into place, so a crash leaves nothing half.
+HOME/models/ID/ holds model.json and the folder of files that it names; a linked model has only the
+former. Files are renamed into place first and model.json is replaced last, so a crash leaves
+nothing half. HOME/partial/ID/ is where a model's files are while they come together.
 """
 
 import contextlib
-import fcntl
-import json
-import logging
 import os
-import re
+import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from .errors import InvalidModelId, ModelExists, ModelNotFound, NotAModel
-
-logger = logging.getLogger(__name__)
+from . import durable, manifests
+from .errors import InvalidModelId, ModelBusy, ModelExists, ModelNotFound
+from .model_id import check_id, is_id
+from .ownership import Ownership
+from .record import Description, Manifest, Recipe, Record, Source
+from .records import Records
+from .verify import Verified
 
 BUILT_IN = Path(__file__).parent / "pocket"
 BUILT_IN_ID = "pocket"
 
-_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
-_SUFFIXES = {".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
-_EMBEDDING_TYPES = {"bert", "xlm-roberta", "roberta", "mpnet", "nomic_bert", "modernbert"}
-
-
-class Metadata(msgspec.Struct, omit_defaults=True):
-    """model.json."""
-
-    id: str
-    kind: str
-    created_at: float  # unix seconds
-    version: str = "1.0.0"
-    linked: str | None = None  # the folder elsewhere that holds the files
+_STAGING = ".staging-"
+_FILES = "files-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,185 +37,260 @@ class Entry:
     """A registered model."""
 
     id: str
-    kind: str  # "llm" or "embed"
+    kind: str  # "llm", "vlm", "embed" or "onnx"
     folder: Path
     created_at: float  # unix seconds
-    is_ready: bool  # its files are there
+    is_ready: bool  # it passed verification, and its files are those that passed
     size_bytes: int
     is_built_in: bool = False
+    record: Record | None = None  # None for the built-in one
 
 
 class Store:
     """Safe for several processes at once: writers hold a lock, readers see whole entries only."""
 
     def __init__(self, home: Path) -> None:
-        self._home = home
+        self.home = home
         self._models = home / "models"
+        self._partial = home / "partial"
+        self._records = Records(self._models)
 
     def entries(self) -> list[Entry]:
         """All models by id, the built-in one among them."""
-        found = {entry.id: entry for entry in self._built_in()}
-        if self._models.is_dir():
-            for folder in self._models.iterdir():
-                if _ID.fullmatch(folder.name) and (entry := self._read(folder)):
-                    found[entry.id] = entry
+        found = {entry.id: entry for entry in _built_in()}
+        for model_id in self._records.ids():
+            if record := self._records.get(model_id):
+                found[model_id] = self._entry(record)
         return [found[name] for name in sorted(found)]
 
     def get(self, model_id: str) -> Entry:
         """Raises ModelNotFound, also for an id that could not exist."""
-        if _ID.fullmatch(model_id) and ".." not in model_id:
-            if entry := self._read(self._models / model_id):
-                return entry
-            for entry in self._built_in():
+        if is_id(model_id):
+            if record := self._records.get(model_id):
+                return self._entry(record)
+            for entry in _built_in():
                 if entry.id == model_id:
                     return entry
         raise ModelNotFound(model_id)
 
-    def import_folder(self, source: Path, model_id: str, *, link: bool) -> Entry:
-        """Register a local MLX folder under an id, by copying its files or by linking to it.
+    def create(self, model_id: str, description: Description) -> tuple[Entry, bool]:
+        """Register an id, its files to come; True if it is new, else it is updated.
 
-        Raises InvalidModelId, ModelExists, NotAModel.
+        Raises InvalidModelId, ModelExists for the built-in one.
         """
-        _check_id(model_id)
-        source = source.expanduser().resolve()
-        kind = _check_model(source)
-        metadata = Metadata(model_id, kind, time.time(), linked=str(source) if link else None)
-        with self._locked():
-            target = self._models / model_id
-            if target.exists():
-                raise ModelExists(
-                    f"A model '{model_id}' exists already. Remove it with "
-                    f"`mlx-edge rm {model_id}`, or choose another id."
-                )
-            with self._staging() as staging:
-                if not link:
-                    _copy(source, staging)
-                _write(staging / "model.json", msgspec.json.encode(metadata))
-                os.rename(staging, target)
-                _sync(self._models)
-        return self.get(model_id)
+        is_new = False
+
+        def described(record: Record | None) -> Record:
+            nonlocal is_new
+            is_new = record is None
+            fresh = record or Record(model_id, description.kind or "llm", time.time())
+            return fresh.described(description)
+
+        return self._change(model_id, described), is_new
+
+    def update(self, model_id: str, description: Description) -> Entry:
+        """Raises ModelNotFound, InvalidModelId and ModelExists."""
+        self.get(model_id)
+
+        def described(record: Record | None) -> Record:
+            if record is None:
+                raise ModelNotFound(model_id)
+            return record.described(description)
+
+        return self._change(model_id, described)
+
+    def publish(
+        self,
+        model_id: str,
+        folder: Path,
+        *,
+        source: Source,
+        recipe: Recipe,
+        verified: Verified,
+        licence: str | None = None,
+        manifest: Manifest | None = None,
+    ) -> Entry:
+        """Move a verified folder into the store, in place of what the model had.
+
+        `folder` is on the disk of HOME, and gone afterwards.
+        """
+        self.check_id(model_id)
+        manifests.seal(folder)
+        manifest = manifests.take(folder, lambda _: None) if manifest is None else manifest
+        name = f"{_FILES}{secrets.token_hex(4)}"
+
+        def published(record: Record | None) -> Record:
+            return msgspec.structs.replace(
+                _passed(model_id, record, verified),
+                files=name,
+                linked=None,
+                manifest=manifest,
+                source=source,
+                recipe=recipe,
+                licence=licence,
+            )
+
+        return self._change(model_id, published, moved=(folder, name))
+
+    def publish_link(
+        self,
+        model_id: str,
+        folder: Path,
+        *,
+        source: Source,
+        verified: Verified,
+        licence: str | None = None,
+    ) -> Entry:
+        """Register a verified folder that stays where it is, in place of what the model had."""
+        manifest = manifests.sizes(folder)
+
+        def linked(record: Record | None) -> Record:
+            return msgspec.structs.replace(
+                _passed(model_id, record, verified),
+                files=None,
+                linked=str(folder),
+                manifest=manifest,
+                source=source,
+                recipe=None,
+                licence=licence,
+            )
+
+        return self._change(model_id, linked)
 
     def remove(self, model_id: str) -> None:
-        """Forget a model and delete its files; a linked folder stays. Raises ModelNotFound."""
-        if self.get(model_id).is_built_in:
-            raise InvalidModelId(f"'{model_id}' is part of mlx-edge and cannot be removed.")
-        with self._locked(), self._staging() as staging:
-            # Out of sight first: deleting gigabytes takes a while, and may be interrupted.
-            os.rename(self._models / model_id, staging / "removed")
+        """Forget a model, its files and what was acquired for it; a linked folder stays.
 
-    def _built_in(self) -> Iterator[Entry]:
-        weights = BUILT_IN / "model.safetensors"
-        if weights.exists():
-            created_at = weights.stat().st_mtime
-            yield Entry(BUILT_IN_ID, "llm", BUILT_IN, created_at, True, _size(BUILT_IN), True)
+        Raises ModelNotFound, InvalidModelId for the built-in one, ModelBusy.
+        """
+        target, partial = self._models / model_id, self._partial / model_id
+        if not is_id(model_id) or not (target.exists() or partial.exists()):
+            if self.get(model_id).is_built_in:
+                raise InvalidModelId(f"'{model_id}' is part of mlx-edge and cannot be removed.")
+        with self.own(model_id, "remove") as owned:
+            with self._locked():
+                # Out of sight first: deleting gigabytes takes a while, and may be interrupted.
+                staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self._models))
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(target, staging / "removed")
+                durable.sync(self._models)
+            shutil.rmtree(staging)
+            owned.discard()
 
-    def _read(self, folder: Path) -> Entry | None:
-        """The entry in a folder of the store; None, with a warning, if it cannot be read."""
-        path = folder / "model.json"
-        try:
-            metadata = msgspec.json.decode(path.read_bytes(), type=Metadata)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.MsgspecError) as error:
-            logger.warning("%s cannot be read, so its model is left out: %s", path, error)
-            return None
-        files = Path(metadata.linked) if metadata.linked else folder
+    def note_load(self, model_id: str, load_s: float, peak_memory_bytes: int) -> None:
+        """What a load took, as it was measured. Nothing happens if the model is gone by now."""
+        self._note(model_id, load_s=load_s, peak_memory_bytes=peak_memory_bytes)
+
+    def note_verified(self, model_id: str, verified: Verified, manifest: Manifest) -> None:
+        """A model passed verification again."""
+        self._note(model_id, verified=verified, manifest=manifest, failure=None)
+
+    def note_broken(self, model_id: str, reason: str) -> None:
+        """A model failed verification: it is not ready from now on."""
+        self._note(model_id, verified=None, failure=reason)
+
+    def partial(self, model_id: str) -> Path:
+        """Where a model's files come together; kept until they are published. Checks the id."""
+        self.check_id(model_id)
+        return self._partial / model_id
+
+    def own(self, model_id: str, action: str) -> Ownership:
+        """The right to work on a model, among all processes. Raises ModelBusy, InvalidModelId."""
+        check_id(model_id)
+        return Ownership(self._partial / model_id, action)
+
+    def check_id(self, model_id: str) -> None:
+        """Whether a model may be written under this id. Raises InvalidModelId, ModelExists."""
+        check_id(model_id)
+        if any(entry.id == model_id for entry in _built_in()):
+            raise ModelExists(f"A model '{model_id}' already exists: it is part of mlx-edge.")
+
+    def sweep(self) -> None:
+        """Remove what killed writers left; a model whose record is torn is not touched."""
+        if self._models.is_dir():
+            with self._locked():
+                for left in self._models.glob(f"{_STAGING}*"):
+                    shutil.rmtree(left, ignore_errors=True)
+                for model_id in self._records.ids():
+                    record = self._records.get(model_id)
+                    if record or not (self._models / model_id / "model.json").exists():
+                        self._sweep(model_id, record)
+        for folder in self._partial.iterdir() if self._partial.is_dir() else ():
+            with contextlib.suppress(ModelBusy):
+                Ownership(folder, "sweep").release()  # takes the folder away if nothing is in it
+
+    def _entry(self, record: Record) -> Entry:
+        folder = self._models / record.id
+        if record.linked is not None or record.files is not None:
+            folder = Path(record.linked) if record.linked else folder / (record.files or "")
+        is_ready = record.verified is not None and manifests.is_whole(folder, record.manifest)
         return Entry(
-            folder.name,
-            metadata.kind,
-            files,
-            metadata.created_at,
-            is_ready=_is_ready(files),
-            size_bytes=_size(files),
+            record.id,
+            record.kind,
+            folder,
+            record.created_at,
+            is_ready,
+            record.size_bytes,
+            record=record,
         )
+
+    def _change(
+        self,
+        model_id: str,
+        change: Callable[[Record | None], Record],
+        *,
+        moved: tuple[Path, str] | None = None,
+    ) -> Entry:
+        """Replace a record; `moved` is a folder, and the name that the new record has for it."""
+        self.check_id(model_id)
+        folder = self._models / model_id
+        with self._locked():
+            if folder.exists() and model_id not in os.listdir(self._models):
+                raise ModelExists(f"A model '{model_id}' already exists, in other capitals.")
+            record = change(self._records.get(model_id))
+            durable.make_folder(folder)
+            with durable.replacing(folder / "model.json", msgspec.json.encode(record)):
+                if moved is not None:
+                    os.rename(moved[0], folder / moved[1])
+                    durable.sync(folder)
+            durable.sync(self._models)
+            if record.files is not None or record.linked is not None:
+                self._sweep(model_id, record)
+        return self._entry(record)
+
+    def _note(self, model_id: str, **fields: object) -> None:
+        def noted(record: Record | None) -> Record:
+            if record is None:
+                raise ModelNotFound(model_id)
+            return msgspec.structs.replace(record, **fields)
+
+        with contextlib.suppress(ModelNotFound, ModelExists):
+            self.get(model_id)
+            self._change(model_id, noted)
+
+    def _sweep(self, model_id: str, record: Record | None) -> None:
+        """Remove what a model's record does not name, as far as it is of our making."""
+        folder = self._models / model_id
+        durable.sweep(folder)
+        for files in folder.glob(f"{_FILES}*"):
+            if record is None or files.name != record.files:
+                shutil.rmtree(files, ignore_errors=True)
+        with contextlib.suppress(OSError):  # there is a model in it, or something of the user's
+            folder.rmdir()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time; the kernel frees the lock when its process ends."""
-        _make_folder(self._home)
-        _make_folder(self._models)
-        descriptor = os.open(self._home / "store.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            for left in self._models.glob(".staging-*"):  # of a writer that was killed
-                shutil.rmtree(left, ignore_errors=True)
+        durable.make_folder(self._models)
+        with durable.locked(self.home / "store.lock"):
             yield
-        finally:
-            os.close(descriptor)
-
-    @contextlib.contextmanager
-    def _staging(self) -> Iterator[Path]:
-        folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=self._models))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_id(model_id: str) -> None:
-    if not _ID.fullmatch(model_id) or ".." in model_id:
-        raise InvalidModelId(
-            f"{model_id!r} cannot be a model's id: use letters, digits, '.', '_' and '-', "
-            "starting with a letter, a digit or '_', at most 255 characters."
-        )
+def _built_in() -> Iterator[Entry]:
+    weights = BUILT_IN / "model.safetensors"
+    if weights.exists():
+        status = weights.stat()
+        yield Entry(BUILT_IN_ID, "llm", BUILT_IN, status.st_mtime, True, status.st_size, True)
 
 
-def _check_model(folder: Path) -> str:
-    """The kind of the model in a folder. Raises NotAModel when it cannot be served."""
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        model_type = config["model_type"]
-    except FileNotFoundError:
-        raise NotAModel(f"{folder} has no config.json, so it is no model folder.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NotAModel(f"{folder}/config.json cannot be used: {error!r}") from error
-    if not isinstance(model_type, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", model_type):
-        raise NotAModel(f"{folder}/config.json has no usable model_type: {model_type!r}")
-    for key in ("model_file", "auto_map"):
-        if key in config:
-            raise NotAModel(
-                f"{folder}/config.json has '{key}': the model needs code of its own, "
-                "which mlx-edge never runs."
-            )
-    if not (folder / "tokenizer.json").exists() and not (folder / "tokenizer.model").exists():
-        raise NotAModel(f"{folder} has neither tokenizer.json nor tokenizer.model.")
-    if not any(folder.glob("*.safetensors")):
-        raise NotAModel(f"{folder} has no *.safetensors weights.")
-    return "embed" if model_type in _EMBEDDING_TYPES else "llm"
-
-
-def _is_ready(folder: Path) -> bool:
-    return (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
-def _copy(source: Path, target: Path) -> None:
-    """The model's files, by content: a hub cache's links to its blobs included, nothing else."""
-    for path in source.iterdir():
-        if path.suffix in _SUFFIXES and path.name != "model.json" and path.is_file():
-            copied = target / path.name
-            shutil.copyfile(path, copied)
-            copied.chmod(0o600)
-            _sync(copied)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _make_folder(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _passed(model_id: str, record: Record | None, verified: Verified) -> Record:
+    fresh = Record(model_id, "llm", time.time()) if record is None else record
+    return fresh.passed(verified)

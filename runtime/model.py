@@ -18,6 +18,7 @@ class Model:
 
     id: str
     folder: Path
+    max_context: int | None = None  # a person's limit, below the model's own
 
     @cached_property
     def config(self) -> dict[str, Json]:
@@ -34,6 +35,11 @@ class Model:
     @property
     def context_length(self) -> int:
         """How many tokens prompt and answer may take together."""
+        return min(self.trained_context, self.max_context or self.trained_context)
+
+    @property
+    def trained_context(self) -> int:
+        """The model's own limit."""
         text_config = self.config.get("text_config")
         for source in (self.config, text_config if isinstance(text_config, dict) else {}):
             for key in _CONTEXT_KEYS:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -80,8 +80,12 @@ class Unloaded:
 class ModelPool:
     """All methods run on one event loop."""
 
-    def __init__(self, settings: PoolSettings) -> None:
+    def __init__(
+        self, settings: PoolSettings, on_load: Callable[[Model, float, int], None] | None = None
+    ) -> None:
+        """`on_load` is told of every load: the model, its seconds, and the engine's memory."""
         self._settings = settings
+        self._on_load = on_load
         self._slots: dict[str, Slot] = {}
         self._text = TextWorkers()
         self._room = Room(self._slots, self._unload)
@@ -257,6 +261,7 @@ class ModelPool:
         )
         try:
             await asyncio.sleep(slot.crashes.backoff_s())
+            started = time.monotonic()
             slot.info = await engine.start(load.report)
         except EngineDied:
             slot.crashes.add()
@@ -264,6 +269,8 @@ class ModelPool:
         else:
             slot.engine = engine
             slot.loaded_at = slot.last_used = time.time()
+            if self._on_load is not None:
+                self._on_load(slot.model, time.monotonic() - started, engine.footprint_bytes())
             watcher = asyncio.create_task(self._watch_end(slot, engine))
             self._watchers.add(watcher)
             watcher.add_done_callback(self._watchers.discard)

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import click
 
+from registry.catalog import CATALOG
 from registry.errors import RegistryError
 from registry.store import Entry, Store
 from scripts.bench.command import bench
+from scripts.description import described
+from scripts.provision import convert, import_, pull, verify
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
 from scripts.settings import ENVIRONMENT_PREFIX, default_home, read_config
@@ -32,25 +35,19 @@ def cli(context: click.Context, home: Path) -> None:
     )  # fmt: skip
 
 
-@cli.command("import")
-@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--id", "model_id", required=True, help="The name to serve it under.")
-@click.option("--link", is_flag=True, help="Leave the files where they are.")
-@click.pass_obj
-def import_(home: Path, path: Path, model_id: str, link: bool) -> None:
-    """Register a local folder of MLX weights."""
-    try:
-        entry = Store(home).import_folder(path, model_id, link=link)
-    except RegistryError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{entry.id} is ready ({entry.size_bytes / 1e6:.1f} MB).")
-
-
 @cli.command("list")
+@click.option("--catalog", "is_catalog", is_flag=True, help="Those that `pull` has a name for.")
 @click.pass_obj
-def list_(home: Path) -> None:
+def list_(home: Path, is_catalog: bool) -> None:
     """The models on disk."""
-    for entry in Store(home).entries():
+    entries = Store(home).entries()
+    if is_catalog:
+        here = {entry.id for entry in entries if entry.is_ready}
+        for known in CATALOG.values():
+            state = "here" if known.name in here else f"{known.size_bytes / 1e6:.0f} MB to fetch"
+            click.echo(f"{known.name:24} {known.kind:6} {state:>16}  {known.description}")
+        return
+    for entry in entries:
         state = "ready" if entry.is_ready else "not ready"
         click.echo(f"{entry.id:32} {entry.kind:6} {entry.size_bytes / 1e6:10.1f} MB  {state}")
 
@@ -59,16 +56,9 @@ def list_(home: Path) -> None:
 @click.argument("model_id")
 @click.pass_obj
 def show(home: Path, model_id: str) -> None:
-    """One model on disk."""
-    entry = _entry(home, model_id)
-    for name, value in [
-        ("id", entry.id),
-        ("kind", entry.kind),
-        ("folder", entry.folder),
-        ("size", f"{entry.size_bytes / 1e6:.1f} MB"),
-        ("ready", "yes" if entry.is_ready else "no"),
-    ]:
-        click.echo(f"{name:8} {value}")
+    """One model on disk: what it is, and where it came from."""
+    for name, value in described(_entry(home, model_id)):
+        click.echo(f"{name:12} {value}")
 
 
 @cli.command()
@@ -90,7 +80,7 @@ def _entry(home: Path, model_id: str) -> Entry:
         raise click.ClickException(str(error)) from error
 
 
-for command in (serve, ps, load, unload, bench):
+for command in (serve, pull, import_, convert, verify, ps, load, unload, bench):
     cli.add_command(command)
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from registry.jobs import Jobs
 from registry.store import BUILT_IN_ID, Store
 from runtime.pool import ModelPool, PoolSettings
 from runtime.process import Watch
-from scripts.settings import ENVIRONMENT_PREFIX, Duration
+from scripts.settings import ENVIRONMENT_PREFIX, Duration, provision_settings
+from web.catalog import note_loads
 from web.server import serve as serve_web
 from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
 
@@ -36,6 +38,12 @@ from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
 @click.option("--heartbeat", type=Duration(), default="30s", show_default=True,
               help="An engine silent this long counts as hung and is replaced.")  # fmt: skip
 @click.option("--preload", multiple=True, help="A model to load at once; repeatable.")
+@click.option(
+    "--allow-private-downloads",
+    multiple=True,
+    metavar="HOST",
+    help="A host to download from although it is on a private network; repeatable.",
+)
 @click.pass_obj
 def serve(
     home: Path,
@@ -50,9 +58,11 @@ def serve(
     drain_timeout: float,
     heartbeat: float,
     preload: tuple[str, ...],
+    allow_private_downloads: tuple[str, ...],
 ) -> None:
     """Serve the models of this machine."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    provision = provision_settings(allow_private_downloads)
     settings = WebSettings(
         host=host,
         port=port,
@@ -61,6 +71,7 @@ def serve(
         allowed_origins=allow_origin,
         drain_timeout_s=drain_timeout,
         preload=preload,
+        hub=provision.hub,
     )
     try:
         check_bind(settings)
@@ -69,10 +80,14 @@ def serve(
     # For ever is a week: an engine that is silent for so long is not coming back.
     beats = min(heartbeat, 7 * 86400) / Watch.beat_s
     watch = Watch(silent_beats=max(1, round(beats)))
-    pool = ModelPool(PoolSettings(max_rows, max_queue, keep_alive, watch=watch))
     store = Store(home)
+    pool = ModelPool(
+        PoolSettings(max_rows, max_queue, keep_alive, watch=watch), on_load=note_loads(store)
+    )
+    jobs = Jobs(store, provision)
+    serving = serve_web(settings, pool, store, jobs, on_ready=lambda url: _banner(url, settings))
     try:
-        asyncio.run(serve_web(settings, pool, store, on_ready=lambda url: _banner(url, settings)))
+        asyncio.run(serving)
     except OSError as error:
         raise click.ClickException(f"cannot serve on {host}:{port}: {error.strerror}") from error
 
@@ -90,6 +105,6 @@ def _banner(url: str, settings: WebSettings) -> None:
         f"Model:   {BUILT_IN_ID}, a very small one that is built in",
         f'Try:     curl {url}/v1/chat/completions -H "Authorization: Bearer {shown}" '
         f"-H 'Content-Type: application/json' -d '{body}'",
-        "Bigger:  mlx-edge import PATH --id NAME   (a folder of MLX weights)",
+        "Bigger:  mlx-edge pull smollm2-360m   (others: mlx-edge list --catalog)",
     ):
         click.echo(line)

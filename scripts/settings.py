@@ -1,13 +1,18 @@
 """Where settings come from: flags beat the environment, which beats HOME/config.toml."""
 
+import os
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import platformdirs
 
+from registry.acquire import ProvisionSettings
+from registry.download import DownloadSettings
+from registry.hub import HubSettings
 from web import duration
 
 ENVIRONMENT_PREFIX = "MLX_EDGE"
@@ -42,6 +47,14 @@ def read_config(home: Path, tables: Mapping[str, Collection[str]]) -> dict[str, 
         name: {key.replace("-", "_"): value for key, value in table.items()}
         for name, table in config.items()
     }
+
+
+def provision_settings(allowed_private_hosts: tuple[str, ...] = ()) -> ProvisionSettings:
+    """HF_ENDPOINT and HF_TOKEN are read here. A hub of one's own may be on a private network."""
+    hub = HubSettings.from_environment()
+    if os.environ.get("HF_ENDPOINT"):
+        allowed_private_hosts += (urlsplit(hub.endpoint).netloc,)
+    return ProvisionSettings(DownloadSettings(allowed_private_hosts), hub)
 
 
 class Duration(click.ParamType[float]):

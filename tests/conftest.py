@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.store import Store
-from tests.serving import ServerProcess
+from tests.serving import ServerProcess, link_model
 from tests.tiny_models import make_llama
 
 
@@ -14,9 +13,8 @@ from tests.tiny_models import make_llama
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Serves `tiny`, and `short` with a context of 64 tokens. Tests leave no request behind."""
     folder: Path = tmp_path_factory.mktemp("server")
-    store = Store(folder / "home")
     for name, context in (("tiny", 8192), ("short", 64)):
         model = make_llama(folder / name, max_position_embeddings=context)
-        store.import_folder(model, name, link=True)
+        link_model(folder / "home", name, model)
     with ServerProcess(folder / "home", "--max-rows", "8", "--max-queue", "8") as process:
         yield process

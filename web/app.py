@@ -1,32 +1,36 @@
 """`create_app`: the registry and the runtime wired to the routes of both dialects."""
 
-import logging
-
 from quart import Quart, Response, g, has_request_context, request, websocket
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from registry.jobs import Jobs
 from registry.store import Store
 from runtime.pool import ModelPool
 
 from . import chat, health, models
+from . import jobs as job_routes
+from . import store as store_routes
+from .backpressure import BoundedConnection, BoundedRequest
 from .dialect import DIALECTS, dialect_of
-from .errors import Failure, failure_of, internal
+from .errors import Failure, answer_to
 from .guard import REQUEST_ID
 from .reply import failure_reply
 from .settings import WebSettings
 
-logger = logging.getLogger(__name__)
 
-
-def create_app(settings: WebSettings, pool: ModelPool, store: Store) -> Quart:
+def create_app(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) -> Quart:
     """The routes alone: `server` puts the guard before them and opens the port."""
     # No static folder yet: the guard knows every public path.
     app = Quart(__name__, static_folder=None)
+    app.request_class, app.asgi_http_class = BoundedRequest, BoundedConnection
     # Quart's defaults would cut every answer after a minute; bodies are bounded in `body`.
     app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None)
+    app.url_map.merge_slashes = False  # no redirects: a path is right, or it is a 404
     for dialect in DIALECTS:
         app.register_blueprint(chat.blueprint(dialect, settings, pool, store))
         app.register_blueprint(models.blueprint(dialect, settings, pool, store))
+        app.register_blueprint(job_routes.blueprint(dialect, settings, jobs))
+    app.register_blueprint(store_routes.blueprint(settings, pool, store, jobs))
     app.register_blueprint(health.blueprint(pool, store))
 
     @app.before_request
@@ -47,11 +51,7 @@ async def _on_error(error: Exception) -> Response:
     dialect = dialect_of(asked.path)
     if isinstance(error, HTTPException):
         return failure_reply(_framework_failure(error, asked.method, asked.path), dialect)
-    failure = failure_of(error)
-    if failure is None:
-        logger.error("request %s failed", g.request_id, exc_info=error)
-        failure = internal(g.request_id)
-    return failure_reply(failure, dialect)
+    return failure_reply(answer_to(error, g.request_id), dialect)
 
 
 def _framework_failure(error: HTTPException, method: str, path: str) -> Failure:

@@ -1,6 +1,5 @@
 """POST /chat/completions, streamed or whole."""
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -15,12 +14,10 @@ from .body import read_json
 from .catalog import servable
 from .completion import Completion
 from .dialect import Dialect
-from .errors import failure_of, internal
+from .errors import answer_to
 from .reply import json_reply
 from .schema import ChatBody, generation_request
 from .settings import WebSettings
-
-logger = logging.getLogger(__name__)
 
 
 def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
@@ -77,8 +74,4 @@ async def _stream(
                     yield piece
             yield sse.DONE
         except Exception as error:
-            failure = failure_of(error)
-            if failure is None:
-                logger.exception("stream %s failed", request_id)
-                failure = internal(request_id)
-            yield sse.error(failure.body(completion.dialect))
+            yield sse.error(answer_to(error, request_id).body(completion.dialect))

@@ -1,13 +1,16 @@
 """Exceptions to statuses and bodies: the only file that knows which error is which status."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.errors import ModelNotFound
+from registry import errors as registry
 from runtime import errors as runtime
 from runtime.protocol import Json
 
 from .dialect import Dialect
+
+logger = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
@@ -62,8 +65,8 @@ def failure_of(error: BaseException) -> Failure | None:
     match error:
         case ApiError():
             return Failure(error.status, str(error), error.code, error.param, error.headers)
-        case ModelNotFound():
-            return Failure(404, str(error), "model_not_found", "model")
+        case registry.RegistryError():
+            return _registry_failure(error)
         case runtime.InvalidRequest():
             return Failure(400, str(error), error.code, error.param)
         case runtime.ModelNotLoaded():
@@ -82,6 +85,41 @@ def failure_of(error: BaseException) -> Failure | None:
         case runtime.RuntimeFault():
             return Failure(500, str(error), error.code)
     return None
+
+
+def _registry_failure(error: registry.RegistryError) -> Failure:
+    message = str(error)
+    match error:
+        case registry.ModelNotFound():
+            return Failure(404, message, "model_not_found", "model")
+        case registry.JobNotFound():
+            return Failure(404, message, "job_not_found")
+        case registry.InvalidModelId():
+            return Failure(400, message, "invalid_model_id", "id")
+        case registry.ModelExists():
+            return Failure(409, message, "model_exists", "id")
+        case registry.ModelBusy():
+            return Failure(409, message, "model_busy")
+        case registry.SourceRefused():
+            return Failure(400, message, "source_refused")
+        case registry.NotAModel():
+            return Failure(400, message, "not_a_model")
+        case registry.BrokenWeights():
+            return Failure(422, message, "broken_weights")
+        case registry.DownloadFailed():
+            return Failure(502, message, "download_failed")
+        case registry.ConversionFailed():
+            return Failure(500, message, "conversion_failed")
+    return Failure(503, message, "unavailable", headers=_retry(5))  # the jobs are being closed
+
+
+def answer_to(error: BaseException, request_id: str) -> Failure:
+    """How any exception is told; one that nobody expected goes to the log as well."""
+    failure = failure_of(error)
+    if failure is None:
+        logger.error("request %s failed", request_id, exc_info=error)
+        failure = internal(request_id)
+    return failure
 
 
 def internal(request_id: str) -> Failure:

@@ -1,9 +1,6 @@
 """/models: list, show, load and unload."""
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 import msgspec
 from quart import Blueprint, Response, g, request
@@ -16,12 +13,12 @@ from . import sse
 from .body import read_json
 from .catalog import model_of, servable
 from .dialect import Dialect
-from .errors import ApiError, failure_of, internal
+from .errors import ApiError
+from .jobs import wants_events
+from .loading import Load
 from .reply import json_reply
 from .schema import keep_alive_s
 from .settings import WebSettings
-
-logger = logging.getLogger(__name__)
 
 
 class LoadBody(msgspec.Struct):
@@ -39,13 +36,15 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
     @routes.get("/models")
     async def list_models() -> Response:
         loaded = {model.model.id: model for model in pool.loaded()}
-        entries = await asyncio.to_thread(store.entries)
-        shown = [
+        entries = {entry.id: entry for entry in await asyncio.to_thread(store.entries)}
+        for model in loaded.values():  # one that was removed is in memory all the same
+            entries.setdefault(model.model.id, _unregistered(model))
+        shown: list[Json] = [
             _describe(entry, loaded.get(entry.id))
-            for entry in entries
-            if entry.is_ready and (entry.id in loaded or not dialect.lists_loaded_only)
+            for entry in entries.values()
+            if entry.id in loaded or (entry.is_ready and not dialect.lists_loaded_only)
         ]
-        return json_reply({"object": "list", "data": list(shown)})
+        return json_reply({"object": "list", "data": shown})
 
     @routes.get("/models/<path:model_id>")
     async def show_model(model_id: str) -> Response:
@@ -56,24 +55,22 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
     @routes.post("/models")
     async def load_model() -> Response:
         body = await read_json(request, settings, LoadBody)
-        entry = store.get(body.model)
-        steps = pool.load(
+        load = await Load.begin(
+            pool,
             servable(store, body.model),
             keep_alive_s=keep_alive_s(body.keep_alive),
             pin=body.pin,
         )
-        try:
-            first = await anext(steps)  # refusals come before it
-        except BaseException:
-            await steps.aclose()
-            raise
-        if "text/event-stream" in request.headers.get("Accept", ""):
-            pieces = _progress(dialect, entry, first, steps, g.request_id)
+        entry = store.get(body.model)
+        if wants_events(request.headers.get("Accept")):
+            pieces = load.events(
+                dialect,
+                g.request_id,
+                loading=_LOADING[dialect.reports_status],
+                loaded=lambda loaded: _describe(entry, loaded),
+            )
             return sse.reply(pieces, settings.heartbeat_s)
-        async with aclosing(steps):
-            *_, last = [first, *[step async for step in steps]]
-        assert isinstance(last, LoadedModel)
-        return json_reply(_describe(entry, last))
+        return json_reply(_describe(entry, await load.result()))
 
     @routes.delete("/models")
     async def unload_by_query() -> Response:
@@ -101,51 +98,25 @@ async def _unload(pool: ModelPool, model_id: str) -> Response:
     )
 
 
-async def _progress(
-    dialect: Dialect,
-    entry: Entry,
-    first: Loading | LoadedModel,
-    steps: AsyncGenerator[Loading | LoadedModel, None],
-    request_id: str,
-) -> AsyncGenerator[bytes, None]:
-    """About one event a percent, then the whole model object."""
-    percent = -1
+def _loading(step: Loading) -> Json:
+    return {
+        "type": "model.loading",
+        "progress": step.fraction,
+        "loaded_bytes": step.loaded_bytes,
+        "total_bytes": step.total_bytes,
+    }
 
-    def piece(step: Loading | LoadedModel) -> bytes:
-        nonlocal percent
-        if isinstance(step, LoadedModel):
-            return sse.data(_describe(entry, step))
-        before, percent = percent, int(step.fraction * 100)
-        if percent == before:
-            return b""
-        if dialect.reports_status:  # the 0.6 generation's line, to the letter
-            return sse.data({"progress": f"<|loading_model|> {percent}%<br />"})
-        return sse.data(
-            {
-                "type": "model.loading",
-                "progress": step.fraction,
-                "loaded_bytes": step.loaded_bytes,
-                "total_bytes": step.total_bytes,
-            }
-        )
 
-    async with aclosing(steps):
-        try:
-            yield piece(first)
-            async for step in steps:
-                if line := piece(step):
-                    yield line
-        except Exception as error:
-            failure = failure_of(error)
-            if failure is None:
-                logger.exception("load %s failed", request_id)
-                failure = internal(request_id)
-            yield sse.error(failure.body(dialect))
+def _loading_as_mimoe(step: Loading) -> Json:
+    """The 0.6 generation's line, to the letter."""
+    return {"progress": f"<|loading_model|> {int(step.fraction * 100)}%<br />"}
+
+
+_LOADING = {False: _loading, True: _loading_as_mimoe}
 
 
 def _describe(entry: Entry, loaded: LoadedModel | None) -> dict[str, Json]:
     """One model object for both dialects: the documented keys, and what is worth knowing."""
-    model = model_of(entry)
     value: dict[str, Json] = {
         "id": entry.id,
         "object": "model",
@@ -154,9 +125,10 @@ def _describe(entry: Entry, loaded: LoadedModel | None) -> dict[str, Json]:
         "kind": entry.kind,
         "loaded": loaded is not None,
     }
-    if not entry.is_ready:
+    facts = _facts(entry)
+    if facts is None:
         return value
-    context = model.context_length
+    family, trained_context, context = facts
     value |= {
         "context_length": context,
         "max_output_tokens": context - 1,
@@ -169,9 +141,9 @@ def _describe(entry: Entry, loaded: LoadedModel | None) -> dict[str, Json]:
         },
         "info": {
             "kind": entry.kind,
-            "family": model.model_type,
+            "family": family,
             "max_context": context,
-            "n_ctx_train": context,
+            "n_ctx_train": trained_context,
             "model_size": entry.size_bytes,
             "chatTemplate": "",
             "chat_template_hint": "",
@@ -189,6 +161,28 @@ def _describe(entry: Entry, loaded: LoadedModel | None) -> dict[str, Json]:
             "device": loaded.info.device,
         }
     return value
+
+
+def _facts(entry: Entry) -> tuple[str, int, int] | None:
+    """Architecture, trained and permitted context; None for a model that cannot be used."""
+    if not entry.is_ready:
+        return None
+    verified = entry.record.verified if entry.record else None
+    if entry.record is not None and verified is not None:
+        trained = verified.context_length
+        return verified.model_type, trained, min(trained, entry.record.init_context_size or trained)
+    model = model_of(entry)
+    try:
+        return model.model_type, model.trained_context, model.context_length
+    except (OSError, ValueError):  # gone or damaged since: that is no reason to show no other
+        return None
+
+
+def _unregistered(loaded: LoadedModel) -> Entry:
+    return Entry(
+        loaded.model.id, "llm", loaded.model.folder, loaded.loaded_at,
+        is_ready=True, size_bytes=loaded.info.weight_bytes,
+    )  # fmt: skip
 
 
 def _in_memory(loaded: LoadedModel) -> dict[str, Json]:

@@ -12,6 +12,7 @@ from typing import Any
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from registry.jobs import Jobs
 from registry.store import Store
 from runtime.pool import ModelPool
 
@@ -27,7 +28,12 @@ _SPARE_DESCRIPTORS = 256  # for children, files and downloads
 
 
 async def serve(
-    settings: WebSettings, pool: ModelPool, store: Store, *, on_ready: Callable[[str], None]
+    settings: WebSettings,
+    pool: ModelPool,
+    store: Store,
+    jobs: Jobs,
+    *,
+    on_ready: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends everything now.
 
@@ -41,7 +47,8 @@ async def serve(
     first, second, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
     _on_signals(lambda: second.set() if first.is_set() else first.set())
     await pool.start()
-    app: Any = create_app(settings, pool, store)
+    await jobs.resume()
+    app: Any = create_app(settings, pool, store, jobs)
     guard: Any = Guard(app, settings)
     server = asyncio.create_task(
         hypercorn_serve(guard, _config(listener), shutdown_trigger=closed.wait, mode="asgi")
@@ -53,6 +60,7 @@ async def serve(
         await _until(_drain(pool, settings, hurry=second), server)
     finally:
         preload.cancel()
+        await jobs.close()
         await pool.close()
         closed.set()
         await server

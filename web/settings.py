@@ -4,6 +4,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from registry.hub import HubSettings
+
 DEFAULT_API_KEY = "1234"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -18,11 +20,14 @@ class WebSettings:
     allowed_hosts: tuple[str, ...] = ()  # Host headers beside the loopback names
     allowed_origins: tuple[str, ...] = ()  # web pages that may call, exactly as browsers name them
     preload: tuple[str, ...] = ()  # models to load at the start
+    hub: HubSettings = HubSettings()  # where pulls are resolved
     max_body_bytes: int = 16 << 20
     body_timeout_s: float = 30.0
     heartbeat_s: float = 10.0  # between two signs of life on a stream
     drain_timeout_s: float = 20.0
-    stall_limit_s: float = 30.0  # how long one write to a client may take
+    stall_limit_s: float = 30.0  # how long one write to a client, or read of an upload, may take
+    upload_timeout_s: float = 6 * 3600.0
+    disk_reserve_bytes: int = 64 << 20  # what an upload leaves free
     max_connections: int = 512
 
 

@@ -65,12 +65,12 @@ def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
 def refuse_code(folder: Path) -> None:
     """Raises ValueError if the folder asks for Python of its own to be run."""
     config = json.loads((folder / "config.json").read_bytes())
-    for key in ("model_file", "auto_map"):
-        if key in config:
-            raise ValueError(
-                f"config.json has '{key}': this model needs code of its own, "
-                "which mlx-edge never runs. Choose a model that mlx-lm supports."
-            )
+    # `auto_map` asks for it too, but only of those who trust it: mlx-lm knows the architecture.
+    if "model_file" in config:
+        raise ValueError(
+            "config.json has 'model_file': this model needs code of its own, which mlx-edge never "
+            "runs. Choose a model that mlx-lm supports."
+        )
 
 
 def _num_embeddings(model: Any) -> int | None:

@@ -25,7 +25,7 @@ def test_import_list_show_rm(tmp_path: Path) -> None:
     source, home = make_llama(tmp_path / "source"), tmp_path / "home"
     assert "tiny is ready" in run(home, "import", str(source), "--id", "tiny").stdout
     again = run(home, "import", str(source), "--id", "tiny")
-    assert again.returncode == 1 and "exists already" in again.stderr
+    assert again.returncode == 1 and "already exists" in again.stderr
     assert "tiny" in run(home, "list").stdout
     assert "llm" in run(home, "show", "tiny").stdout
     assert run(home, "rm", "tiny").returncode == 0
@@ -76,7 +76,7 @@ def test_the_banner_has_five_lines(tmp_path: Path) -> None:
         lines = server.log.splitlines()
     assert len(lines) == 5
     assert lines[0] == f"Listening on {server.url}"
-    assert "1234" in lines[1] and "pocket" in lines[2] and "mlx-edge import" in lines[4]
+    assert "1234" in lines[1] and "pocket" in lines[2] and "mlx-edge pull" in lines[4]
     assert "curl" in lines[3] and server.url in lines[3]
 
 

@@ -15,8 +15,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from registry.store import Store
-from tests.serving import KEY, ServerProcess, chat_request
+from tests.serving import KEY, ServerProcess, chat_request, link_model
 from tests.tiny_models import make_llama
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello you"}]
@@ -279,8 +278,7 @@ def test_two_hundred_requests_of_random_shapes_leave_nothing(server: ServerProce
 
 def test_a_hung_engine_ends_its_streams(tmp_path: Path) -> None:
     """SIGSTOP of the engine is noticed by the heartbeat; the next request gets a new engine."""
-    store = Store(tmp_path / "home")
-    store.import_folder(make_llama(tmp_path / "tiny"), "tiny", link=True)
+    link_model(tmp_path / "home", "tiny", make_llama(tmp_path / "tiny"))
     with ServerProcess(tmp_path / "home", "--heartbeat", "1.5s") as server:
         with OpenAI(base_url=server.url + "/v1", api_key=KEY, max_retries=0) as client:
             stream = client.chat.completions.create(
@@ -296,8 +294,7 @@ def test_a_hung_engine_ends_its_streams(tmp_path: Path) -> None:
 
 def test_fifty_first_requests_load_once(tmp_path: Path) -> None:
     """Single flight: fifty requests for a model that is not loaded start one engine."""
-    store = Store(tmp_path / "home")
-    store.import_folder(make_llama(tmp_path / "tiny"), "tiny", link=True)
+    link_model(tmp_path / "home", "tiny", make_llama(tmp_path / "tiny"))
 
     async def run(server: ServerProcess) -> None:
         async with AsyncOpenAI(base_url=server.url + "/v1", api_key=KEY) as client:

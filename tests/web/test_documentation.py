@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from registry.store import BUILT_IN, Store
-from tests.serving import ROOT, ServerProcess
+from registry.store import BUILT_IN
+from tests.serving import ROOT, ServerProcess, link_model
 from tests.tiny_models import make_llama
 
 JAVASCRIPT = ROOT / "tests" / "javascript"
@@ -24,10 +24,9 @@ MODEL = "smollm2-360m"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     home = tmp_path_factory.mktemp("page") / "home"
-    store = Store(home)
-    store.import_folder(BUILT_IN, MODEL, link=True)
+    link_model(home, MODEL, BUILT_IN)
     source = make_llama(home.parent / "gone")
-    store.import_folder(source, "no-file", link=True)
+    link_model(home, "no-file", source)
     (source / "model.safetensors").unlink()
     with ServerProcess(home) as server:
         yield server

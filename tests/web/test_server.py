@@ -17,8 +17,7 @@ import psutil
 import pytest
 from openai import APIError, OpenAI
 
-from registry.store import Store
-from tests.serving import KEY, ROOT, ServerProcess, chat_request, read_all
+from tests.serving import KEY, ROOT, ServerProcess, chat_request, link_model, read_all
 from tests.tiny_models import make_llama
 from web import hypercorn_patches
 
@@ -27,7 +26,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    Store(tmp_path / "home").import_folder(make_llama(tmp_path / "tiny"), "tiny", link=True)
+    link_model(tmp_path / "home", "tiny", make_llama(tmp_path / "tiny"))
     return tmp_path / "home"
 
 

@@ -1,0 +1,250 @@
+"""The files of a model on their way into HOME/partial/ID: from the hub, a URL, a client, a folder.
+
+Called by `provision`. What has arrived stays there until it is published, so that the next try of
+the same order goes on from it; what another order left goes first.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from registry.download.fetch import DownloadSettings, Remote, fetch
+
+from . import hub, manifests, shards
+from .errors import DownloadFailed, SourceRefused
+from .hub import HubSettings
+from .manifests import Step
+from .order import Download, Import, Pull, Upload
+from .ownership import Ownership
+from .record import Source, is_weight
+from .threads import in_thread
+
+Report: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
+Receive: TypeAlias = Callable[[Path, Report], Awaitable[None]]  # fills an empty folder
+
+_SUFFIXES = {".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
+_NESTED = ["1_Pooling/config.json"]  # of sentence transformers
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()-]{0,199}")
+_OPTIONAL = (
+    "tokenizer_config.json",
+    "generation_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionSettings:
+    """What acquiring can be told."""
+
+    download: DownloadSettings = field(default_factory=DownloadSettings)
+    hub: HubSettings = field(default_factory=HubSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """The files, all here and not yet looked at."""
+
+    path: Path  # a model folder, or a .gguf file
+    source: Source
+    licence: str | None = None
+    is_own: bool = True  # the registry's own files: a hard link to them is as good as a copy
+
+
+async def pull(
+    order: Pull, owned: Ownership, settings: ProvisionSettings, report: Report
+) -> Acquired:
+    """A repository's files at one commit: a branch that moves on meanwhile mixes nothing."""
+    report("resolving", 0, None)
+    revision = await hub.resolve(order.repo, order.revision, settings.hub, order.file)
+    folder = _folder(owned, "hub", revision.repo_id, revision.commit, order.file or "")
+    files = [(hub.remote(revision, file, settings.hub), file.name) for file in revision.files]
+    sha256 = await _fetch_all(files, folder, settings, report)
+    source = Source("hub", revision.repo_id, revision.commit, sha256)
+    return Acquired(_model_in(folder), source, revision.licence)
+
+
+async def download(
+    order: Download, owned: Ownership, settings: ProvisionSettings, report: Report
+) -> Acquired:
+    """One .gguf; or the files of a model folder, by the names that they always have."""
+    report("resolving", 0, None)
+    path = urlsplit(order.url).path
+    name = _plain(unquote(path.rsplit("/", 1)[-1])) if not path.endswith("/") else ""
+    folder = _folder(owned, "url", order.url)
+    if name.endswith(".gguf"):
+        sha256 = await _fetch_all([(Remote(order.url), name)], folder, settings, report)
+    elif name == "" or name.endswith(".safetensors"):
+        sha256 = await _fetch_folder(order.url, name, folder, settings, report)
+    else:
+        raise SourceRefused(
+            f"{order.url} names no model: a .gguf, a .safetensors or a folder (with a slash at "
+            "its end) can be downloaded."
+        )
+    # The query may hold a signature, which is nobody's business later.
+    return Acquired(_model_in(folder), Source("url", order.url.split("?")[0], None, sha256))
+
+
+async def receive_upload(
+    order: Upload, owned: Ownership, receive: Receive | None, report: Report
+) -> Acquired:
+    """What a client sends. Whole, it can be gone on with after a restart."""
+    folder = _folder(owned, "upload", order.file)
+    if receive is not None:
+        owned.discard()
+        arriving = owned.folder / "arriving"
+        arriving.mkdir(mode=0o700)
+        report("uploading", 0, None)
+        try:
+            await receive(arriving, report)
+        except BaseException:
+            owned.discard()  # nobody can send the rest of it
+            raise
+        arriving.rename(folder)
+    elif not folder.exists():
+        raise SourceRefused(
+            f"The server was restarted while '{order.file}' was being uploaded. Upload it again."
+        )
+    return Acquired(_model_in(folder), Source("upload", order.file))
+
+
+async def import_path(
+    order: Import, owned: Ownership, settings: ProvisionSettings, report: Report
+) -> Acquired:
+    """A local folder's copy; what is to be converted anyway is read where it is."""
+    path = Path(order.path)
+    owned.discard()  # a copy is begun anew: its source may be another one by now
+    if path.is_file() or order.recipe.converts:
+        return Acquired(path, Source("folder", str(path)), is_own=False)
+    folder = _folder(owned, "folder", order.path)
+    folder.mkdir(mode=0o700)
+    names = _copied(path)
+    num_bytes = sum((path / name).stat().st_size for name in names)
+    require_space(owned.folder, num_bytes, settings)
+
+    def copy(step: Step) -> dict[str, str]:
+        return {name: manifests.copy(path / name, folder / name, step) for name in names}
+
+    try:
+        sha256 = await in_thread(copy, Counter(report, "copying", num_bytes).add)
+    except BaseException:
+        owned.discard()  # half a copy is of no use to anybody
+        raise
+    return Acquired(folder, Source("folder", str(path), None, sha256))
+
+
+class Counter:
+    """Bytes of a stage, added up."""
+
+    def __init__(self, report: Report, stage: str, total: int | None) -> None:
+        self._report, self._stage, self._total = report, stage, total
+        self.done = 0
+        report(stage, 0, total)
+
+    def add(self, num_bytes: int) -> None:
+        """So many bytes more."""
+        self.done += num_bytes
+        self._report(self._stage, self.done, self._total)
+
+
+def _folder(owned: Ownership, kind: str, *source: str) -> Path:
+    """Where the files of one source come together; those of any other are removed."""
+    key = hashlib.sha256("\n".join(source).encode()).hexdigest()[:16]
+    owned.discard(keep=f"{kind}-{key}")
+    return owned.folder / f"{kind}-{key}"
+
+
+def _model_in(folder: Path) -> Path:
+    """A lone .gguf is the model itself."""
+    names = [path for path in folder.iterdir() if path.suffix in (".gguf", ".safetensors")]
+    return names[0] if len(names) == 1 and names[0].suffix == ".gguf" else folder
+
+
+async def _fetch_all(
+    files: Sequence[tuple[Remote, str]], folder: Path, settings: ProvisionSettings, report: Report
+) -> dict[str, str]:
+    """All files, one after the other, and their hashes."""
+    sizes = [remote.size for remote, _ in files]
+    total = sum(size or 0 for size in sizes) if None not in sizes else None
+    folder.mkdir(mode=0o700, exist_ok=True)
+    here = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    require_space(folder, (total or 0) - here, settings)
+    sha256: dict[str, str] = {}
+    before = 0
+    for remote, name in files:
+
+        def told(stage: str, done: int, size: int | None, before: int = before) -> None:
+            whole = before + size if total is None and size is not None else total
+            report(stage, before + done, whole)
+
+        target = folder / name
+        sha256[name] = await _fetch(remote, target, settings, told)
+        before += target.stat().st_size
+    return sha256
+
+
+async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: Report) -> str:
+    """One file's hash. What has its final name was whole, and is hashed again, not trusted."""
+    if target.exists():
+        size = target.stat().st_size
+        counter = Counter(report, "downloading", size)
+        found = await in_thread(lambda step: manifests.sha256(target, step), counter.add)
+        if remote.sha256 in (None, found) and remote.size in (None, size):
+            return found
+        target.unlink()
+    fetched = await fetch(
+        remote, target, lambda done, size: report("downloading", done, size), settings.download
+    )
+    return fetched.sha256
+
+
+async def _fetch_folder(
+    url: str, name: str, folder: Path, settings: ProvisionSettings, report: Report
+) -> dict[str, str]:
+    """A safetensors model next to a URL: its configuration and tokenizer, then its shards."""
+
+    async def fetch_named(*names: str) -> dict[str, str]:
+        files = [(Remote(urljoin(url, quote(name))), name) for name in names]
+        return await _fetch_all(files, folder, settings, report)
+
+    sha256 = await fetch_named("config.json", "tokenizer.json")
+    for optional in (*_OPTIONAL, shards.INDEX):
+        try:
+            sha256 |= await fetch_named(optional)
+        except SourceRefused:
+            continue
+    weight_map = shards.read_index(folder)
+    if weight_map is not None and (name == "" or name in weight_map.values()):
+        return sha256 | await fetch_named(*sorted(set(weight_map.values())))
+    weights = (Remote(url if name else urljoin(url, "model.safetensors")), "model.safetensors")
+    return sha256 | await _fetch_all([weights], folder, settings, report)
+
+
+def _plain(name: str) -> str:
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise SourceRefused(f"{name!r} cannot be a model's file: a plain name is wanted.")
+    return name
+
+
+def _copied(folder: Path) -> list[str]:
+    """By content: a hub cache's links to its blobs are followed; a pipe or device is no file."""
+    names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
+    names += _NESTED
+    wanted = [name for name in names if is_weight(name) or not name.endswith(".safetensors")]
+    return sorted(name for name in wanted if (folder / name).is_file())
+
+
+def require_space(folder: Path, num_bytes: int, settings: ProvisionSettings) -> None:
+    """Raises DownloadFailed when the disk could not take so much more."""
+    free, reserve = shutil.disk_usage(folder).free, settings.download.reserve_bytes
+    if num_bytes > 0 and num_bytes + reserve > free:
+        raise DownloadFailed(
+            f"The files take {num_bytes / 1e6:.1f} MB, and the disk has {free / 1e6:.1f} MB left; "
+            f"{reserve / 1e6:.0f} MB of it stay free. Remove a model first."
+        )

@@ -1,0 +1,100 @@
+"""The steps of a job: from a source that was found sound to a folder that is known to load."""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from registry import shards
+from registry.errors import ConversionFailed, NotAModel
+from registry.gguf import convert as gguf
+from registry.verify import Config, Verified, read_config, verify
+from registry.weights import read_header
+
+from . import neighbours
+from .recast import recast
+from .trial import check_architecture, try_out
+from .work import Work
+
+Report = Callable[[str, int, int], None]
+
+_RESERVE_BYTES = 256 << 20  # of the disk, for everybody else
+
+
+def carry_out(source: Path, work: Work, report: Report) -> Verified:
+    """Do the work; `source` went through `convert.check`. After an error no target is left."""
+    if work.target is None:
+        return _verify(source, report)
+    target = Path(work.target)
+    target.mkdir(mode=0o700)
+    try:
+        if source.is_dir():
+            _convert_folder(source, target, work, report)
+        else:
+            gguf.convert(source, target, work, partial(report, "converting"))
+        return _verify(target, report)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _verify(folder: Path, report: Report) -> Verified:
+    if not folder.is_dir():
+        raise NotAModel(f"{folder.name} has to be converted before it can be served.")
+    report("verifying", 0, 1)
+    verified = verify(folder)
+    try_out(folder, verified)
+    report("verifying", 1, 1)
+    return verified
+
+
+def _convert_folder(source: Path, target: Path, work: Work, report: Report) -> None:
+    config = read_config(source)
+    check_architecture(config)
+    verified = verify(source)
+    neighbours.copy_all(source, target)
+    if _is_as_wanted(source, verified, config, work):
+        neighbours.write_config(config, target / "config.json")
+        _take_weights(source, target, work, report)
+        return
+    if verified.kind == "embed":
+        raise ConversionFailed(
+            f"Models of type '{verified.model_type}' can only be taken as they are: "
+            "leave out bits and dtype."
+        )
+    check_room(target, verified.num_params * (work.bits or 16) // 8)
+    recast(source, target, work, partial(report, "converting"))
+
+
+def _is_as_wanted(source: Path, verified: Verified, config: Config, work: Work) -> bool:
+    """Whether the files can be taken as they are."""
+    if verified.kind == "embed" or verified.bits is not None:
+        is_mlx = True
+    else:
+        formats = (read_header(path).metadata.get("format") for path in shards.find(source))
+        is_mlx = all(form == "mlx" for form in formats)
+    return is_mlx and work.dtype is None and work.bits in (None, verified.bits)
+
+
+def _take_weights(source: Path, target: Path, work: Work, report: Report) -> None:
+    paths = shards.find(source)
+    total = sum(path.stat().st_size for path in paths)
+    if not work.may_link:
+        check_room(target, total)
+    if (index := source / shards.INDEX).is_file():
+        shutil.copyfile(index, target / shards.INDEX)
+    done = 0
+    for path in paths:
+        neighbours.place(path, target / path.name, work.may_link)
+        done += path.stat().st_size
+        report("converting", done, total)
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raises ConversionFailed if so much does not fit on the folder's disk."""
+    free = shutil.disk_usage(folder).free
+    if needed_bytes + _RESERVE_BYTES > free:
+        raise ConversionFailed(
+            f"The disk has {free >> 20} MiB left, and {needed_bytes >> 20} MiB and a reserve of "
+            f"{_RESERVE_BYTES >> 20} MiB are needed. Make room, then try again."
+        )

@@ -1,0 +1,71 @@
+"""A safetensors folder, to an MLX folder with the bits and type that are asked for, by mlx-lm."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten, tree_map_with_path
+from mlx_lm.convert import MODEL_CONVERSION_DTYPES
+from mlx_lm.utils import dequantize_model, load_model, quantize_model, save_config
+
+from registry.errors import NotAModel
+
+from .shard_writer import ShardWriter
+from .work import Work
+
+
+def recast(source: Path, target: Path, work: Work, report: Callable[[int, int], None]) -> None:
+    """Write the weights and config.json of `source` anew into `target`, a tensor at a time.
+
+    `source` must have been verified. Raises NotAModel.
+    """
+    try:
+        model, config = load_model(source, lazy=True, trust_remote_code=False)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise NotAModel(f"mlx-lm cannot load the model: {error}") from None
+    has_vision = "vision_tower" in getattr(model, "model", {})
+    _set_dtype(model, work.dtype or _declared_dtype(config))
+    if work.bits is not None:
+        if "quantization" in config:
+            model = dequantize_model(model)
+            config = {key: config[key] for key in config if not key.startswith("quantization")}
+        model, config = quantize_model(model, config, work.group_size, work.bits)
+    writer = ShardWriter(target)
+    flat: Any = tree_flatten(model.parameters())
+    weights: list[tuple[str, mx.array]] = flat[::-1]
+    # The writer shall hold the only reference to a tensor, or all of them would stay in memory.
+    del model, flat
+    total = sum(value.nbytes for _, value in weights)
+    done = 0
+    while weights:
+        name, value = weights.pop()
+        writer.add(name, value)
+        done += value.nbytes
+        report(done, total)
+        del value
+    writer.close()
+    config.pop("auto_map", None)
+    save_config(config, target / "config.json", keep_vision_config=has_vision)
+
+
+def _declared_dtype(config: dict[str, Any]) -> str | None:
+    """What the repository says its weights are made for; the files may hold more."""
+    text_config = config.get("text_config") or {}
+    for declared in (config.get("dtype"), config.get("torch_dtype"), text_config.get("dtype")):
+        if declared in MODEL_CONVERSION_DTYPES:
+            return str(declared)
+    return None
+
+
+def _set_dtype(model: Any, dtype: str | None) -> None:
+    if dtype is None:
+        return
+    may_cast: Callable[[str], bool] = getattr(model, "cast_predicate", lambda _: True)
+
+    def cast(name: str, value: mx.array) -> mx.array:
+        if may_cast(name) and mx.issubdtype(value.dtype, mx.floating):
+            return value.astype(getattr(mx, dtype))
+        return value
+
+    model.update(tree_map_with_path(cast, model.parameters()))

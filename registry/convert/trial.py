@@ -1,0 +1,53 @@
+"""Native readers let at a folder that `verify` found sound: tokenizer and model must really load.
+
+Runs in the job process. Weights are mapped, not read: this takes no memory to speak of.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from mlx_lm.utils import MODEL_REMAPPING, load_model, load_tokenizer
+from tokenizers import Tokenizer
+
+from registry.errors import NotAModel
+from registry.verify import ENCODER_TYPES, Config, Verified, read_config
+
+
+def check_architecture(config: Config) -> None:
+    """Raises NotAModel if neither mlx-lm nor our encoders know the model_type."""
+    model_type = str(config["model_type"])
+    module = MODEL_REMAPPING.get(model_type, model_type)
+    if model_type not in ENCODER_TYPES and not importlib.util.find_spec(f"mlx_lm.models.{module}"):
+        raise NotAModel(
+            f"Models of type '{model_type}' are not supported by mlx-lm {version('mlx-lm')}."
+        )
+
+
+def try_out(folder: Path, verified: Verified) -> None:
+    """Load the tokenizer, and fit the weights to the architecture. Raises NotAModel."""
+    config = read_config(folder)
+    check_architecture(config)
+    if (path := folder / "tokenizer.json").is_file():
+        _load("tokenizer.json", lambda: Tokenizer.from_file(str(path)))
+    if verified.kind == "llm":
+        # Lazy: every tensor's name, shape and type is compared, and none is read.
+        _load("the model", lambda: load_model(folder, lazy=True, trust_remote_code=False))
+        _load("the tokenizer", lambda: load_tokenizer(folder, {"trust_remote_code": False}))
+
+
+def _load(what: str, load: Callable[[], object]) -> None:
+    try:
+        load()
+    except (OSError, MemoryError):
+        raise
+    except BaseException as error:
+        # Files can make a loader raise anything; a panic of Rust is not even an Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise NotAModel(f"{what} cannot be loaded: {_one_line(error)}") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

@@ -1,0 +1,1 @@
+"""Bytes from somewhere else: resumable, bounded, verified, and from no address of this network."""

@@ -1,0 +1,143 @@
+"""Where a download may connect to: URLs and addresses are checked, then exactly those are used.
+
+A name is resolved once, every address of it is checked, and the connection goes to one of them: a
+name server that answers otherwise a moment later (DNS rebinding) changes nothing.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from functools import cache
+
+import httpx
+
+from registry.errors import SourceRefused
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_TUNNELS = (ipaddress.IPv6Network("2002::/16"), ipaddress.IPv6Network("2001::/32"))
+_CONNECT_S = 10.0  # for one address of several
+
+
+def check_url(url: str) -> httpx.URL:
+    """The one parse of a URL, without its fragment. Raises SourceRefused."""
+    return follow(None, url)
+
+
+def follow(base: httpx.URL | None, location: str) -> httpx.URL:
+    """Where a redirect leads, checked like the first URL. Raises SourceRefused."""
+    if len(location) > 8192 or not location.isprintable() or " " in location or "\\" in location:
+        raise SourceRefused("The URL has spaces, backslashes or control characters, or no end.")
+    try:
+        url = (base.join(location) if base else httpx.URL(location)).copy_with(fragment=None)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise SourceRefused(f"This is no URL: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise SourceRefused(f"Expected an http or https URL, got {shown(url)!r}.")
+    if url.userinfo:
+        raise SourceRefused("A URL with a user name or password in it is not fetched.")
+    if base is not None and base.scheme == "https" and url.scheme != "https":
+        raise SourceRefused(
+            f"{shown(base)} redirects from https to {shown(url)}, where anybody on the way could "
+            "change the file."
+        )
+    return url
+
+
+def shown(url: httpx.URL) -> str:
+    """A URL for messages: its query may hold a signature, which is nobody's business."""
+    text = str(url.copy_with(query=None, fragment=None, username=None, password=None))
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def origin(url: httpx.URL) -> tuple[str, bytes, int]:
+    """What has to be the same for a secret to be sent along."""
+    return url.scheme, url.raw_host, _port(url)
+
+
+def is_allowed_private(url: httpx.URL, allowed: tuple[str, ...]) -> bool:
+    """Whether "host" or "host:port" is configured as one that may be private."""
+    host = url.raw_host.decode("ascii")
+    return host in allowed or f"{host}:{_port(url)}" in allowed
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the internet at large, seen through all its disguises."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return is_public(str(ip.ipv4_mapped))
+        if ip in _NAT64:
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        # A tunnel's address holds another one; nobody serves models there.
+        if any(ip in tunnel for tunnel in _TUNNELS) or ip.is_site_local:
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+class CheckedTransport(httpx.AsyncBaseTransport):
+    """Connects to checked addresses only. Host header, SNI and certificate stay the name's."""
+
+    def __init__(self, allowed_private_hosts: tuple[str, ...], tls: ssl.SSLContext) -> None:
+        self._allowed = allowed_private_hosts
+        # A connection is never used twice: a pool would know it by its address, not by its name.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        failure: httpx.TransportError | None = None
+        for address in await self._addresses(request.url):
+            try:
+                return await self._inner.handle_async_request(_pinned(request, address))
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def _addresses(self, url: httpx.URL) -> list[str]:
+        """All addresses of a URL's host. Raises SourceRefused if one of them is not public."""
+        host = url.raw_host.decode("ascii")
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise SourceRefused(f"{host!r} cannot be a host's name: {error}") from error
+        except OSError as error:
+            raise httpx.ConnectError(f"'{host}' cannot be resolved ({error.strerror})") from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not is_allowed_private(url, self._allowed):
+            for address in addresses:
+                if not is_public(address):
+                    raise SourceRefused(
+                        f"'{host}' is {address}, an address of this machine or of a private "
+                        "network, and downloads from there are refused. If it is meant, start "
+                        "with --allow-private-downloads and the host."
+                    )
+        return addresses
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """The usual authorities, whatever the environment says. Slow the first time."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _pinned(request: httpx.Request, address: str) -> httpx.Request:
+    host = request.url.raw_host.decode("ascii")
+    timeout = request.extensions.get("timeout", {})
+    connect_s = min(timeout.get("connect") or _CONNECT_S, _CONNECT_S)
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,  # the name's Host among them
+        stream=request.stream,
+        extensions=request.extensions
+        | {"sni_hostname": host, "timeout": timeout | {"connect": connect_s}},
+    )
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)

@@ -1,0 +1,283 @@
+"""One attempt of a download: the request, its redirects, and the body into the part.
+
+`download` imports it late: httpx is nothing that a server which downloads nothing should carry.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncGenerator
+from types import TracebackType
+
+import httpx
+
+from registry.errors import DownloadFailed, SourceRefused
+
+from . import address
+from .fetch import DownloadSettings, Interrupted, Remote, Report, Restarted
+from .part import Part, blocking, free_bytes
+from .refusal import describe, number, refusal
+
+_MAX_REDIRECTS = 5
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+
+class Transfer:
+    """All attempts at one file share it. A context manager; one task uses it."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        part: Part,
+        report: Report,
+        settings: DownloadSettings,
+        transport: address.CheckedTransport,
+    ) -> None:
+        self.is_complete = False
+        self._remote = remote
+        self._url = address.check_url(remote.url)
+        self._part = part
+        self._report = report
+        self._settings = settings
+        self._transport = transport
+        if remote.token and self._url.scheme == "http" and not self._is_private_by_choice():
+            raise SourceRefused(
+                f"The token would travel readable to {address.shown(self._url)}. Use https."
+            )
+        if part.size and part.size == self._total():
+            self.is_complete = True
+
+    @classmethod
+    async def open(
+        cls, remote: Remote, part: Part, report: Report, settings: DownloadSettings
+    ) -> "Transfer":
+        tls = await blocking(address.tls_context)
+        transport = address.CheckedTransport(settings.allowed_private_hosts, tls)
+        return cls(remote, part, report, settings, transport)
+
+    async def __aenter__(self) -> "Transfer":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._transport.aclose()
+
+    async def attempt(self) -> None:
+        """Ask for what is missing and take what comes; `is_complete` says if that was all.
+
+        Raises Interrupted, Restarted, SourceRefused, DownloadFailed.
+        """
+        self._report(self._part.size, self._total())
+        try:
+            response = await self._request()
+        except httpx.TransportError as error:
+            raise Interrupted(describe(error)) from error
+        try:
+            await self._judge(response)
+            if not self.is_complete:
+                await self._take(response)
+        except httpx.TransportError as error:
+            raise Interrupted(describe(error)) from error
+        finally:
+            await response.aclose()
+
+    async def _request(self) -> httpx.Response:
+        """The answer of the last host in a chain of redirects, each checked like the first."""
+        url = self._url
+        timeout = {"timeout": httpx.Timeout(self._settings.stall_s).as_dict()}
+        for _ in range(_MAX_REDIRECTS + 1):
+            # Without a client: it would bring cookies, and ideas of its own about redirects.
+            request = httpx.Request("GET", url, headers=self._headers(url), extensions=timeout)
+            try:
+                async with asyncio.timeout(self._settings.stall_s):
+                    response = await self._transport.handle_async_request(request)
+            except TimeoutError as error:
+                message = f"{address.shown(url)} did not answer in {self._settings.stall_s:g} s"
+                raise Interrupted(message) from error
+            response.request = request
+            if response.status_code not in (301, 302, 303, 307, 308):
+                return response
+            await response.aclose()
+            url = address.follow(url, response.headers.get("location", ""))
+        raise SourceRefused(
+            f"{address.shown(self._url)} redirects more than {_MAX_REDIRECTS} times."
+        )
+
+    def _headers(self, url: httpx.URL) -> dict[str, str]:
+        headers = {"User-Agent": "mlx-edge", "Accept": "*/*", "Accept-Encoding": "identity"}
+        if self._remote.token and address.origin(url) == address.origin(self._url):
+            headers["Authorization"] = f"Bearer {self._remote.token}"
+        if self._part.size:
+            headers["Range"] = f"bytes={self._part.size}-"
+            state = self._part.state
+            # A weak ETag is not allowed there; the answer's own is compared in any case.
+            if state.etag and not state.etag.startswith("W/"):
+                headers["If-Range"] = state.etag
+            elif state.last_modified and not state.etag:
+                headers["If-Range"] = state.last_modified
+        return headers
+
+    async def _judge(self, response: httpx.Response) -> None:
+        """Make the part fit the answer. Afterwards its body is what follows in the part."""
+        encoding = response.headers.get("content-encoding", "identity")
+        if response.status_code in (200, 206) and encoding != "identity":
+            raise DownloadFailed(
+                f"{address.shown(response.url)} came compressed, although it was asked not to."
+            )
+        match response.status_code:
+            case 200:
+                await self._judge_whole(response)
+            case 206:
+                await self._judge_range(response)
+            case 416:
+                await self._judge_refused_range(response)
+            case _:
+                raise refusal(response)
+        state = self._part.state
+        state.etag = response.headers.get("etag")
+        state.last_modified = response.headers.get("last-modified")
+        await self._check_space()
+
+    async def _judge_whole(self, response: httpx.Response) -> None:
+        length = number(response.headers.get("content-length"))
+        chunked = response.headers.get("transfer-encoding", "").lower() == "chunked"
+        if length is None and not chunked and self._total() is None:
+            raise SourceRefused(
+                f"{address.shown(response.url)} does not say how long the file is, so nobody "
+                "could tell whether all of it has arrived."
+            )
+        self._check_size(length)
+        if self._part.size:  # not before: a captive portal's page is no reason to lose it
+            await blocking(self._part.restart)
+        await self._note_total(length)
+
+    async def _judge_range(self, response: httpx.Response) -> None:
+        header = response.headers.get("content-range", "")
+        matched = _CONTENT_RANGE.fullmatch(header)
+        if matched is None or int(matched[1]) != self._part.size:
+            await blocking(self._part.restart)
+            raise Restarted(f"asked for the rest, the server sent {header or 'no Content-Range'!r}")
+        if self._has_changed(response):
+            await blocking(self._part.restart)
+            raise Restarted("the file has changed at its source")
+        await self._note_total(number(matched[3]))
+
+    async def _judge_refused_range(self, response: httpx.Response) -> None:
+        """416: there is nothing behind what we have. Either that is all, or it is not the file."""
+        total = response.headers.get("content-range", "").removeprefix("bytes */")
+        is_all = number(total) == self._part.size and self._total() in (None, self._part.size)
+        if self._part.size and is_all and not self._has_changed(response):
+            self._part.state.size = self._part.size
+            self.is_complete = True
+            return
+        await blocking(self._part.restart)
+        raise Restarted("the server has no more of the file, yet it is not complete")
+
+    def _has_changed(self, response: httpx.Response) -> bool:
+        """Whether this is another version than the one begun, or could be."""
+        state = self._part.state
+        etag: str | None = response.headers.get("etag")
+        last_modified: str | None = response.headers.get("last-modified")
+        if state.etag or etag:
+            return state.etag != etag
+        if state.last_modified or last_modified:
+            return state.last_modified != last_modified
+        return self._remote.sha256 is None  # nothing would show it
+
+    def _check_size(self, offered: int | None) -> None:
+        """The size that was told beforehand is certain."""
+        name = self._part.target.name
+        if self._remote.size is not None and offered not in (None, self._remote.size):
+            raise DownloadFailed(
+                f"{name} should have {self._remote.size} bytes, but {address.shown(self._url)} "
+                f"offers {offered}."
+            )
+        if (offered or 0) > self._settings.max_bytes:
+            raise SourceRefused(
+                f"{name} has {offered} bytes, the limit is {self._settings.max_bytes}."
+            )
+
+    async def _note_total(self, offered: int | None) -> None:
+        """One that a server told before may have been wrong, or be so now."""
+        self._check_size(offered)
+        expected = self._total()
+        if expected is not None and offered not in (None, expected):
+            await blocking(self._part.restart)
+            raise Restarted(f"it had {expected} bytes before, and has {offered} now")
+        self._part.state.size = offered if offered is not None else expected
+
+    async def _check_space(self) -> None:
+        """Raises DownloadFailed if the disk has no room for what is missing."""
+        free = await blocking(free_bytes, self._part.target.parent)
+        missing = (self._total() or self._part.size) - self._part.size
+        lacking = missing + self._settings.reserve_bytes - free
+        if lacking > 0 and not self.is_complete:
+            raise self._part.disk_full(lacking)
+
+    async def _take(self, response: httpx.Response) -> None:
+        """The body, to its end. Whatever happens, what has arrived is written."""
+        buffer = bytearray()
+        pace = _Pace(self._settings)
+        total = self._total()
+        try:
+            body = response.aiter_raw()
+            assert isinstance(body, AsyncGenerator)
+            async with contextlib.aclosing(body) as pieces:
+                async for piece in pieces:
+                    buffer += piece
+                    arrived = self._part.size + len(buffer)
+                    if arrived > (self._settings.max_bytes if total is None else total):
+                        buffer.clear()
+                        await self._discard(total)
+                    self._report(arrived, total)
+                    pace.add(len(piece))
+                    if len(buffer) >= self._settings.write_bytes:
+                        await self._write(buffer)
+        finally:
+            await self._write(buffer)
+        self.is_complete = self._total() in (None, self._part.size)
+
+    async def _discard(self, total: int | None) -> None:
+        await blocking(self._part.restart)
+        limit = self._settings.max_bytes if total is None else total
+        raise DownloadFailed(
+            f"{address.shown(self._url)} sends more than {limit} bytes: not the file it should be."
+        )
+
+    async def _write(self, buffer: bytearray) -> None:
+        data = bytes(buffer)
+        buffer.clear()
+        if data:
+            await blocking(self._part.append, data)
+            if self._total() is None:
+                await self._check_space()
+
+    def _total(self) -> int | None:
+        return self._part.state.size if self._remote.size is None else self._remote.size
+
+    def _is_private_by_choice(self) -> bool:
+        return address.is_allowed_private(self._url, self._settings.allowed_private_hosts)
+
+
+class _Pace:
+    """Tells a stream that trickles from one that flows."""
+
+    def __init__(self, settings: DownloadSettings) -> None:
+        self._window_s = settings.stall_s
+        self._wanted = settings.min_bytes_per_s * settings.stall_s
+        self._since = time.monotonic()
+        self._num_bytes = 0
+
+    def add(self, num_bytes: int) -> None:
+        """Raises Interrupted after a window with too little in it."""
+        self._num_bytes += num_bytes
+        now = time.monotonic()
+        if now - self._since >= self._window_s:
+            if self._num_bytes < self._wanted:
+                raise Interrupted(f"only {self._num_bytes} bytes came in {self._window_s:g} s")
+            self._since, self._num_bytes = now, 0

@@ -1,0 +1,1 @@
+"""llama.cpp's format, as an MLX folder: its weights, its configuration, its tokenizer."""

@@ -1,0 +1,173 @@
+"""Commands that bring models to this disk: pull, import, convert, verify.
+
+Each runs its job in its own process. A server on the same home may run meanwhile: a model belongs
+to one job at a time, whoever runs it, and the server lists what is published here.
+"""
+
+import asyncio
+import logging
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import click
+
+from registry import catalog
+from registry.acquire import ProvisionSettings
+from registry.errors import RegistryError
+from registry.jobs import Jobs
+from registry.order import Convert, Download, Import, Order, Pull, Verify
+from registry.record import Recipe
+from registry.store import Entry, Store
+from scripts.progress import Show, progress
+from scripts.settings import provision_settings
+
+_bits = click.option("--bits", type=click.Choice(["4", "8"]), help="Quantise to so many bits.")
+_group_size = click.option(
+    "--group-size", type=click.Choice(["32", "64", "128"]), default="64", show_default=True,
+    help="Weights that share a scale when quantised.",
+)  # fmt: skip
+_dtype = click.option(
+    "--dtype", type=click.Choice(["float16", "bfloat16", "float32"]),
+    help="Of the weights that are not quantised.",
+)  # fmt: skip
+_allow_private = click.option(
+    "--allow-private-downloads", "allowed", multiple=True, metavar="HOST",
+    help="A host to download from although it is on a private network; repeatable.",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("source")
+@click.option("--id", "model_id", help="The name to serve it under.")
+@click.option("--file", help="Of several GGUF files the one of this name or quantisation.")
+@_bits
+@_group_size
+@_dtype
+@_allow_private
+@click.pass_obj
+def pull(
+    home: Path,
+    source: str,
+    model_id: str | None,
+    file: str | None,
+    bits: str | None,
+    group_size: str,
+    dtype: str | None,
+    allowed: tuple[str, ...],
+) -> None:
+    """Fetch a model: a name of `list --catalog`, OWNER/NAME[@REVISION] of the hub, or a URL."""
+    order = _pull_order(source, model_id, file, _recipe(bits, group_size, dtype))
+    _carry_out(home, order, provision_settings(allowed))
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--id", "model_id", required=True, help="The name to serve it under.")
+@click.option("--link", is_flag=True, help="Leave the files where they are.")
+@_bits
+@_group_size
+@_dtype
+@click.pass_obj
+def import_(
+    home: Path,
+    path: Path,
+    model_id: str,
+    link: bool,
+    bits: str | None,
+    group_size: str,
+    dtype: str | None,
+) -> None:
+    """Register a local folder of weights, or a local .gguf."""
+    recipe = _recipe(bits, group_size, dtype)
+    _carry_out(home, Import(model_id, str(path.resolve()), link, recipe))
+
+
+@click.command()
+@click.argument("model_id")
+@click.option("--id", "new_id", help="The new model's name; MODEL_ID-4bit, for instance, if none.")
+@_bits
+@_group_size
+@_dtype
+@click.pass_obj
+def convert(
+    home: Path,
+    model_id: str,
+    new_id: str | None,
+    bits: str | None,
+    group_size: str,
+    dtype: str | None,
+) -> None:
+    """Make a smaller model, or one of another type, of a model that is here."""
+    if bits is None and dtype is None:
+        raise click.UsageError("say what to convert to: --bits, --dtype, or both")
+    suffix = f"{bits}bit" if bits else str(dtype)
+    recipe = _recipe(bits, group_size, dtype)
+    _carry_out(home, Convert(new_id or f"{model_id}-{suffix}", model_id, recipe))
+
+
+@click.command()
+@click.argument("model_id")
+@click.pass_obj
+def verify(home: Path, model_id: str) -> None:
+    """Check a model that is here once more, down to every byte."""
+    _carry_out(home, Verify(model_id))
+
+
+def _recipe(bits: str | None, group_size: str, dtype: str | None) -> Recipe:
+    return Recipe(int(bits) if bits else None, int(group_size), dtype)
+
+
+def _pull_order(source: str, model_id: str | None, file: str | None, recipe: Recipe) -> Order:
+    if source.startswith(("http://", "https://")):
+        return Download(model_id or _id_of_url(source), source, recipe)
+    if (entry := catalog.find(source)) is not None:
+        if recipe.bits is None:
+            recipe = Recipe(entry.bits, recipe.group_size, recipe.dtype)
+        return Pull(model_id or entry.name, entry.repo_id, entry.revision, file, recipe)
+    match = re.fullmatch(r"([^/@\s]+/([^/@\s]+))(?:@(\S+))?", source)
+    if match is None:
+        raise click.ClickException(
+            f"'{source}' is not in the catalog (see `mlx-edge list --catalog`), nor is it "
+            "OWNER/NAME of a repository, nor a URL."
+        )
+    return Pull(model_id or match[2], match[1], match[3], file, recipe)
+
+
+def _id_of_url(url: str) -> str:
+    name = PurePosixPath(urlsplit(url).path)
+    if name.suffix != ".gguf":
+        raise click.ClickException("this URL names no model; choose a name with --id")
+    return name.stem
+
+
+def _carry_out(home: Path, order: Order, settings: ProvisionSettings | None = None) -> None:
+    """Run the order's job with its progress; what goes wrong ends the command in one line."""
+    store = Store(home)
+    try:
+        with progress(order.model_id) as show:
+            entry = asyncio.run(_run(store, settings or provision_settings(), order, show))
+    except (RegistryError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        kept = isinstance(order, Pull | Download)
+        how = "what has arrived is kept, and the same command goes on from there" if kept else (
+            "nothing has changed"
+        )  # fmt: skip
+        raise click.ClickException(f"stopped; {how}") from None
+    click.echo(f"{entry.id} is ready ({entry.size_bytes / 1e6:.1f} MB).")
+
+
+async def _run(store: Store, settings: ProvisionSettings, order: Order, show: Show) -> Entry:
+    # What it warns of is what this command ends with.
+    logging.getLogger("registry.jobs").setLevel(logging.ERROR)
+    jobs = Jobs(store, settings)
+    job = jobs.start(order)
+    try:
+        async for state in job.follow():
+            show(state)
+    finally:
+        await jobs.cancel(job.id)  # nothing to cancel if it is over
+    if job.error is not None:
+        raise click.ClickException(str(job.state.error))
+    return store.get(order.model_id)

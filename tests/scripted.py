@@ -1,0 +1,48 @@
+"""A stand-in for `registry.provision.run` in tests of jobs: it does what the test says."""
+
+import asyncio
+import os
+
+from registry.acquire import ProvisionSettings, Receive, Report
+from registry.order import Order, Pull
+from registry.ownership import Ownership
+from registry.record import Recipe
+from registry.store import Store
+
+PULL = Pull("tiny", "org/tiny", recipe=Recipe(bits=4))
+
+
+class Script:
+    """A runner that does what the test says: it reports, waits for `go`, then ends or fails."""
+
+    def __init__(self, failure: BaseException | None = None) -> None:
+        self.failure = failure
+        self.go = asyncio.Event()
+        self.started = asyncio.Event()
+        self.orders: list[Order] = []
+        self.reports: list[Report] = []
+
+    async def __call__(
+        self,
+        order: Order,
+        store: Store,
+        settings: ProvisionSettings,
+        report: Report,
+        owned: Ownership | None = None,
+        receive: Receive | None = None,
+    ) -> None:
+        assert owned is not None
+        self.orders.append(order)
+        self.reports.append(report)
+        report("downloading", 1, 10)
+        (owned.folder / "part").write_text("kept")
+        self.started.set()
+        await self.go.wait()
+        if self.failure is not None:
+            raise self.failure
+        owned.discard()
+
+
+def saved(store: Store) -> list[str]:
+    folder = store.home / "jobs"
+    return sorted(os.listdir(folder)) if folder.exists() else []

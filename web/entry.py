@@ -1,0 +1,34 @@
+"""A model on disk, as the store API shows it. Used by `store` and `provision`."""
+
+from registry.job import Job
+from registry.record import DEFAULT_VERSION
+from registry.store import Entry
+from runtime.protocol import Json
+
+
+def describe(entry: Entry, job: Job | None) -> dict[str, Json]:
+    """Public, so local paths and URLs stay out of it. `job` is the one that is at work on it."""
+    record = entry.record
+    value: dict[str, Json] = {
+        "id": entry.id,
+        "version": record.version if record else DEFAULT_VERSION,
+        "kind": entry.kind,
+        "readyToUse": entry.is_ready,
+        "createdAt": int(entry.created_at * 1000),
+    }
+    if record is not None:
+        gguf = dict(record.gguf)
+        if record.init_context_size is not None:
+            gguf["initContextSize"] = record.init_context_size
+        value |= {"gguf": gguf}
+        if record.metadata:
+            value["metadata"] = record.metadata
+    if entry.is_ready:
+        value["status"] = "ready"
+        if record is None or record.linked is None:
+            value["totalSize"] = entry.size_bytes
+    if job is not None:
+        value |= {"job": job.id, "statusMessage": job.state.stage}
+        if not entry.is_ready:
+            value["status"] = "downloading"
+    return value

@@ -1,0 +1,75 @@
+"""A model on its way into memory: the one answer of POST /models and PUT {store}/models."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from runtime.model import Model
+from runtime.pool import LoadedModel, ModelPool
+from runtime.protocol import Json, Loading
+
+from . import sse
+from .dialect import Dialect
+from .errors import answer_to
+
+
+class Load:
+    """A load that was not refused. Read it once, by `result` or by `events`."""
+
+    def __init__(
+        self, first: Loading | LoadedModel, rest: AsyncGenerator[Loading | LoadedModel, None]
+    ) -> None:
+        self._first = first
+        self._rest = rest
+
+    @classmethod
+    async def begin(
+        cls,
+        pool: ModelPool,
+        model: Model,
+        *,
+        keep_alive_s: float | None = None,
+        pin: bool | None = None,
+    ) -> "Load":
+        """Raises what speaks against loading the model now."""
+        steps = pool.load(model, keep_alive_s=keep_alive_s, pin=pin)
+        try:
+            return cls(await anext(steps), steps)
+        except BaseException:
+            await steps.aclose()
+            raise
+
+    async def result(self) -> LoadedModel:
+        """The model, when it is in memory."""
+        last = self._first
+        async with aclosing(self._rest):
+            async for step in self._rest:
+                last = step
+        assert isinstance(last, LoadedModel)
+        return last
+
+    async def events(
+        self,
+        dialect: Dialect,
+        request_id: str,
+        *,
+        loading: Callable[[Loading], Json],
+        loaded: Callable[[LoadedModel], Json],
+    ) -> AsyncGenerator[bytes, None]:
+        """About one event a percent, then the loaded model, each as the caller writes it."""
+        percent = -1
+
+        def piece(step: Loading | LoadedModel) -> bytes:
+            nonlocal percent
+            if isinstance(step, LoadedModel):
+                return sse.data(loaded(step))
+            before, percent = percent, int(step.fraction * 100)
+            return b"" if percent == before else sse.data(loading(step))
+
+        async with aclosing(self._rest):
+            try:
+                yield piece(self._first)
+                async for step in self._rest:
+                    if line := piece(step):
+                        yield line
+            except Exception as error:
+                yield sse.error(answer_to(error, request_id).body(dialect))
