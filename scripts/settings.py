@@ -11,7 +11,7 @@ import click
 import platformdirs
 
 from registry.acquire import ProvisionSettings
-from registry.download import DownloadSettings
+from registry.download.fetch import DownloadSettings
 from registry.hub import HubSettings
 from web import duration
 
