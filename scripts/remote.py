@@ -3,13 +3,15 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
-import httpx
 
 from scripts.settings import ENVIRONMENT_PREFIX
+
+if TYPE_CHECKING:
+    import httpx
 
 Command = Callable[..., Any]
 
@@ -85,8 +87,10 @@ def unload(model_id: str, server: str, api_key: str) -> None:
 @contextmanager
 def _request(
     method: str, server: str, path: str, api_key: str, body: dict[str, Any] | None = None
-) -> Iterator[httpx.Response]:
+) -> "Iterator[httpx.Response]":
     """The server's answer; an error of it ends the command with its message."""
+    import httpx  # the server's command line is this one too, and starts faster without it
+
     url = server.rstrip("/") + path
     headers = {"Authorization": f"Bearer {api_key}", "Accept": "text/event-stream"}
     # A load may take minutes between two signs of life; an address that does not answer may not.

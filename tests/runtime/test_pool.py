@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ from runtime.errors import (
 )
 from runtime.model import Model
 from runtime.pool import LoadedModel, ModelPool, PoolSettings
+from runtime.process import EngineProcess
 from runtime.protocol import (
     ChatMessage,
     Event,
     Finished,
     GenerationRequest,
     Loading,
+    ModelInfo,
     Prefill,
     Queued,
     SamplingParams,
@@ -98,6 +100,28 @@ async def test_a_queue_is_bounded_and_tells_positions(pool: ModelPool, model: Mo
         await stream.aclose()
     assert (await ask(pool, model, max_tokens=1))[-1]
     assert pool.outcomes() == {"tiny": {"refused": 1, "cancelled": 5, "finished": 1}}
+
+
+async def test_fifty_first_requests_load_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All wait for the same engine, and all are answered."""
+    starts = 0
+    start = EngineProcess.start
+
+    async def counted(engine: EngineProcess, on_loading: Callable[[Loading], None]) -> ModelInfo:
+        nonlocal starts
+        starts += 1
+        return await start(engine, on_loading)
+
+    monkeypatch.setattr(EngineProcess, "start", counted)
+    pool = ModelPool(PoolSettings(max_rows=16, max_queue=64))
+    await pool.start()
+    try:
+        answers = await asyncio.gather(*(ask(pool, model, max_tokens=1) for _ in range(50)))
+    finally:
+        await pool.close()
+    assert starts == 1 and all(isinstance(events[-1], Finished) for events in answers)
 
 
 async def test_one_waiter_leaving_does_not_stop_the_load(pool: ModelPool, model: Model) -> None:
