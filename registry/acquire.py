@@ -4,6 +4,7 @@ Called by `provision`. What has arrived stays there until it is published, so th
 the same order goes on from it; what another order left goes first.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -17,7 +18,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from registry.download.fetch import DownloadSettings, Remote, fetch
 
 from . import hub, manifests, shards
-from .errors import DownloadFailed, SourceRefused
+from .errors import DownloadFailed, SourceMissing, SourceRefused
 from .hub import HubSettings
 from .manifests import Step
 from .order import Download, Import, Pull, Upload
@@ -28,10 +29,12 @@ from .threads import in_thread
 Report: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
 Receive: TypeAlias = Callable[[Path, Report], Awaitable[None]]  # fills an empty folder
 
-_SUFFIXES = {".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
+_SUFFIXES = {".gguf", ".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
 _NESTED = ["1_Pooling/config.json"]  # of sentence transformers
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()-]{0,199}")
 _OPTIONAL = (
+    "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
     "generation_config.json",
     "special_tokens_map.json",
@@ -111,7 +114,8 @@ async def receive_upload(
         raise SourceRefused(
             f"The server was restarted while '{order.file}' was being uploaded. Upload it again."
         )
-    return Acquired(_model_in(folder), Source("upload", order.file))
+    sha256 = await _hashes(folder, _copied(folder), report)
+    return Acquired(_model_in(folder), Source("upload", order.file, None, sha256))
 
 
 async def import_path(
@@ -121,7 +125,9 @@ async def import_path(
     path = Path(order.path)
     owned.discard()  # a copy is begun anew: its source may be another one by now
     if path.is_file() or order.recipe.converts:
-        return Acquired(path, Source("folder", str(path)), is_own=False)
+        folder, names = (path.parent, [path.name]) if path.is_file() else (path, _copied(path))
+        source = Source("folder", str(path), None, await _hashes(folder, names, report))
+        return Acquired(path, source, is_own=False)
     folder = _folder(owned, "folder", order.path)
     folder.mkdir(mode=0o700)
     names = _copied(path)
@@ -137,6 +143,16 @@ async def import_path(
         owned.discard()  # half a copy is of no use to anybody
         raise
     return Acquired(folder, Source("folder", str(path), None, sha256))
+
+
+async def _hashes(folder: Path, names: Sequence[str], report: Report) -> dict[str, str]:
+    """The provenance of files that came without hashes."""
+    counter = Counter(report, "hashing", sum((folder / name).stat().st_size for name in names))
+
+    def all_of_them(step: Step) -> dict[str, str]:
+        return {name: manifests.sha256(folder / name, step) for name in names}
+
+    return await in_thread(all_of_them, counter.add)
 
 
 class Counter:
@@ -190,13 +206,17 @@ async def _fetch_all(
 
 
 async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: Report) -> str:
-    """One file's hash. What has its final name was whole, and is hashed again, not trusted."""
+    """One file's hash. What has its final name was whole, and is hashed again, not trusted.
+
+    Without a hash to hold it against it is fetched again: the source may have moved on, and a model
+    of two versions would look like one.
+    """
     if target.exists():
-        size = target.stat().st_size
-        counter = Counter(report, "downloading", size)
-        found = await in_thread(lambda step: manifests.sha256(target, step), counter.add)
-        if remote.sha256 in (None, found) and remote.size in (None, size):
-            return found
+        counter = Counter(report, "downloading", target.stat().st_size)
+        if remote.sha256 is not None:
+            found = await in_thread(lambda step: manifests.sha256(target, step), counter.add)
+            if found == remote.sha256:
+                return found
         target.unlink()
     fetched = await fetch(
         remote, target, lambda done, size: report("downloading", done, size), settings.download
@@ -213,12 +233,10 @@ async def _fetch_folder(
         files = [(Remote(urljoin(url, quote(name))), name) for name in names]
         return await _fetch_all(files, folder, settings, report)
 
-    sha256 = await fetch_named("config.json", "tokenizer.json")
+    sha256 = await fetch_named("config.json")
     for optional in (*_OPTIONAL, shards.INDEX):
-        try:
+        with contextlib.suppress(SourceMissing):
             sha256 |= await fetch_named(optional)
-        except SourceRefused:
-            continue
     weight_map = shards.read_index(folder)
     if weight_map is not None and (name == "" or name in weight_map.values()):
         return sha256 | await fetch_named(*sorted(set(weight_map.values())))

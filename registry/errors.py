@@ -7,6 +7,7 @@ RegistryError
 ├── NotAModel       the folder cannot be served, for the reason given
 ├── BrokenWeights   a weight file contradicts itself or is of no known format
 ├── SourceRefused   what was asked for may not, or cannot, be fetched
+│   ├── SourceMissing  there is no such file
 │   └── QuantRequired  a repository has many models: one has to be named
 ├── DownloadFailed  it broke on the way; what has arrived is kept
 ├── ConversionFailed  the job process could not do it, or died
@@ -47,6 +48,10 @@ class BrokenWeights(RegistryError):
 
 class SourceRefused(RegistryError):
     """What was asked for may not, or cannot, be fetched: trying again does not help."""
+
+
+class SourceMissing(SourceRefused):
+    """There is no such file; where it is optional, its absence means nothing."""
 
 
 class QuantRequired(SourceRefused):

@@ -27,8 +27,13 @@ def sizes(folder: Path) -> Manifest:
     return {
         path.name: Stored(path.stat().st_size)
         for path in sorted(folder.iterdir())
-        if (is_weight(path.name) or path.name == "config.json") and path.is_file()
+        if _matters(path.name) and path.is_file()
     }
+
+
+def num_bytes(folder: Path) -> int:
+    """What all files of a folder take."""
+    return sum(path.stat().st_size for path in _files(folder))
 
 
 def weight_bytes(folder: Path) -> int:
@@ -42,7 +47,7 @@ def is_whole(folder: Path, manifest: Manifest) -> bool:
         return bool(manifest) and all(
             os.stat(f"{folder}/{name}").st_size == stored.size
             for name, stored in manifest.items()
-            if is_weight(name) or name == "config.json"
+            if _matters(name)
         )
     except OSError:
         return False
@@ -95,6 +100,11 @@ def seal(folder: Path) -> None:
         if path.is_dir():
             path.chmod(0o700)
             durable.sync(path)
+
+
+def _matters(name: str) -> bool:
+    """Whether no answer is possible without the file."""
+    return is_weight(name) or name in ("config.json", "tokenizer.json", "tokenizer.model")
 
 
 def _files(folder: Path) -> list[Path]:

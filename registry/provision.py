@@ -18,7 +18,6 @@ from . import acquire, manifests
 from .acquire import Acquired, Counter, ProvisionSettings, Receive, Report
 from .errors import (
     BrokenWeights,
-    ConversionFailed,
     ModelExists,
     ModelNotFound,
     NotAModel,
@@ -154,7 +153,7 @@ async def _finish(
     )
     try:
         verified = await run_work(work, report)
-        counter = Counter(report, "publishing", verified.size_bytes)
+        counter = Counter(report, "publishing", manifests.num_bytes(target))
         manifest = await in_thread(lambda step: manifests.take(target, step), counter.add)
         await to_the_end(
             lambda: store.publish(
@@ -193,7 +192,7 @@ async def _verify(order: Verify, store: Store, report: Report) -> None:
     try:
         await in_thread(lambda step: manifests.check(entry.folder, manifest, step), counter.add)
         verified = await run_work(Work(source=str(entry.folder), target=None), report)
-    except (NotAModel, BrokenWeights, ConversionFailed) as error:
+    except (NotAModel, BrokenWeights) as error:  # a job process that died proves nothing
         reason = str(error)
         await to_the_end(lambda: store.note_broken(order.model_id, reason))
         raise

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from .errors import ModelExists
 from .verify import Verified
 
 if TYPE_CHECKING:
@@ -84,7 +85,15 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         return sum(stored.size for name, stored in self.manifest.items() if is_weight(name))
 
     def described(self, description: Description) -> "Record":
-        """The record with what was said in place."""
+        """The record with what was said in place.
+
+        Raises ModelExists for a kind that its verified files contradict.
+        """
+        if self.verified is not None and description.kind not in (None, self.kind):
+            raise ModelExists(
+                f"A model '{self.id}' already exists, and its files are of kind '{self.kind}', "
+                f"not '{description.kind}'."
+            )
         said = msgspec.structs.asdict(description)
         return msgspec.structs.replace(
             self, **{name: value for name, value in said.items() if value is not None}

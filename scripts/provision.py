@@ -5,10 +5,11 @@ to one job at a time, whoever runs it, and the server lists what is published he
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -58,12 +59,16 @@ def pull(
 ) -> None:
     """Fetch a model: a name of `list --catalog`, OWNER/NAME[@REVISION] of the hub, or a URL."""
     order = _pull_order(source, model_id, file, _recipe(bits, group_size, dtype))
+    with contextlib.suppress(RegistryError):
+        if Store(home).get(order.model_id).is_ready:
+            click.echo(f"{order.model_id} is here already; `mlx-edge rm` it to fetch it anew.")
+            return
     _carry_out(home, order, provision_settings(allowed))
 
 
 @click.command("import")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--id", "model_id", required=True, help="The name to serve it under.")
+@click.option("--id", "model_id", help="The name to serve it under; the file's if none.")
 @click.option("--link", is_flag=True, help="Leave the files where they are.")
 @_bits
 @_group_size
@@ -72,15 +77,15 @@ def pull(
 def import_(
     home: Path,
     path: Path,
-    model_id: str,
+    model_id: str | None,
     link: bool,
     bits: str | None,
     group_size: str,
     dtype: str | None,
 ) -> None:
     """Register a local folder of weights, or a local .gguf."""
-    recipe = _recipe(bits, group_size, dtype)
-    _carry_out(home, Import(model_id, str(path.resolve()), link, recipe))
+    path, recipe = path.resolve(), _recipe(bits, group_size, dtype)
+    _carry_out(home, Import(model_id or _id_of(path.name), str(path), link, recipe))
 
 
 @click.command()
@@ -120,7 +125,8 @@ def _recipe(bits: str | None, group_size: str, dtype: str | None) -> Recipe:
 
 def _pull_order(source: str, model_id: str | None, file: str | None, recipe: Recipe) -> Order:
     if source.startswith(("http://", "https://")):
-        return Download(model_id or _id_of_url(source), source, recipe)
+        name = PurePosixPath(unquote(urlsplit(source).path)).name
+        return Download(model_id or _id_of(name), source, recipe)
     if (entry := catalog.find(source)) is not None:
         if recipe.bits is None:
             recipe = Recipe(entry.bits, recipe.group_size, recipe.dtype)
@@ -134,11 +140,13 @@ def _pull_order(source: str, model_id: str | None, file: str | None, recipe: Rec
     return Pull(model_id or match[2], match[1], match[3], file, recipe)
 
 
-def _id_of_url(url: str) -> str:
-    name = PurePosixPath(urlsplit(url).path)
-    if name.suffix != ".gguf":
-        raise click.ClickException("this URL names no model; choose a name with --id")
-    return name.stem
+def _id_of(name: str) -> str:
+    """A file's or folder's name, as far as it can be an id."""
+    stem = name.removesuffix(".gguf").removesuffix(".safetensors")
+    model_id = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")
+    if not model_id:
+        raise click.ClickException(f"{name!r} makes no name; choose one with --id")
+    return model_id
 
 
 def _carry_out(home: Path, order: Order, settings: ProvisionSettings | None = None) -> None:

@@ -17,6 +17,7 @@ from registry import order as orders
 from registry.acquire import Report
 from registry.errors import ModelBusy, ModelExists, SourceRefused
 from registry.jobs import Jobs
+from registry.model_id import check_id
 from registry.record import Recipe
 from registry.store import Entry, Store
 
@@ -89,6 +90,7 @@ def check_url(url: str) -> None:
 
 
 def _to_fill(store: Store, model_id: str) -> Entry:
+    check_id(model_id)
     entry = store.get(model_id)
     check_kind(entry.kind, model_id)
     return entry

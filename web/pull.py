@@ -64,18 +64,26 @@ async def stages(
                  "totalSize": entry.size_bytes}
             )  # fmt: skip
             return
+        await asyncio.to_thread(_register, store, model_id, kind, revision)
         job = jobs.start(Pull(model_id, body.repo, revision.commit, quant, Recipe(body.bits)))
-        context = _CONTEXT if _gguf(revision) is not None else None
-        description = Description(kind=kind, init_context_size=context)
-        await asyncio.to_thread(store.create, model_id, description)
         async for line in sizes(job, store):
             yield line
         if (failure := failure_of_job(job, request_id)) is not None:
             yield sse.data({"stage": "error", "message": failure.message})
-    except QuantRequired as error:
-        yield sse.data({"stage": "quant_required", "available": _available(error)})
     except (RegistryError, OSError) as error:
-        yield sse.data({"stage": "error", "message": str(error)})
+        if isinstance(error, QuantRequired) and error.available:
+            yield sse.data({"stage": "quant_required", "available": _available(error)})
+        else:
+            yield sse.data({"stage": "error", "message": str(error)})
+
+
+def _register(store: Store, model_id: str, kind: Kind, revision: HubRevision) -> None:
+    """So that it can be asked after while it comes; what a person said of it before stays."""
+    try:
+        store.get(model_id)
+    except ModelNotFound:
+        context = _CONTEXT if _gguf(revision) is not None else None
+        store.create(model_id, Description(kind=kind, init_context_size=context))
 
 
 def _plain(quant: str | None) -> str | None:

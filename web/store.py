@@ -10,6 +10,7 @@ from quart import Blueprint, Response, g, request
 
 from registry.errors import ModelBusy
 from registry.jobs import Jobs
+from registry.model_id import check_id
 from registry.record import Description, Kind
 from registry.store import Store
 from runtime.errors import ModelNotLoaded
@@ -70,6 +71,7 @@ def blueprint(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) 
 
     @routes.get("/models/<model_id>")
     async def show_model(model_id: str) -> Response:
+        check_id(model_id)
         return json_reply(describe(store.get(model_id), jobs.running(model_id)))
 
     @routes.post("/models")
@@ -82,6 +84,7 @@ def blueprint(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) 
     @routes.put("/models")
     async def change_model() -> Response:
         body = await read_json(request, settings, ChangeBody)
+        check_id(body.id)
         match body.action:
             case "load":
                 return await _load(settings, pool, store, body.id)
@@ -98,6 +101,7 @@ def blueprint(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) 
 
     @routes.delete("/models/<model_id>")
     async def remove_model(model_id: str) -> Response:
+        check_id(model_id)
         if (job := jobs.running(model_id)) is not None:
             raise ModelBusy(model_id, job.state.action)
         with contextlib.suppress(ModelNotLoaded):

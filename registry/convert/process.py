@@ -21,6 +21,7 @@ _IMPORT_ROOT = Path(__file__).resolve().parents[2]  # what makes `registry` impo
 _SECRETS = ("MLX_EDGE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MAX_LINE_BYTES = 1 << 20
 _LAST_WORDS_BYTES = 2000
+_WATCH_S = 0.25  # between two looks at its memory
 _MEMORY_SHARE = 0.75  # of the machine's memory that a job may take
 
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
@@ -39,6 +40,7 @@ async def run_work(
     order = msgspec.json.encode(work) + b"\n"
     process = await _start(memory_bytes)
     words = asyncio.create_task(_last_words(process))
+    guard = asyncio.create_task(_end_when_over(process, memory_bytes))
     try:
         assert process.stdin is not None
         process.stdin.write(order)
@@ -48,12 +50,18 @@ async def run_work(
         raise ConversionFailed(f"The process that converts speaks nonsense: {error}") from None
     finally:
         words.cancel()
+        guard.cancel()
         await _kill(process)
     match line:
         case Done(verified):
             return verified
         case Refused(kind, message):
             raise _refusal(kind, message)
+    if guard.done() and not guard.cancelled() and guard.result():
+        raise ConversionFailed(
+            f"The process that converts and verifies {Path(work.source).name} took more than the "
+            f"{memory_bytes >> 20} MiB it may take, and was ended."
+        )
     raise ConversionFailed(_describe(work, status, last_words))
 
 
@@ -82,6 +90,17 @@ async def _spawn(memory_bytes: int) -> asyncio.subprocess.Process:
         # A Ctrl-C in the terminal is the parent's to handle.
         start_new_session=True,
     )
+
+
+async def _end_when_over(process: asyncio.subprocess.Process, memory_bytes: int) -> bool:
+    """Kill a process that holds too much: macOS takes its own limit for a suggestion."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        watched = psutil.Process(process.pid)
+        while watched.memory_info().rss <= memory_bytes:
+            await asyncio.sleep(_WATCH_S)
+        watched.kill()
+        return True
+    return False
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

@@ -6,7 +6,7 @@ import time
 
 import httpx
 
-from registry.errors import SourceRefused
+from registry.errors import SourceMissing, SourceRefused
 
 from . import address
 from .fetch import RETRIED, Interrupted
@@ -25,7 +25,7 @@ def refusal(response: httpx.Response) -> Interrupted | SourceRefused:
                 "set HF_TOKEN to a token that may read it"
             )
         case 404 | 410:
-            advice = "there is no such file"
+            return SourceMissing(f"{where} answered {status}: there is no such file.")
         case _:
             advice = "that is not the file"
     return SourceRefused(f"{where} answered {status}: {advice}.")

@@ -3,6 +3,7 @@
 What one does is the `source` of its Work.
 """
 
+import mmap
 import os
 import signal
 import sys
@@ -27,6 +28,17 @@ def take_memory(work: Work) -> Path:
     pieces = []
     while True:
         pieces.append(bytearray(16 << 20))
+
+
+def take_shared_memory(work: Work) -> Path:
+    """Which the limit of a process does not count."""
+    mapped = mmap.mmap(-1, 1 << 30)
+    for at in range(0, 1 << 30, 4096):
+        mapped[at] = 1
+        if at % (64 << 20) == 0:
+            time.sleep(0.02)
+    time.sleep(600)
+    raise AssertionError("nobody ended it")
 
 
 def fail(work: Work) -> Path:
@@ -70,6 +82,7 @@ def no_native_readers(work: Work) -> Path:
 
 ROLES: dict[str, Callable[[Work], Path]] = {
     "take memory": take_memory,
+    "take shared memory": take_shared_memory,
     "fail": fail,
     "hang": hang,
     "flood": flood,
@@ -84,7 +97,7 @@ def play(work: Work) -> Path:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "1":  # of memory: a process that is not the one that was meant
+    if sys.argv[1] == str(1 << 50):  # of memory: a process that is not the one that was meant
         print("hello, world", flush=True)
         sys.exit()
     convert.check = play

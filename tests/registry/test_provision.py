@@ -102,7 +102,18 @@ async def test_verify_finds_what_changed(store: Store, work: FakeWork, tmp_path:
     assert store.get("tiny").is_ready and record_of(store).failure is None
 
 
-@pytest.mark.parametrize("failure", [NotAModel("no"), ConversionFailed("It died.")])
+async def test_a_job_process_that_dies_proves_nothing(
+    store: Store, work: FakeWork, tmp_path: Path
+) -> None:
+    """Killed in the middle of a verification, it leaves a sound model ready."""
+    await run(Import("tiny", str(write_folder(tmp_path / "source")), link=True), store)
+    work.failure = ConversionFailed("It died.")
+    with pytest.raises(ConversionFailed):
+        await run(Verify("tiny"), store)
+    assert store.get("tiny").is_ready and record_of(store).failure is None
+
+
+@pytest.mark.parametrize("failure", [NotAModel("no"), BrokenWeights("a.safetensors", "it is cut")])
 async def test_a_failed_verification_is_remembered(
     store: Store, work: FakeWork, tmp_path: Path, failure: Exception
 ) -> None:

@@ -46,7 +46,7 @@ def test_pull_a_repository(hub: HubServer, folder: Path, tmp_path: Path) -> None
     for words in ("hub org/tiny", commit, "mit", "8192 tokens", "model.safetensors", "llama"):
         assert words in shown
     again = run(home, "pull", "org/tiny", *CDN)
-    assert again.returncode == 1 and "already exists" in again.stderr
+    assert again.returncode == 0 and "here already" in again.stdout
     assert run(home, "pull", "org/tiny", "--id", "other", "--bits", "4", *CDN).returncode == 0
     assert "4 bits in groups of 64" in run(home, "show", "other").stdout
 
@@ -69,11 +69,11 @@ def _line(text: str, start: str) -> str:
 
 
 def test_pull_a_url(hub: HubServer, folder: Path, tmp_path: Path) -> None:
-    """A .gguf gives its own name; anything else wants one."""
+    """A .gguf or a folder gives its own name; where there is none, one is wanted."""
     url = hub.add_file("tiny-Q8_0.gguf", write_gguf(folder, tmp_path / "x.gguf", "Q8_0"))
     pulled = run(tmp_path / "home", "pull", url)
     assert pulled.returncode == 0 and "tiny-Q8_0 is ready" in pulled.stdout, pulled.stderr
-    nameless = run(tmp_path / "home", "pull", f"{hub.url}/folder/")
+    nameless = run(tmp_path / "home", "pull", f"{hub.url}/")
     assert nameless.returncode == 1 and "--id" in nameless.stderr
 
 

@@ -116,7 +116,7 @@ async def test_output_disturbs_nothing(stand_in: None) -> None:
 async def test_nonsense_is_no_report(stand_in: None) -> None:
     """Whatever writes to stdout in place of the job process is ended and named."""
     with pytest.raises(ConversionFailed, match="speaks nonsense"):
-        await run_work(Work("", None), ignore, memory_bytes=1)
+        await run_work(Work("", None), ignore, memory_bytes=1 << 50)
     assert not psutil.Process().children()
 
 
@@ -184,3 +184,10 @@ def has_ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+async def test_what_no_limit_counts_is_watched(stand_in: None) -> None:
+    """Shared memory, or any on a Mac: who holds too much is ended, and it is said why."""
+    with pytest.raises(ConversionFailed, match="took more than the 300 MiB"):
+        await run_work(Work("take shared memory", None), ignore, memory_bytes=300 << 20)
+    assert not psutil.Process().children()
