@@ -1,6 +1,6 @@
 """A file that is still arriving: its bytes in NAME.part, where they are from in NAME.part-state.
 
-All of it blocks, so `download` calls it in threads (`blocking`). The state names only bytes that
+All of it blocks, so `fetch` calls it in threads (`blocking`). The state names only bytes that
 are on the disk, so what follows them after a crash is cut off.
 """
 

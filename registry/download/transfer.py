@@ -1,6 +1,6 @@
 """One attempt of a download: the request, its redirects, and the body into the part.
 
-`download` imports it late: httpx is nothing that a server which downloads nothing should carry.
+`fetch` imports it late: httpx is nothing that a server which downloads nothing should carry.
 """
 
 import asyncio
