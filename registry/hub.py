@@ -1,7 +1,7 @@
 """A repository of the hub, pinned to a commit: which of its files a model needs, and their URLs.
 
-huggingface_hub asks for the metadata; the bytes come through `download.fetch`. What is in the list of
-files was written by strangers: `hub_files` judges it.
+huggingface_hub asks for the metadata; the bytes come through `download.fetch`. What is in the list
+of files was written by strangers: `hub_files` judges it.
 """
 
 import asyncio
