@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from registry.download.fetch import DownloadSettings, Remote, fetch
 
-from . import hub, manifests, shards
+from . import companions, hub, manifests, shards
 from .errors import DownloadFailed, SourceMissing, SourceRefused
 from .hub import HubSettings
 from .manifests import Step
@@ -30,7 +30,6 @@ Report: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done,
 Receive: TypeAlias = Callable[[Path, Report], Awaitable[None]]  # fills an empty folder
 
 _SUFFIXES = {".gguf", ".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
-_NESTED = ["1_Pooling/config.json"]  # of sentence transformers
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()-]{0,199}")
 _OPTIONAL = (
     "tokenizer.json",
@@ -233,10 +232,17 @@ async def _fetch_folder(
         files = [(Remote(urljoin(url, quote(name))), name) for name in names]
         return await _fetch_all(files, folder, settings, report)
 
+    async def fetch_optional(*names: str) -> dict[str, str]:
+        fetched: dict[str, str] = {}
+        for name in names:
+            with contextlib.suppress(SourceMissing):
+                fetched |= await fetch_named(name)
+        return fetched
+
     sha256 = await fetch_named("config.json")
-    for optional in (*_OPTIONAL, shards.INDEX):
-        with contextlib.suppress(SourceMissing):
-            sha256 |= await fetch_named(optional)
+    sha256 |= await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
+    if companions.MODULES in sha256:  # nobody else has the others of an embedder
+        sha256 |= await fetch_optional(*companions.EMBEDDER_FILES[1:])
     weight_map = shards.read_index(folder)
     if weight_map is not None and (name == "" or name in weight_map.values()):
         return sha256 | await fetch_named(*sorted(set(weight_map.values())))
@@ -253,7 +259,7 @@ def _plain(name: str) -> str:
 def _copied(folder: Path) -> list[str]:
     """By content: a hub cache's links to its blobs are followed; a pipe or device is no file."""
     names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
-    names += _NESTED
+    names += (name for name in companions.NAMES if "/" in name)
     wanted = [name for name in names if is_weight(name) or not name.endswith(".safetensors")]
     return sorted(name for name in wanted if (folder / name).is_file())
 

@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from .companions import CONFIG, is_companion
 from .errors import QuantRequired, SourceRefused
 
 
@@ -20,32 +21,9 @@ class HubFile:
     sha256: str | None
 
 
-_CONFIG = "config.json"
-_NAMES = {
-    _CONFIG,
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "tiktoken.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "chat_template.jinja",
-    "chat_template.json",
-    "modules.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "1_Pooling/config.json",
-}
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
-_TIKTOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\.tiktoken")
 _GGUF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}\.gguf")
 _GGUF_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 _PICKLE = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
@@ -73,10 +51,10 @@ def needed(repo_id: str, files: list[HubFile], wanted: str | None) -> tuple[HubF
     if wanted is not None:
         return (_wanted(repo_id, ggufs, wanted),)
     if weights := _weights(repo_id, names):
-        if _CONFIG not in names:
+        if CONFIG not in names:
             raise SourceRefused(f"{repo_id} has weights, but no config.json that describes them.")
-        kept = _NAMES | weights
-        return tuple(f for f in files if f.name in kept or _TIKTOKEN.fullmatch(f.name))
+        kept = {CONFIG, *weights}
+        return tuple(file for file in files if file.name in kept or is_companion(file.name))
     if ggufs:
         return (_sensible(repo_id, ggufs),)
     raise SourceRefused(_nothing(repo_id, names))

@@ -13,6 +13,7 @@ from typing import TypeAlias, cast
 import msgspec
 
 from . import shards
+from .companions import MODULES, POOLING
 from .errors import NotAModel
 from .weights import Header
 
@@ -35,6 +36,7 @@ class Verified(msgspec.Struct, frozen=True):
     size_bytes: int  # of the weight files
     bits: int | None  # None: not quantised
     verified_at: float  # unix seconds
+    is_reranker: bool = False  # an encoder with a head that scores a query and a document
 
 
 def verify(folder: Path) -> Verified:
@@ -50,13 +52,14 @@ def verify(folder: Path) -> Verified:
     model_type = cast(str, config["model_type"])
     quantization = _quantization(config)
     return Verified(
-        kind="embed" if model_type in ENCODER_TYPES else "llm",
+        kind="embed" if _is_embedder(folder, model_type) else "llm",
         model_type=model_type,
         context_length=_context_length(config),
         num_params=_num_params(headers.values(), quantization),
         size_bytes=sum(path.stat().st_size for path in paths),
         bits=_count(quantization.get("bits")),
         verified_at=time.time(),
+        is_reranker=model_type in ENCODER_TYPES and _classifies(config),
     )
 
 
@@ -88,6 +91,18 @@ def read_json(path: Path) -> Config:
     except (OSError, ValueError, RecursionError) as error:
         raise NotAModel(f"{path.name} cannot be used: {error}.") from None
     return content
+
+
+def _is_embedder(folder: Path, model_type: str) -> bool:
+    """An encoder, or a decoder that was made one: Qwen3-Embedding is of the type qwen3."""
+    return model_type in ENCODER_TYPES or all((folder / n).is_file() for n in (MODULES, POOLING))
+
+
+def _classifies(config: Config) -> bool:
+    names = config.get("architectures")
+    return isinstance(names, list) and any(
+        isinstance(name, str) and name.endswith("ForSequenceClassification") for name in names
+    )
 
 
 def _quantization(config: Config) -> Config:

@@ -3,7 +3,9 @@
 RuntimeFault
 ├── InvalidRequest              the caller's fault: names the parameter
 │   ├── ContextLengthExceeded   the prompt alone is longer than the model can read
-│   └── TemplateFailed          the chat template refused the messages, or ran over its deadline
+│   │   └── InputTooLong        so is a text to embed or to rank
+│   ├── TemplateFailed          the chat template refused the messages, or ran over its deadline
+│   └── TextRefused             the tokenizer refused the texts, or ran over its deadline
 ├── ModelNotLoaded              unload of something that is not in memory
 ├── QueueFull                   too many requests wait already: come back in `retry_after_s`
 ├── Unavailable                 the server's state forbids it now: come back in `retry_after_s`
@@ -50,6 +52,23 @@ class ContextLengthExceeded(InvalidRequest):
         self.context_length = context_length
 
 
+class InputTooLong(ContextLengthExceeded):
+    """One of the texts to embed or to rank is longer than the model reads."""
+
+    def __init__(
+        self, param: str, index: int, num_tokens: int, limit: int, *, at_least: bool = False
+    ) -> None:
+        count = f"at least {num_tokens}" if at_least else str(num_tokens)
+        InvalidRequest.__init__(
+            self,
+            f"This model reads at most {limit} tokens at once, special ones included, but number "
+            f"{index} of '{param}', counted from 0, has {count}. Shorten it or split it.",
+            param=param,
+        )
+        self.prompt_tokens = num_tokens
+        self.context_length = limit
+
+
 class TemplateFailed(InvalidRequest):
     """The model's chat template could not render these messages."""
 
@@ -57,6 +76,13 @@ class TemplateFailed(InvalidRequest):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, param="messages")
+
+
+class TextRefused(InvalidRequest):
+    """The model's tokenizer could not read these texts."""
+
+    def __init__(self, message: str, param: str = "input") -> None:
+        super().__init__(message, param)
 
 
 class ModelNotLoaded(RuntimeFault):

@@ -5,7 +5,7 @@ import time
 from collections import deque
 
 from .errors import RuntimeFault
-from .protocol import Finished, Prefill, RowEvent, TextDelta
+from .protocol import Embedded, Finished, Prefill, RowEvent, TextDelta
 
 
 class Mailbox:
@@ -33,7 +33,7 @@ class Mailbox:
             self._events[-1] = event
         else:
             self._events.append(event)
-        self.is_finished = isinstance(event, Finished)
+        self.is_finished = isinstance(event, (Finished, Embedded))
         self._wake()
 
     def fail(self, fault: RuntimeFault) -> None:

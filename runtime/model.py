@@ -33,6 +33,14 @@ class Model:
         return str(self.config.get("model_type", "unknown"))
 
     @property
+    def vocab_size(self) -> int | None:
+        """Rows of the token embedding, as far as the config tells."""
+        text_config = self.config.get("text_config")
+        source = text_config if isinstance(text_config, dict) else self.config
+        size = source.get("vocab_size")
+        return size if isinstance(size, int) else None
+
+    @property
     def context_length(self) -> int:
         """How many tokens prompt and answer may take together."""
         return min(self.trained_context, self.max_context or self.trained_context)

@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from .context import context_length_of, fit, refuse_hopeless
+from .encoding import Encoding, check_kind, embedding, reranking
 from .errors import (
     Draining,
     EngineDied,
@@ -23,6 +25,9 @@ from .errors import (
 from .model import Model
 from .process import EngineProcess, Watch
 from .protocol import (
+    Embedded,
+    EmbeddingRequest,
+    Embeddings,
     EngineSettings,
     Event,
     Finished,
@@ -30,6 +35,8 @@ from .protocol import (
     Loading,
     ModelInfo,
     Queued,
+    RerankRequest,
+    Scores,
 )
 from .room import Room
 from .slot import Load, Outcome, Slot
@@ -114,6 +121,7 @@ class ModelPool:
         self, slot: Slot, model: Model, request: GenerationRequest
     ) -> AsyncGenerator[Event, None]:
         async with self._admitted(slot) as position:
+            check_kind(model, "llm")
             context_length = context_length_of(model)
             refuse_hopeless(request, context_length)
             tokens = await self._text.encode_chat(
@@ -123,24 +131,65 @@ class ModelPool:
             is_leaving = slot.unloading is not None
             if is_leaving:  # an unload may wait long for other requests: let the headers out
                 yield Queued(0, position)
-            load = await self._ensure_loading(slot)
-            with slot.in_use():
+            async with self._in_use(slot, request.keep_alive_s) as load:
                 if not is_leaving:
                     yield Queued(0, position)
-                if request.keep_alive_s is not None:
-                    slot.keep_alive_s = request.keep_alive_s
                 if load is not None:
                     async for progress in load.watch():
                         yield progress
-                    engine = await self._outcome(load)
-                else:
-                    engine = _engine_of(slot)
+                engine = await self._engine(slot, load)
                 started = time.monotonic()
                 async with aclosing(engine.generate(tokens, sampling)) as events:
                     async for event in events:
                         if isinstance(event, Finished):
                             slot.record.add(event, time.monotonic() - started)
                         yield event
+
+    async def embed(self, model: Model, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of texts, by an embedding model. Cancelling it cancels the request.
+
+        Raises InvalidRequest, InputTooLong, and what `generate` raises.
+        """
+        encoding, embedded = await self._encode(model, request, partial(embedding, request))
+        return Embeddings(embedded.vectors, embedded.num_dimensions, encoding.num_tokens)
+
+    async def rerank(self, model: Model, request: RerankRequest) -> Scores:
+        """How well each document answers the query, by a cross-encoder. Raises as `embed` does."""
+        encoding, embedded = await self._encode(model, request, partial(reranking, request))
+        scores = memoryview(embedded.vectors).cast("f")
+        return Scores(tuple(scores), encoding.num_tokens)
+
+    async def _encode(
+        self,
+        model: Model,
+        request: EmbeddingRequest | RerankRequest,
+        prepare: Callable[[Model, TextWorkers], Awaitable[Encoding]],
+    ) -> tuple[Encoding, Embedded]:
+        slot = self._slot(model)
+        with slot.record.count():
+            async with self._admitted(slot):
+                encoding = await prepare(model, self._text)
+                async with self._in_use(slot, request.keep_alive_s) as load:
+                    engine = await self._engine(slot, load)
+                    started = time.monotonic()
+                    embedded = await engine.encode(
+                        encoding.inputs, encoding.first_lengths, encoding.dimensions
+                    )
+                    slot.record.add_request(time.monotonic() - started)
+                    return encoding, embedded
+
+    @asynccontextmanager
+    async def _in_use(self, slot: Slot, keep_alive_s: float | None) -> AsyncIterator[Load | None]:
+        """Held by a request while it uses the engine, or the load to wait for that it is given."""
+        load = await self._ensure_loading(slot)
+        with slot.in_use():
+            if keep_alive_s is not None:
+                slot.keep_alive_s = keep_alive_s
+            yield load
+
+    async def _engine(self, slot: Slot, load: Load | None) -> EngineProcess:
+        """The engine of a slot in use. Raises what its load raised, or EngineFailed."""
+        return _engine_of(slot) if load is None else await self._outcome(load)
 
     @asynccontextmanager
     async def _admitted(self, slot: Slot, *, is_row: bool = True) -> AsyncIterator[int]:

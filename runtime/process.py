@@ -5,7 +5,8 @@ import contextlib
 import itertools
 import logging
 import signal
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -18,6 +19,8 @@ from .model import Model
 from .protocol import (
     Cancel,
     Command,
+    Embed,
+    Embedded,
     EngineSettings,
     Failed,
     Finished,
@@ -30,6 +33,7 @@ from .protocol import (
     Prefill,
     Ready,
     Report,
+    RowEvent,
     SamplingParams,
     Step,
     Stop,
@@ -129,19 +133,42 @@ class EngineProcess:
 
         Raises EngineFailed, or what `fail_all` was given.
         """
+        with self._mailbox() as (row_id, mailbox):
+            self._send(Generate(row_id, tokens, sampling))
+            while True:
+                event = await mailbox.get()
+                if isinstance(event, (Failed, Embedded)):
+                    raise _failure(event)
+                yield event
+                if isinstance(event, Finished):
+                    return
+
+    async def encode(
+        self,
+        inputs: list[list[int]],
+        first_lengths: list[int] | None = None,
+        dimensions: int | None = None,
+    ) -> Embedded:
+        """A vector per input, or a score. Leaving (cancelling) drops what is left of the inputs.
+
+        Raises as `generate` does.
+        """
+        with self._mailbox() as (row_id, mailbox):
+            self._send(Embed(row_id, inputs, first_lengths or [], dimensions))
+            event = await mailbox.get()
+            if not isinstance(event, Embedded):
+                raise _failure(event)
+            return event
+
+    @contextmanager
+    def _mailbox(self) -> Iterator[tuple[int, Mailbox]]:
+        """A new row's id and mailbox; a row that is not finished at the end is cancelled."""
         row_id = next(_row_ids)
         mailbox = self._mailboxes[row_id] = Mailbox()
         if self.has_ended.is_set():
             mailbox.fail(self._died())
         try:
-            self._send(Generate(row_id, tokens, sampling))
-            while True:
-                event = await mailbox.get()
-                if isinstance(event, Failed):
-                    raise EngineFailed(event.message)
-                yield event
-                if isinstance(event, Finished):
-                    return
+            yield row_id, mailbox
         finally:
             if self._mailboxes.pop(row_id, None) is not None and not mailbox.is_finished:
                 self._send(Cancel(row_id))
@@ -215,6 +242,12 @@ class EngineProcess:
         return EngineDied(
             f"The engine of '{self.model.id}' died ({reason}). The next request starts a new one."
         )
+
+
+def _failure(event: RowEvent) -> EngineFailed:
+    if isinstance(event, Failed):
+        return EngineFailed(event.message)
+    return EngineFailed(f"The engine answered with {type(event).__name__}, which was not asked.")
 
 
 def _describe_exit(status: int) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 else:
     Json = Any  # msgspec knows no recursive alias; whatever it decodes is this anyway
 FinishReason: TypeAlias = Literal["stop", "length"]
+ModelKind: TypeAlias = Literal["llm", "embed", "rerank"]
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
@@ -42,6 +43,40 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     sampling: SamplingParams = SamplingParams()
     template_options: dict[str, Json] = {}
     keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True):
+    """What the web layer asks of an embedding model: texts, or tokens that stand as they are."""
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    prompt: str | None = None  # set before each text; or the name of one that the model brings
+    dimensions: int | None = None  # None: all of the model's
+    truncate: bool = False  # read the beginning of an over-long text instead of refusing it
+    keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """One vector per input, in their order: float32, little-endian, row after row."""
+
+    vectors: bytes
+    num_dimensions: int
+    prompt_tokens: int
+
+
+class RerankRequest(msgspec.Struct, frozen=True):
+    """What the web layer asks of a reranker: how well each document answers the query."""
+
+    query: str
+    documents: tuple[str, ...]
+    truncate: bool = False  # of the documents: the query is never cut
+    keep_alive_s: float | None = None
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """One score per document, in their order, from 0 (irrelevant) to 1."""
+
+    scores: tuple[float, ...]
+    prompt_tokens: int
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -114,8 +149,16 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
+class Embedded(msgspec.Struct, frozen=True, tag=True):
+    """The only event of an `Embed` that went well: float32, little-endian, row after row."""
+
+    id: int
+    vectors: bytes
+    num_dimensions: int  # 1: the scores of a reranker
+
+
 Event: TypeAlias = Queued | Loading | Prefill | TextDelta | Finished
-RowEvent: TypeAlias = Prefill | TextDelta | Finished | Failed
+RowEvent: TypeAlias = Prefill | TextDelta | Finished | Failed | Embedded
 
 # --- Commands: web process to engine --------------------------------------------------------
 
@@ -126,6 +169,15 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     id: int
     tokens: list[int]
     sampling: SamplingParams
+
+
+class Embed(msgspec.Struct, frozen=True, tag=True):
+    """Encode these inputs: token ids with the model's special tokens; pairs, for a reranker."""
+
+    id: int
+    inputs: list[list[int]]
+    first_lengths: list[int] = []  # tokens of each pair's first half, for models that mark it
+    dimensions: int | None = None  # cut to so many, and normalised again
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -144,7 +196,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
     """End the process."""
 
 
-Command: TypeAlias = Generate | Cancel | Ping | Stop
+Command: TypeAlias = Generate | Embed | Cancel | Ping | Stop
 
 # --- Reports: engine to web process ---------------------------------------------------------
 
@@ -159,6 +211,9 @@ class ModelInfo(msgspec.Struct, frozen=True):
     is_batchable: bool  # False: its cache cannot merge, its rows run one at a time
     device: str
     fingerprint: str  # changes with build and device
+    kind: ModelKind = "llm"
+    num_dimensions: int | None = None  # of an embedding
+    max_input_tokens: int | None = None  # of an embedding model or reranker, special ones included
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -194,3 +249,4 @@ class EngineSettings(msgspec.Struct, frozen=True):
 
     max_rows: int = 16  # rows computed at once; the rest wait
     prefill_chunk_tokens: int = 512
+    pack_tokens: int = 4096  # of an embedding model, read in one forward pass

@@ -114,14 +114,17 @@ class Record:
             self.outcomes[outcome] += 1
 
     def add(self, finished: Finished, elapsed_s: float) -> None:
-        self.num_requests += 1
-        self.request_s += 0.2 * (elapsed_s - self.request_s)
+        self.add_request(elapsed_s)
         # The first token is drawn by the prefill's last pass: the rest took the decode's time.
         count, seconds = finished.usage.completion_tokens - 1, finished.timings.decode_s
         if count > 0 and seconds > 0:
             self.tokens_per_second = count / seconds
             self.decoded_tokens += count
             self.decode_s += seconds
+
+    def add_request(self, elapsed_s: float) -> None:
+        self.num_requests += 1
+        self.request_s += 0.2 * (elapsed_s - self.request_s)
 
     @property
     def avg_tokens_per_second(self) -> float | None:

@@ -42,11 +42,11 @@ class FakeWork:
             folder.mkdir()
             if source.is_file():
                 write_folder(folder, source.read_bytes())
-            for path in source.iterdir() if source.is_dir() else []:
+            for path in source.rglob("*") if source.is_dir() else []:
                 if path.suffix in (".json", ".safetensors"):
-                    (os.link if work.may_link else shutil.copyfile)(
-                        path.resolve(), folder / path.name
-                    )
+                    taken = folder / path.relative_to(source)
+                    taken.parent.mkdir(exist_ok=True)
+                    (os.link if work.may_link else shutil.copyfile)(path.resolve(), taken)
         report("verifying", 0, 1)
         return _verify(folder, work)
 

@@ -7,7 +7,7 @@ from registry.jobs import Jobs
 from registry.store import Store
 from runtime.pool import ModelPool
 
-from . import chat, health, models
+from . import chat, embeddings, health, models, rerank
 from . import jobs as job_routes
 from . import store as store_routes
 from .backpressure import BoundedConnection, BoundedRequest
@@ -28,6 +28,8 @@ def create_app(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs)
     app.url_map.merge_slashes = False  # no redirects: a path is right, or it is a 404
     for dialect in DIALECTS:
         app.register_blueprint(chat.blueprint(dialect, settings, pool, store))
+        app.register_blueprint(embeddings.blueprint(dialect, settings, pool, store))
+        app.register_blueprint(rerank.blueprint(dialect, settings, pool, store))
         app.register_blueprint(models.blueprint(dialect, settings, pool, store))
         app.register_blueprint(job_routes.blueprint(dialect, settings, jobs))
     app.register_blueprint(store_routes.blueprint(settings, pool, store, jobs))

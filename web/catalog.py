@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 from registry import catalog
 from registry.errors import ModelNotFound
@@ -16,9 +17,53 @@ logger = logging.getLogger(__name__)
 
 RUNNABLE_KINDS = ("llm", "embed")
 
+Task: TypeAlias = Literal["chat", "embeddings", "rerank"]
+_TASKS: dict[Task, str] = {
+    "chat": "chats",
+    "embeddings": "makes embeddings",
+    "rerank": "reranks documents",
+}
+_NOUNS: dict[Task, str] = {
+    "chat": "a chat",
+    "embeddings": "embeddings",
+    "rerank": "a ranking",
+}
+_MAX_NAMED = 8  # models in an error's text
 
-def servable(store: Store, model_id: str) -> Model:
-    """The model of an id, to chat with. Raises ModelNotFound, or ApiError that says what to do."""
+
+def servable(store: Store, model_id: str, task: Task = "chat") -> Model:
+    """The model of an id, for a task. Raises ModelNotFound, or ApiError that says what to do."""
+    try:
+        entry = _ready(store, model_id)
+    except ModelNotFound as error:
+        if task == "chat":  # of which the documentation shows the 404 to the letter
+            raise
+        raise _not_found(f"{error}; get it with `mlx-edge pull OWNER/NAME`.") from None
+    if (own := task_of(entry)) != task:
+        raise ApiError(
+            400,
+            f"Model '{model_id}' {_TASKS[own]}, and cannot be asked for {_NOUNS[task]}. "
+            + _who_can(store, task),
+            param="model",
+            code="unsupported_task",
+        )
+    return model_of(entry)
+
+
+def loadable(store: Store, model_id: str) -> Model:
+    """The model of an id, whatever it does. Raises as `servable` does."""
+    return model_of(_ready(store, model_id))
+
+
+def task_of(entry: Entry) -> Task:
+    """What a model is for."""
+    if entry.kind != "embed":
+        return "chat"
+    verified = entry.record.verified if entry.record else None
+    return "rerank" if verified is not None and verified.is_reranker else "embeddings"
+
+
+def _ready(store: Store, model_id: str) -> Entry:
     entry = known(store, model_id)
     check_kind(entry.kind, model_id)
     if not entry.is_ready:
@@ -28,11 +73,22 @@ def servable(store: Store, model_id: str) -> Model:
             param="model",
             code="model_not_ready",
         )
-    if entry.kind != "llm":
-        raise ApiError(
-            400, f"Model '{model_id}' is of kind '{entry.kind}'; chat needs 'llm'.", param="model"
-        )
-    return model_of(entry)
+    return entry
+
+
+def _who_can(store: Store, task: Task) -> str:
+    """The registered models that do it; where none does, how to get one."""
+    entries = (e for e in store.entries() if e.is_ready and e.kind in RUNNABLE_KINDS)
+    names = [entry.id for entry in entries if task_of(entry) == task]
+    if names:
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        can = "These can" if len(names) > 1 else "This one can"
+        return f"{can}: {', '.join(names[:_MAX_NAMED])}{more}."
+    kind = "llm" if task == "chat" else "embed"
+    # The catalog has no reranker.
+    known_names = [name for name, entry in catalog.CATALOG.items() if entry.kind == kind]
+    example = known_names[0] if known_names and task != "rerank" else "OWNER/NAME"
+    return f"No registered model can; get one with `mlx-edge pull {example}`."
 
 
 def known(store: Store, model_id: str) -> Entry:
@@ -42,12 +98,13 @@ def known(store: Store, model_id: str) -> Entry:
     except ModelNotFound as error:
         if catalog.find(model_id) is None:
             raise
-        raise ApiError(
-            404,
-            f"{error}; it is in the catalog: get it with `mlx-edge pull {model_id}`.",
-            param="model",
-            code="model_not_found",
+        raise _not_found(
+            f"{error}; it is in the catalog: get it with `mlx-edge pull {model_id}`."
         ) from None
+
+
+def _not_found(message: str) -> ApiError:
+    return ApiError(404, message, param="model", code="model_not_found")
 
 
 def check_kind(kind: str, model_id: str) -> None:

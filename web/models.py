@@ -6,12 +6,13 @@ import msgspec
 from quart import Blueprint, Response, g, request
 
 from registry.store import Entry, Store
+from runtime.encoder_config import EncoderConfig
 from runtime.pool import LoadedModel, ModelPool
 from runtime.protocol import Json, Loading
 
 from . import sse
 from .body import read_json
-from .catalog import model_of, servable
+from .catalog import Task, loadable, model_of, task_of
 from .dialect import Dialect
 from .errors import ApiError
 from .jobs import wants_events
@@ -57,7 +58,7 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
         body = await read_json(request, settings, LoadBody)
         load = await Load.begin(
             pool,
-            servable(store, body.model),
+            loadable(store, body.model),
             keep_alive_s=keep_alive_s(body.keep_alive),
             pin=body.pin,
         )
@@ -129,21 +130,21 @@ def _describe(entry: Entry, loaded: LoadedModel | None) -> dict[str, Json]:
     if facts is None:
         return value
     family, trained_context, context = facts
+    task = task_of(entry)
+    encoder = _encoder(entry)
+    if encoder is not None:
+        context = encoder.max_input_tokens  # often less than config.json says
     value |= {
         "context_length": context,
-        "max_output_tokens": context - 1,
+        "max_output_tokens": context - 1 if task == "chat" else None,
         "size_bytes": entry.size_bytes,
-        "capabilities": {
-            "chat": entry.kind == "llm",
-            "streaming": entry.kind == "llm",
-            "batching": loaded.info.is_batchable if loaded else None,
-            "input_modalities": ["text"],
-        },
+        "capabilities": _capabilities(task, loaded),
         "info": {
             "kind": entry.kind,
             "family": family,
             "max_context": context,
             "n_ctx_train": trained_context,
+            "n_embd": encoder.num_dimensions if encoder and task == "embeddings" else None,
             "model_size": entry.size_bytes,
             "chatTemplate": "",
             "chat_template_hint": "",
@@ -178,9 +179,29 @@ def _facts(entry: Entry) -> tuple[str, int, int] | None:
         return None
 
 
+def _capabilities(task: Task, loaded: LoadedModel | None) -> dict[str, Json]:
+    return {
+        "chat": task == "chat",
+        "embeddings": task == "embeddings",
+        "rerank": task == "rerank",
+        "streaming": task == "chat",
+        "batching": loaded.info.is_batchable if loaded else None,
+        "input_modalities": ["text"],
+    }
+
+
+def _encoder(entry: Entry) -> EncoderConfig | None:
+    """What the files of an embedding model or reranker say; None for others and damaged ones."""
+    try:
+        return EncoderConfig.of(model_of(entry)) if entry.kind == "embed" else None
+    except (OSError, ValueError):
+        return None
+
+
 def _unregistered(loaded: LoadedModel) -> Entry:
+    kind = "llm" if loaded.info.kind == "llm" else "embed"
     return Entry(
-        loaded.model.id, "llm", loaded.model.folder, loaded.loaded_at,
+        loaded.model.id, kind, loaded.model.folder, loaded.loaded_at,
         is_ready=True, size_bytes=loaded.info.weight_bytes,
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from runtime.pool import ModelPool
 
 from . import hypercorn_patches
 from .app import create_app
-from .catalog import servable
+from .catalog import loadable
 from .guard import Guard
 from .settings import WebSettings, check_bind
 
@@ -125,7 +125,7 @@ async def _preload(settings: WebSettings, pool: ModelPool, store: Store) -> None
     for model_id in settings.preload:
         with contextlib.suppress(asyncio.CancelledError):
             try:
-                async for _ in pool.load(servable(store, model_id)):
+                async for _ in pool.load(loadable(store, model_id)):
                     pass
             except Exception as error:  # a server with one model less is better than none
                 logger.error("preload of %s failed: %s", model_id, error)

@@ -18,7 +18,7 @@ from runtime.pool import ModelPool
 
 from . import sse
 from .body import read_json
-from .catalog import servable
+from .catalog import loadable
 from .dialect import MIMOE, STORE_BASE
 from .entry import describe
 from .errors import ApiError
@@ -116,7 +116,7 @@ def blueprint(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) 
 
 async def _load(settings: WebSettings, pool: ModelPool, store: Store, model_id: str) -> Response:
     """The 1.0 generation's load: always a stream."""
-    load = await Load.begin(pool, servable(store, model_id))
+    load = await Load.begin(pool, loadable(store, model_id))
     kind = store.get(model_id).kind
     pieces = load.events(
         MIMOE,

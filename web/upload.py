@@ -17,6 +17,8 @@ from msgspec import json
 from quart import Request, Response
 from werkzeug.http import parse_options_header
 
+from registry import companions
+
 from . import multipart
 from .dialect import MIMOE
 from .errors import ApiError, Failure
@@ -91,8 +93,13 @@ def check_room(folder: Path, num_bytes: int, settings: WebSettings) -> None:
 
 
 def file_name(name: str) -> str:
-    """The name that a file gets on disk. Raises ApiError unless it is a plain one of a model."""
+    """The name that a file gets on disk. Raises ApiError unless it is a plain one of a model.
+
+    Or 1_Pooling/config.json: the one file that embedding models have in a folder.
+    """
     if _NAME.fullmatch(name) and ".." not in name and name.endswith(_SUFFIXES):
+        return name
+    if name == companions.POOLING:
         return name
     raise ApiError(
         400,
@@ -207,6 +214,7 @@ class _File:
     """A file that is being written, by a thread, while the next mebibyte arrives."""
 
     def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._held: list[bytes | memoryview] = []
         self._num_held = 0

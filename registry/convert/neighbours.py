@@ -5,26 +5,17 @@ import os
 import shutil
 from pathlib import Path
 
+from registry.companions import NAMES, is_companion
 from registry.verify import Config, read_json
-
-# By name, not by suffix: repositories hold training data as .json and .txt, too. Never code.
-_NAMES = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "tiktoken.model"),
-    *("spiece.model", "sentencepiece.bpe.model"),
-    *("chat_template.jinja", "chat_template.json", "generation_config.json"),
-    *("hf_quant_config.json", "modules.json", "sentence_bert_config.json"),
-    *("config_sentence_transformers.json", "1_Pooling/config.json"),
-)
 
 
 def copy_all(source: Path, target: Path) -> None:
     """Copy the files beside the weights, config.json excepted."""
-    named = [source / name for name in _NAMES]
-    for path in (*named, *source.glob("*.tiktoken")):
+    names = [*sorted(NAMES), *(path.name for path in source.glob("*.tiktoken"))]
+    for name in filter(is_companion, names):
+        path, copied = source / name, target / name
         if not path.is_file():
             continue
-        copied = target / path.relative_to(source)
         copied.parent.mkdir(exist_ok=True)
         if path.name == "tokenizer_config.json":
             write_config(read_json(path), copied)

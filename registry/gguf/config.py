@@ -15,7 +15,7 @@ ROPE_FREQS = "rope_freqs.weight"  # a tensor that is no weight, but numbers of t
 
 def config_of(file: GgufFile) -> dict[str, Any]:
     """Raises NotAModel for what mlx-lm's model of this architecture does not do."""
-    _refuse_variants(file)
+    refuse_variants(file)
     if (embeddings := file.tensors.get("token_embd.weight")) is None:
         raise NotAModel(f"{file.name} has no token_embd.weight.")
     num_heads = file.count("attention.head_count")
@@ -41,7 +41,8 @@ def config_of(file: GgufFile) -> dict[str, Any]:
     }
 
 
-def _refuse_variants(file: GgufFile) -> None:
+def refuse_variants(file: GgufFile) -> None:
+    """Raises NotAModel for what no model here does."""
     if file.metadata.get(f"{file.architecture}.expert_count"):
         raise NotAModel(f"{file.name} is a mixture of experts; only dense models are read.")
     if file.metadata.get("split.count", 0) not in (0, 1):

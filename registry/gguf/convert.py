@@ -1,4 +1,4 @@
-"""A GGUF of the llama, qwen2, qwen3 or smollm3 family, to an MLX folder. SmolLM2 is a llama.
+"""A GGUF of the llama, qwen2, qwen3, smollm3, bert or nomic-bert family, to an MLX folder.
 
 Weights of every quantisation are turned into plain numbers, some rows at a time, and packed again
 where bits are asked for. Config and tokenizer come out of the metadata.
@@ -14,15 +14,16 @@ import numpy as np
 
 from registry.convert.shard_writer import ShardWriter
 from registry.convert.work import Work
-from registry.errors import NotAModel
+from registry.errors import ConversionFailed, NotAModel
 from registry.weights import Tensor, quote
 
+from . import encoder
 from .config import ROPE_FREQS, config_of
 from .file import GgufFile
 from .tokenizer import write_tokenizer
 
 # Where the file has no half precision of its own: Qwen's activations leave float16's range.
-_HALF_TYPES = {"llama": "float16", "smollm3": "bfloat16", "qwen2": "bfloat16", "qwen3": "bfloat16"}
+_HALF_TYPES = {"smollm3": "bfloat16", "qwen2": "bfloat16", "qwen3": "bfloat16"}
 _MAX_FLOAT16 = 65504.0
 
 _NAMES = {
@@ -48,12 +49,19 @@ _LAYER_NAMES = {
 def convert(path: Path, target: Path, work: Work, report: Callable[[int, int], None]) -> None:
     """Write config.json, the tokenizer and the weights into `target`.
 
-    Raises NotAModel, BrokenWeights.
+    Raises NotAModel, BrokenWeights, ConversionFailed.
     """
     file = GgufFile.open(path)
+    if file.is_encoder and work.bits is not None:
+        raise ConversionFailed(
+            f"Embedding models ({file.architecture}) are not packed: leave out bits."
+        )
     write_tokenizer(file.metadata, target)
     dtype = work.dtype or _own_dtype(file, is_packed=work.bits is not None)
-    config: dict[str, Any] = config_of(file) | {"dtype": dtype}
+    config = encoder.config_of(file) if file.is_encoder else config_of(file)
+    config |= {"dtype": dtype}
+    if file.is_encoder:
+        encoder.write_pooling(file, target)
     if work.bits is not None:
         packing = {"group_size": work.group_size, "bits": work.bits, "mode": "affine"}
         config |= {"quantization": packing, "quantization_config": packing}
@@ -77,13 +85,22 @@ def _own_dtype(file: GgufFile, *, is_packed: bool) -> str:
         return "float32"
     if "BF16" in dtypes:
         return "bfloat16"
-    return "float16" if dtypes == {"F16"} else _HALF_TYPES[file.architecture]
+    return "float16" if dtypes == {"F16"} else _HALF_TYPES.get(file.architecture, "float16")
 
 
 def _weights(
     file: GgufFile, tensor: Tensor, work: Work, dtype: str
 ) -> Iterator[tuple[str, mx.array]]:
-    """The tensor under mlx-lm's name; three of them where its rows are packed."""
+    """The tensor under mlx-lm's name; three of them where its rows are packed.
+
+    An encoder's is under Hugging Face's, and split where that has several tensors for it.
+    """
+    if file.is_encoder:
+        names = encoder.names(file, tensor)
+        values = [_cast(block, file, tensor, dtype) for block in file.blocks(tensor)]
+        whole = mx.concatenate(values).reshape(tensor.shape)
+        yield from zip(names, mx.split(whole, len(names)), strict=True)
+        return
     layer, part = _name(file, tensor)
     if work.bits is None or len(tensor.shape) == 1 or tensor.shape[-1] % work.group_size:
         values = [_cast(block, file, tensor, dtype) for block in file.blocks(tensor)]

@@ -13,7 +13,8 @@ from gguf.quants import dequantize
 from registry.errors import BrokenWeights, NotAModel
 from registry.weights import Tensor, Value, quote, read_header
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "smollm3")
+ENCODERS = ("bert", "nomic-bert")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "smollm3", *ENCODERS)
 
 # Of whose q and k rows llama.cpp's converter changes the order, for its own kind of rotation.
 _PERMUTED = ("llama", "smollm3")
@@ -43,6 +44,10 @@ class GgufFile:
         tensors = {tensor.name: tensor for tensor in header.tensors}
         data = np.memmap(path, np.uint8, "r")
         return cls(path.name, architecture, header.metadata, tensors, data)
+
+    @property
+    def is_encoder(self) -> bool:
+        return self.architecture in ENCODERS
 
     @property
     def head_dim(self) -> int:

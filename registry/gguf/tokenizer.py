@@ -1,7 +1,8 @@
 """tokenizer.json and tokenizer_config.json, rebuilt from the metadata of a GGUF.
 
-The two kinds of the families that are read: byte-level BPE ("gpt2") and SentencePiece's BPE
-("llama"). What is done with text before it is split follows llama.cpp's src/llama-vocab.cpp.
+The kinds of the families that are read: byte-level BPE ("gpt2"), SentencePiece's BPE ("llama") and
+WordPiece ("bert", see `wordpiece`). What is done with text before it is split follows llama.cpp's
+src/llama-vocab.cpp.
 """
 
 import json
@@ -22,6 +23,8 @@ from tokenizers import (
 
 from registry.errors import NotAModel
 from registry.weights import Value
+
+from . import wordpiece
 
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 3, 4, 5, 6  # llama.cpp's token types
 _MAX_PIECE_CHARS = 512  # in which merges are looked for; real vocabularies stay under 200
@@ -114,6 +117,9 @@ class _Vocabulary:
         types = metadata.get("tokenizer.ggml.token_type", [1] * len(tokens))
         if not isinstance(types, list) or len(types) != len(tokens):
             raise NotAModel("The GGUF's tokenizer.ggml.token_type does not fit its tokens.")
+        if metadata.get("tokenizer.ggml.model") == "bert":
+            is_control = [kind == _CONTROL for kind in types]
+            tokens = wordpiece.original_tokens(tokens, is_control)
         return cls(metadata, tokens, types)  # type: ignore[arg-type]
 
     def build(self) -> Tokenizer:
@@ -122,9 +128,12 @@ class _Vocabulary:
                 tokenizer = self._byte_level()
             case "llama":
                 tokenizer = self._sentencepiece()
+            case "bert":
+                tokenizer = wordpiece.build(self._ids(), *self._bert_tokens())
             case _:
                 raise NotAModel(
-                    f"The GGUF's tokenizer is of the kind {kind!r}; 'gpt2' and 'llama' are read."
+                    f"The GGUF's tokenizer is of the kind {kind!r}; 'gpt2', 'llama' and 'bert' "
+                    "are read."
                 )
         tokenizer.add_tokens(
             [
@@ -138,8 +147,12 @@ class _Vocabulary:
     def special_tokens(self) -> dict[str, str]:
         """The tokens that play a part, as tokenizer_config.json names them."""
         roles = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
-        ids = {name: token_id(self.metadata, role) for name, role in roles.items()}
-        return {f"{name}_token": self.tokens[id] for name, id in ids.items() if id is not None}
+        found = {f"{name}_token": self._token(role) for name, role in roles.items()}
+        tokens = {name: token for name, token in found.items() if token is not None}
+        if self.metadata.get("tokenizer.ggml.model") != "bert":
+            return tokens
+        cls, sep, unknown = self._bert_tokens()
+        return tokens | {"cls_token": cls, "sep_token": sep, "unk_token": unknown}
 
     def _byte_level(self) -> Tokenizer:
         name = str(self.metadata.get("tokenizer.ggml.pre", "default"))
@@ -190,6 +203,17 @@ class _Vocabulary:
         self._add_ends(tokenizer, add_bos=True)
         return tokenizer
 
+    def _bert_tokens(self) -> tuple[str, str, str]:
+        """What a text begins and ends with, and what stands for words that are unknown."""
+        # The misspelling is llama.cpp's. Newer files call the first token "bos" only.
+        begin = self._token("cls") or self._token("bos") or "[CLS]"
+        end = self._token("seperator") or self._token("eos") or "[SEP]"
+        return begin, end, self._token("unknown") or "[UNK]"
+
+    def _token(self, role: str) -> str | None:
+        id = token_id(self.metadata, role)
+        return None if id is None else self.tokens[id]
+
     def _merges_by_score(self) -> list[tuple[str, str]]:
         """SentencePiece joins the pair whose piece scores best: the same, as a list of merges.
 
@@ -213,9 +237,8 @@ class _Vocabulary:
         """The tokens that a text begins or ends with, where special tokens are asked for."""
         ends: dict[str, str | None] = {}
         for role, default in (("bos", add_bos), ("eos", False)):
-            id = token_id(self.metadata, role)
             is_added = self.metadata.get(f"tokenizer.ggml.add_{role}_token", default)
-            ends[role] = self.tokens[id] if is_added and id is not None else None
+            ends[role] = self._token(role) if is_added else None
         if any(ends.values()):
             ids = self._ids()
             pieces = [piece for piece in (ends["bos"], "$A", ends["eos"]) if piece]

@@ -6,16 +6,28 @@ import queue
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from runtime import frames
+from runtime.encoder_config import kind_of
+from runtime.model import Model
 from runtime.orphan import end_with_parent
-from runtime.protocol import Command, EngineSettings, LoadError, Loading, Ready, Report
+from runtime.protocol import (
+    Command,
+    EngineSettings,
+    LoadError,
+    Loading,
+    ModelInfo,
+    Ready,
+    Report,
+)
 
 from . import device
-from .loader import load, refuse_code
+from .encode_loop import EncodeLoop
+from .loader import load, load_encoder, refuse_code
 from .loop import EngineLoop
 
 _encoder = msgspec.msgpack.Encoder()
@@ -37,21 +49,37 @@ def main() -> int:
     try:
         refuse_code(Path(folder))
         device.limit_memory()
-        loaded = load(Path(folder), lambda done, total: send(Loading(done, total)))
-        loop = EngineLoop(
-            loaded,
-            inbox,
-            send,
-            max_rows=settings.max_rows,
-            prefill_chunk_tokens=settings.prefill_chunk_tokens,
-        )
+        loop, info = _loop(Path(folder), settings, inbox, send)
     except Exception as error:
         logging.getLogger(__name__).exception("load failed")
         send(LoadError(f"{type(error).__name__}: {error}"))
         return 1
-    send(Ready(loaded.info))
+    send(Ready(info))
     loop.run()
     return 0
+
+
+def _loop(
+    folder: Path,
+    settings: EngineSettings,
+    inbox: "queue.SimpleQueue[Command]",
+    send: Callable[[Report], None],
+) -> tuple[EngineLoop | EncodeLoop, ModelInfo]:
+    """The loop for what the folder holds, its weights read."""
+    model = Model(folder.name, folder)
+
+    def report(done: int, total: int) -> None:
+        send(Loading(done, total))
+
+    if kind_of(model) == "llm":
+        loaded = load(folder, report)
+        rows, chunk = settings.max_rows, settings.prefill_chunk_tokens
+        return (
+            EngineLoop(loaded, inbox, send, max_rows=rows, prefill_chunk_tokens=chunk),
+            loaded.info,
+        )
+    encoder = load_encoder(model, report)
+    return EncodeLoop(encoder, inbox, send, pack_tokens=settings.pack_tokens), encoder.info
 
 
 def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[Command]") -> None:

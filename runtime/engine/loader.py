@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn.layers.base import Module
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.quantized import QuantizedEmbedding
 from mlx.utils import tree_flatten
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.utils import get_total_parameters, load_model, load_tokenizer
 
+from runtime.encoder_config import EncoderConfig
+from runtime.model import Model
 from runtime.protocol import ModelInfo
 
 from . import device, kv_cache
+from .encoders import ARCHITECTURES
+from .encoders.decoder import Decoder, load_lazily
+from .encoders.encoder import Encoder, Network
 
 _POSITIONS = ("wpe", "position_embedding_table", "position_embeddings")
 _PIECE_BYTES = 64 << 20  # how much is read between two reports of progress
@@ -39,14 +45,7 @@ def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
     model, config = load_model(folder, lazy=True, trust_remote_code=False)
     if (dtype := device.compute_dtype()) is not None:
         model.set_dtype(dtype)
-    weights: list[mx.array] = [value for _, value in _flat(model)]
-    total = sum(value.nbytes for value in weights)
-    loaded = 0
-    report(0, total)
-    for piece in _pieces(weights):
-        mx.eval(piece)
-        loaded += sum(value.nbytes for value in piece)
-        report(loaded, total)
+    total = _read(model, report)
     tokenizer = load_tokenizer(
         folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id")
     )
@@ -60,6 +59,59 @@ def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
         fingerprint=device.fingerprint(),
     )
     return LoadedModel(model, tokenizer, info)
+
+
+def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:
+    """An embedding model or a reranker. Raises ValueError or OSError as `load` does."""
+    config = EncoderConfig.of(model)
+    network, module = _encoder_network(model, config)
+    if (dtype := device.compute_dtype()) is not None:
+        module.set_dtype(dtype)
+    total = _read(module, report)
+    info = ModelInfo(
+        model_type=model.model_type,
+        vocab_size=network.num_embeddings,
+        num_params=int(get_total_parameters(module)),
+        weight_bytes=total,
+        is_batchable=True,
+        device=device.name(),
+        fingerprint=device.fingerprint(),
+        kind=config.kind,
+        num_dimensions=config.num_dimensions,
+        max_input_tokens=config.max_input_tokens,
+    )
+    return Encoder(network, config, info)
+
+
+def _encoder_network(model: Model, config: EncoderConfig) -> tuple[Network, Module]:
+    """The network, its weights not read yet; and the module that holds them."""
+    architecture = ARCHITECTURES.get(model.model_type)
+    if architecture is None:
+        module = load_lazily(model.folder)
+        return Decoder(module, _num_embeddings(module) or model.vocab_size or 0), module
+    network = architecture.of(model.config, has_head=config.kind == "rerank")
+    if "quantization" in model.config:
+        raise ValueError("quantised encoders are not computed here; take the float weights")
+    weights: dict[str, mx.array] = {}
+    for path in sorted(model.folder.glob("*.safetensors")):
+        weights |= mx.load(str(path))  # type: ignore[arg-type]
+    weights = network.sanitize(weights)
+    network.load_weights(list(weights.items()))
+    network.eval()
+    return network, network
+
+
+def _read(model: Module, report: Callable[[int, int], None]) -> int:
+    """Read the weights, telling the progress. Returns their bytes."""
+    weights: list[mx.array] = [value for _, value in _flat(model)]
+    total = sum(value.nbytes for value in weights)
+    loaded = 0
+    report(0, total)
+    for piece in _pieces(weights):
+        mx.eval(piece)
+        loaded += sum(value.nbytes for value in piece)
+        report(loaded, total)
+    return total
 
 
 def refuse_code(folder: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from runtime.protocol import (
     Cancel,
     Command,
+    Embed,
     Failed,
     Finished,
     FinishReason,
@@ -92,6 +93,9 @@ class EngineLoop:
                         logger.exception("row %d could not start", command.id)
                         failed = Failed(command.id, f"The request could not start: {error}")
                         self._send(Step([failed], self._batch.num_rows))
+                case Embed():
+                    failed = Failed(command.id, "This is a language model: it does not embed.")
+                    self._send(Step([failed], self._batch.num_rows))
                 case Cancel():
                     self._batch.remove(command.id)
                     if self._answers.pop(command.id, None):

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from runtime import frames
 from runtime.orphan import end_with_parent
 
-from .messages import EncodeChat, Refusal, Reply, Tokens
+from .messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
 from .template import ChatTemplate, TemplateError
 from .tokenizer import Encoder, encoder_of
 
@@ -26,16 +27,20 @@ _MAX_FOLDERS = 8  # tokenizers kept, least recently used out first
 _MAX_ADDRESS_SPACE = 4 << 30
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(EncodeChat)
+_decoder: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Text:
     """A model's template and tokenizer, as of its files' time stamps."""
 
+    folder: Path
     stamp: tuple[int, ...]
-    template: ChatTemplate
-    encode: Encoder
+    encoder: Encoder
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        return ChatTemplate.of(self.folder)  # an embedding model has none
 
 
 class Worker:
@@ -44,18 +49,23 @@ class Worker:
     def __init__(self) -> None:
         self._texts: OrderedDict[str, Text] = OrderedDict()
 
-    def reply(self, job: EncodeChat) -> Reply:
+    def reply(self, job: Job) -> Reply:
+        what = "messages" if isinstance(job, EncodeChat) else "texts"
         try:
             text = self._text(job.folder)
-            messages = [msgspec.to_builtins(message) for message in job.messages]
-            prompt = text.template.render(messages, dict(job.options))
-            return Tokens(text.encode(prompt))
+            match job:
+                case EncodeChat():
+                    messages = [msgspec.to_builtins(message) for message in job.messages]
+                    prompt = text.template.render(messages, dict(job.options))
+                    return Tokens(text.encoder.prompt(prompt))
+                case EncodeTexts():
+                    return Texts(*text.encoder.texts(job.texts, job.query, job.max_tokens))
         except TemplateError as error:
             return Refusal(f"The chat template failed: {error}")
         except MemoryError:
-            return Refusal("The messages need too much memory to be read.")
+            return Refusal(f"The {what} need too much memory to be read.")
         except Exception as error:
-            return Refusal(f"The messages could not be tokenized: {error}")
+            return Refusal(f"The {what} could not be tokenized: {error}")
 
     def _text(self, name: str) -> Text:
         folder = Path(name)
@@ -69,7 +79,7 @@ class Worker:
         )
         text = self._texts.get(name)
         if text is None or text.stamp != stamp:
-            text = Text(stamp, ChatTemplate.of(folder), encoder_of(folder))
+            text = Text(folder, stamp, encoder_of(folder))
         self._texts[name] = text
         self._texts.move_to_end(name)
         while len(self._texts) > _MAX_FOLDERS:
@@ -82,7 +92,7 @@ def main() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even inside C code
     end_with_parent()
     sock = socket.socket(fileno=int(sys.argv[1]))
-    inbox: queue.SimpleQueue[EncodeChat] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sock, inbox), daemon=True).start()
     worker = Worker()
     sock.sendall(frames.pack(b"ready"))
@@ -95,7 +105,7 @@ def main() -> None:
         sock.sendall(frames.pack(_encoder.encode(reply)))
 
 
-def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[EncodeChat]") -> None:
+def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[Job]") -> None:
     """Read jobs off the main thread, so that a parent's death ends a looping template at once."""
     with contextlib.suppress(OSError):
         while (payload := frames.read_blocking(sock)) is not None:

@@ -16,10 +16,30 @@ class EncodeChat(msgspec.Struct, frozen=True, tag=True):
     deadline_s: float
 
 
+class EncodeTexts(msgspec.Struct, frozen=True, tag=True):
+    """Tokenize each text by itself, with the special tokens that the tokenizer adds."""
+
+    folder: str
+    texts: tuple[str, ...]
+    query: str | None  # each text as the second half of a pair with this
+    max_tokens: int | None  # cut longer texts down to it; never the query
+    deadline_s: float
+
+
+Job: TypeAlias = EncodeChat | EncodeTexts
+
+
 class Tokens(msgspec.Struct, frozen=True, tag=True):
     """The prompt."""
 
     tokens: list[int]
+
+
+class Texts(msgspec.Struct, frozen=True, tag=True):
+    """The texts, in their order."""
+
+    inputs: list[list[int]]
+    first_lengths: list[int]  # tokens of each pair's first half; empty without a query
 
 
 class Refusal(msgspec.Struct, frozen=True, tag=True):
@@ -28,4 +48,4 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Reply: TypeAlias = Tokens | Refusal
+Reply: TypeAlias = Tokens | Texts | Refusal

@@ -1,34 +1,90 @@
 """Text to tokens, by the model's own tokenizer."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
 
 class Encoder(Protocol):
-    """What encodes a rendered prompt, which holds its special tokens as text already."""
+    """Of a model folder; works in the text process."""
 
-    def __call__(self, text: str) -> list[int]: ...
+    def prompt(self, text: str) -> list[int]:
+        """A rendered prompt, which holds its special tokens as text already."""
+        ...
+
+    def texts(
+        self, texts: Sequence[str], query: str | None, max_tokens: int | None
+    ) -> tuple[list[list[int]], list[int]]:
+        """Raw texts with special tokens, alone or behind a query, cut to `max_tokens`.
+
+        The second list counts the tokens of each pair's first half.
+        """
+        ...
 
 
 def encoder_of(folder: Path) -> Encoder:
     """The encoder of a model folder. Raises OSError or ValueError when there is none."""
     if (path := folder / "tokenizer.json").exists():
-        fast = Tokenizer.from_file(str(path))
-        fast.no_truncation()
-        fast.no_padding()
-
-        def encode(text: str) -> list[int]:
-            return list(fast.encode(text, add_special_tokens=False).ids)
-
-        return encode
+        return FastEncoder(Tokenizer.from_file(str(path)))
     # Only sentencepiece and tiktoken files need transformers, which is slow to import.
     from transformers import AutoTokenizer
 
-    slow = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return SlowEncoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
-    def encode_slowly(text: str) -> list[int]:
-        return list(slow.encode(text, add_special_tokens=False))
 
-    return encode_slowly
+class FastEncoder:
+    """tokenizer.json. What it says of padding and truncation is its training's, and not heard."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+
+    def prompt(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def texts(
+        self, texts: Sequence[str], query: str | None, max_tokens: int | None
+    ) -> tuple[list[list[int]], list[int]]:
+        inputs = list(texts) if query is None else [(query, text) for text in texts]
+        try:
+            if max_tokens is not None:
+                strategy = "longest_first" if query is None else "only_second"
+                self._tokenizer.enable_truncation(max_tokens, strategy=strategy)
+            encodings = self._tokenizer.encode_batch(inputs, add_special_tokens=True)
+        finally:
+            self._tokenizer.no_truncation()
+        rows = [list(encoding.ids) for encoding in encodings]
+        return rows, [] if query is None else [_num_first(e.type_ids) for e in encodings]
+
+
+class SlowEncoder:
+    """Other files, by transformers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def prompt(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def texts(
+        self, texts: Sequence[str], query: str | None, max_tokens: int | None
+    ) -> tuple[list[list[int]], list[int]]:
+        inputs = [list(texts)] if query is None else [[query] * len(texts), list(texts)]
+        cut = "longest_first" if query is None else "only_second"
+        encoded = self._tokenizer(
+            *inputs,
+            return_token_type_ids=True,
+            truncation=cut if max_tokens is not None else False,
+            max_length=max_tokens,
+        )
+        rows = [list(row) for row in encoded["input_ids"]]
+        types = encoded["token_type_ids"]
+        return rows, [] if query is None else [_num_first(row) for row in types]
+
+
+def _num_first(type_ids: Sequence[int]) -> int:
+    """How many tokens stand before the first of type 1; all of them, where none is marked."""
+    return next((place for place, kind in enumerate(type_ids) if kind == 1), len(type_ids))

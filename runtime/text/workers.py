@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 
 from runtime.child import Child
-from runtime.errors import TemplateFailed, Unavailable
+from runtime.errors import TemplateFailed, TextRefused, Unavailable
 from runtime.protocol import ChatMessage, Json
 
-from .messages import EncodeChat, Refusal, Reply
+from .messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -79,17 +79,57 @@ class TextWorkers:
         """The prompt's tokens. Raises TemplateFailed; Unavailable when no worker is to be had."""
         num_chars = sum(len(message.content or "") for message in messages)
         limit_s = self._deadline_s(folder, num_chars)
-        job = _encoder.encode(EncodeChat(str(folder), messages, options, limit_s))
+        try:
+            reply = await self._do(EncodeChat(str(folder), messages, options, limit_s), num_chars)
+        except TimeoutError:
+            raise TemplateFailed(
+                f"The model's chat template took longer than {limit_s:.0f} s for these messages, "
+                "so it was stopped."
+            ) from None
+        if isinstance(reply, Tokens):
+            return reply.tokens
+        raise TemplateFailed(_message(reply))
+
+    async def encode_texts(
+        self,
+        folder: Path,
+        texts: tuple[str, ...],
+        *,
+        query: str | None = None,
+        max_tokens: int | None = None,
+    ) -> Texts:
+        """Each text's tokens with special ones, alone or as a pair with the query.
+
+        `max_tokens` cuts longer ones. Raises TextRefused; Unavailable as `encode_chat` does.
+        """
+        param = "input" if query is None else "documents"
+        num_chars = sum(map(len, texts)) + len(query or "") * len(texts)
+        limit_s = self._deadline_s(folder, num_chars)
+        try:
+            job = EncodeTexts(str(folder), texts, query, max_tokens, limit_s)
+            reply = await self._do(job, num_chars)
+        except TimeoutError:
+            raise TextRefused(
+                f"The model's tokenizer took longer than {limit_s:.0f} s for these texts, so it "
+                "was stopped.",
+                param,
+            ) from None
+        if isinstance(reply, Texts):
+            return reply
+        raise TextRefused(_message(reply), param)
+
+    async def _do(self, job: Job, num_chars: int) -> Reply:
+        """A worker's reply. Raises TimeoutError after the job's deadline, or Unavailable."""
+        folder, content = Path(job.folder), _encoder.encode(job)
         async with self._turns[folder, num_chars > self._settings.short_chars]:
             for _ in range(2):
                 worker = await self._take(folder)
-                payload = await self._ask(worker, job, limit_s, folder)
+                payload = await self._ask(worker, content, job.deadline_s, folder)
                 if payload is not None:
                     reply = _decoder.decode(payload)
-                    if isinstance(reply, Refusal):
-                        raise TemplateFailed(reply.message)
-                    self._proven.add(folder)
-                    return reply.tokens
+                    if not isinstance(reply, Refusal):
+                        self._proven.add(folder)
+                    return reply
         raise Unavailable("The process that reads messages died twice over this request.")
 
     def _deadline_s(self, folder: Path, num_chars: int) -> float:
@@ -111,10 +151,7 @@ class TextWorkers:
                 return payload
         except TimeoutError:
             self._proven.discard(folder)
-            raise TemplateFailed(
-                f"The model's chat template took longer than {limit_s:.0f} s for these messages, "
-                "so it was stopped."
-            ) from None
+            raise
         finally:
             # A caller that left has not taken its reply: such a worker cannot be used again.
             if payload is None:
@@ -173,3 +210,7 @@ class TextWorkers:
     async def _retire(self, worker: Child) -> None:
         await worker.kill()
         self._all.discard(worker)
+
+
+def _message(reply: Reply) -> str:
+    return reply.message if isinstance(reply, Refusal) else "The reply was for something else."

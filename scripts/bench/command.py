@@ -38,6 +38,8 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ..
 @click.option("--key", default="none", help="The peer's key.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="A PNG.")
+@click.option("--embed", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              metavar="FOLDER", help="An embedding model's inputs per second instead.")  # fmt: skip
 @click.option("--quality", metavar="pocket", type=click.Choice(["pocket"]),
               help="What the built-in model answers right, instead of how fast.")  # fmt: skip
 def bench(
@@ -52,6 +54,7 @@ def bench(
     key: str,
     json_path: Path | None,
     plot: Path | None,
+    embed: Path | None,
     quality: str | None,
 ) -> None:
     """Measure speed beside the bare engine, or quality."""
@@ -68,6 +71,8 @@ def bench(
         command = [sys.executable, "-m", "scripts.pocket.quality"]
         raise SystemExit(subprocess.run(command, env=environment(pin=False)).returncode)
 
+    if embed:
+        return _embed(embed, rounds, pin, json_path)
     if against not in (None, MLX_LM) and not model:
         raise click.UsageError("--against URL needs --model, the peer's name for it")
     if plot:
@@ -82,6 +87,23 @@ def bench(
         write_json(report, json_path)
     if plot:
         write_plot(report, plot)
+
+
+def _embed(folder: Path, rounds: int, pin: bool, json_path: Path | None) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from scripts.bench import embed
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("Starting", total=embed.num_steps(rounds))
+        report = embed.measure(
+            folder, rounds, pin, lambda step: progress.update(task, advance=1, description=step)
+        )
+    embed.show(report, Console())
+    if json_path:
+        embed.write_json(report, json_path)
 
 
 def _check_plot() -> None:

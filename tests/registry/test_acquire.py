@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from registry import provision
+from registry.companions import EMBEDDER_FILES
 from registry.errors import BrokenWeights, ConversionFailed, DownloadFailed, SourceRefused
 from registry.jobs import Jobs
 from registry.order import Download, Pull
@@ -188,6 +189,20 @@ async def test_a_folder_is_downloaded(
     entry = store.get("tiny")
     assert entry.is_ready
     assert (entry.folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+async def test_an_embedders_own_files_are_downloaded(
+    store: Store, work: FakeWork, hub: HubServer
+) -> None:
+    """Pooling and prompts; they are asked for only where modules.json is."""
+    for file, content in REPO.items():
+        hub.add_file(f"m/{file}", content)
+    for file in EMBEDDER_FILES:
+        hub.add_file(f"m/{file}", b"{}")
+    base = hub.add_file("m/config.json", CONFIG).removesuffix("config.json")
+    await run(Download("tiny", base), store, settings_of(hub))
+    folder = store.get("tiny").folder
+    assert all((folder / file).read_bytes() == b"{}" for file in EMBEDDER_FILES)
 
 
 async def test_the_shards_of_a_folder_are_downloaded(

@@ -53,6 +53,19 @@ async def test_a_folder_is_copied(store: Store, work: FakeWork, tmp_path: Path) 
     assert store.get("tiny").is_ready and left(store) == []
 
 
+async def test_an_embedders_folder_is_copied(store: Store, work: FakeWork, tmp_path: Path) -> None:
+    """With the file that says how its vectors are made, which is in a folder of its own."""
+    source = write_folder(tmp_path / "source")
+    (source / "1_Pooling").mkdir()
+    (source / "1_Pooling/config.json").write_text("{}")
+    (source / "onnx").mkdir()
+    (source / "onnx/config.json").write_text("{}")
+    await run(Import("tiny", str(source)), store)
+    folder = store.get("tiny").folder
+    assert (folder / "1_Pooling/config.json").read_text() == "{}"
+    assert not (folder / "onnx").exists()
+
+
 async def test_what_is_converted_is_not_copied_first(
     store: Store, work: FakeWork, tmp_path: Path
 ) -> None:

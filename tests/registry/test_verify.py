@@ -108,6 +108,28 @@ def test_encoders_are_known(folder: Path, model_type: str) -> None:
     verified = verify(folder)
     try_out(folder, verified)
     assert (verified.kind, verified.context_length) == ("embed", 2048)
+    assert not verified.is_reranker
+
+
+@pytest.mark.parametrize(
+    ("name", "is_reranker"), [("BertForSequenceClassification", True), ("BertForMaskedLM", False)]
+)
+def test_cross_encoders_are_known(folder: Path, name: str, is_reranker: bool) -> None:
+    """By the head that their config names; on disk they are of the kind of all encoders."""
+    config = {"model_type": "bert", "architectures": [name, 7]}
+    (folder / "config.json").write_text(json.dumps(config))
+    verified = verify(folder)
+    assert (verified.kind, verified.is_reranker) == ("embed", is_reranker)
+
+
+def test_a_decoder_with_pooling_is_an_embedder(folder: Path) -> None:
+    """Qwen3-Embedding: a causal architecture beside the files of sentence-transformers."""
+    (folder / "modules.json").write_text("[]")
+    assert verify(folder).kind == "llm"
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text('{"pooling_mode_lasttoken": true}')
+    verified = verify(folder)
+    assert (verified.kind, verified.model_type, verified.is_reranker) == ("embed", "llama", False)
 
 
 def test_code_of_the_repository_is_never_run(folder: Path) -> None:

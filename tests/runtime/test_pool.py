@@ -1,6 +1,7 @@
 """Tests of runtime.pool: admission, loading once, unloading, time to live, crashes, drain."""
 
 import asyncio
+import json
 import math
 import os
 import shutil
@@ -18,6 +19,7 @@ from runtime.errors import (
     CrashLoop,
     Draining,
     EngineDied,
+    InputTooLong,
     InsufficientMemory,
     InvalidRequest,
     LoadFailed,
@@ -29,6 +31,8 @@ from runtime.pool import LoadedModel, ModelPool, PoolSettings
 from runtime.process import EngineProcess
 from runtime.protocol import (
     ChatMessage,
+    EmbeddingRequest,
+    Embeddings,
     Event,
     Finished,
     GenerationRequest,
@@ -36,10 +40,12 @@ from runtime.protocol import (
     ModelInfo,
     Prefill,
     Queued,
+    RerankRequest,
     SamplingParams,
     TextDelta,
 )
 from tests import processes
+from tests.tiny_encoders import make_bert, make_nomic_bert
 from tests.tiny_models import make_llama
 
 
@@ -371,3 +377,190 @@ async def test_leaving_in_every_phase_counts_out(pool: ModelPool, model: Model) 
     async with asyncio.timeout(5):
         while any(m.num_rows or m.num_running or m.num_waiting for m in pool.loaded()):
             await asyncio.sleep(0.01)
+
+
+# --- embedding and ranking ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def embedder(tmp_path: Path) -> Model:
+    return Model("bert", make_bert(tmp_path / "bert"))
+
+
+@pytest.fixture
+def reranker(tmp_path: Path) -> Model:
+    return Model("ranks", make_bert(tmp_path / "ranks", num_labels=1))
+
+
+def vectors(embeddings: Embeddings) -> list[list[float]]:
+    flat: list[float] = list(memoryview(embeddings.vectors).cast("f"))
+    size = embeddings.num_dimensions
+    return [flat[start : start + size] for start in range(0, len(flat), size)]
+
+
+async def test_texts_become_vectors(pool: ModelPool, embedder: Model) -> None:
+    """In their order, normalised, alone as in company; the tokens are counted, special ones too."""
+    texts = ("a quick fox", "which models read text, and what do they answer", "a")
+    answer = await pool.embed(embedder, EmbeddingRequest(texts))
+    rows = vectors(answer)
+    assert len(rows) == 3 and answer.num_dimensions == 32
+    tokens = 0
+    for text, row in zip(texts, rows, strict=True):
+        alone = await pool.embed(embedder, EmbeddingRequest((text,)))
+        assert vectors(alone)[0] == pytest.approx(row, abs=1e-5)
+        assert math.hypot(*row) == pytest.approx(1, abs=1e-5)
+        tokens += alone.prompt_tokens
+    assert answer.prompt_tokens == tokens
+    assert pool.outcomes() == {"bert": {"finished": 4}}
+    (loaded,) = pool.loaded()
+    assert loaded.info.kind == "embed" and loaded.num_requests == 4 and not loaded.num_running
+
+
+async def test_tokens_stand_as_they_are(pool: ModelPool, embedder: Model) -> None:
+    """Beside texts, in one request; and the same tokens give the same vector."""
+    answer = await pool.embed(embedder, EmbeddingRequest(((2, 9, 3), "a", (7,))))
+    alone = await pool.embed(embedder, EmbeddingRequest(((2, 9, 3),)))
+    assert vectors(alone)[0] == pytest.approx(vectors(answer)[0], abs=1e-5)
+    assert alone.prompt_tokens == 3
+
+
+async def test_prompts_are_set_before_texts(pool: ModelPool, embedder: Model) -> None:
+    """By name, as they are, or the model's default."""
+
+    async def of(text: str, prompt: str | None = None) -> list[float]:
+        return vectors(await pool.embed(embedder, EmbeddingRequest((text,), prompt)))[0]
+
+    plain = await of("which text: a fox")
+    assert await of("a fox", "which text: ") == pytest.approx(plain)
+    settings = {"prompts": {"query": "which text: "}, "default_prompt_name": None}
+    path = embedder.folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps(settings))
+    assert await of("a fox", "query") == pytest.approx(plain)
+    assert await of("a fox") != pytest.approx(plain)
+    path.write_text(json.dumps(settings | {"default_prompt_name": "query"}))
+    assert await of("a fox") == pytest.approx(plain)
+    assert await of("which text: a fox", "") == pytest.approx(plain)
+
+
+async def test_vectors_are_cut_where_the_model_was_trained_for_it(
+    pool: ModelPool, embedder: Model, tmp_path: Path
+) -> None:
+    """The beginning of the vector, normalised anew; other models and sizes are refused."""
+    nomic = Model("nomic", make_nomic_bert(tmp_path / "nomic"))
+    whole = vectors(await pool.embed(nomic, EmbeddingRequest(("a fox",))))[0]
+    cut = vectors(await pool.embed(nomic, EmbeddingRequest(("a fox",), dimensions=8)))[0]
+    assert cut == pytest.approx([x / math.hypot(*whole[:8]) for x in whole[:8]], abs=1e-5)
+    assert await pool.embed(embedder, EmbeddingRequest(("a",), dimensions=32))
+    for model, wrong in ((nomic, 0), (nomic, 33), (embedder, 8)):
+        with pytest.raises(InvalidRequest) as caught:
+            await pool.embed(model, EmbeddingRequest(("a fox",), dimensions=wrong))
+        assert caught.value.param == "dimensions"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "fault", "param"),
+    [
+        ((), InvalidRequest, "input"),
+        (("a", ""), InvalidRequest, "input"),
+        (((),), InvalidRequest, "input"),
+        (((5, 10**6),), InvalidRequest, "input"),
+        (((-1,),), InvalidRequest, "input"),
+        (("a", "fox " * 127), InputTooLong, "input"),
+        (((5,) * 129,), InputTooLong, "input"),
+        (("a" * 1_000_000,), InputTooLong, "input"),
+    ],
+)
+async def test_what_cannot_be_embedded_is_refused_unloaded(
+    pool: ModelPool, embedder: Model, inputs: Any, fault: type[InvalidRequest], param: str
+) -> None:
+    """By the parameter's name, with both numbers, before anything is loaded."""
+    with pytest.raises(fault) as caught:
+        await pool.embed(embedder, EmbeddingRequest(inputs))
+    assert caught.value.param == param
+    if isinstance(caught.value, InputTooLong):
+        assert "128" in str(caught.value) and caught.value.prompt_tokens > 128
+    assert not pool.loaded() and pool.outcomes() == {"bert": {"refused": 1}}
+
+
+async def test_long_texts_are_cut_when_asked(pool: ModelPool, embedder: Model) -> None:
+    """To the model's limit, special tokens included, however long they are."""
+    texts = ("fox " * 127, "fox " * 200_000, (5,) * 500)
+    answer = await pool.embed(embedder, EmbeddingRequest(texts, truncate=True))
+    assert answer.prompt_tokens == 3 * 128
+    first, second, _ = vectors(answer)
+    assert first == pytest.approx(second, abs=1e-5)
+
+
+async def test_documents_are_ranked(pool: ModelPool, reranker: Model) -> None:
+    """One score each, in their order, between 0 and 1, whatever stands beside."""
+    documents = ("the lazy dog", "which models read text? " * 4, "a")
+    answer = await pool.rerank(reranker, RerankRequest("a quick fox", documents))
+    assert len(answer.scores) == 3 and all(0 < score < 1 for score in answer.scores)
+    for document, score in zip(documents, answer.scores, strict=True):
+        alone = await pool.rerank(reranker, RerankRequest("a quick fox", (document,)))
+        assert alone.scores[0] == pytest.approx(score, abs=1e-5)
+    with pytest.raises(InputTooLong) as caught:
+        await pool.rerank(reranker, RerankRequest("a", ("b", "fox " * 150)))
+    assert caught.value.param == "documents"
+    cut = await pool.rerank(reranker, RerankRequest("a", ("fox " * 150,), truncate=True))
+    assert cut.prompt_tokens == 128
+    long = "fox " * 150
+    for query, truncate in (("", False), (long, False), (long, True)):
+        with pytest.raises(InvalidRequest) as refused:
+            await pool.rerank(reranker, RerankRequest(query, ("a",), truncate))
+        assert refused.value.param == "query"
+    with pytest.raises(InvalidRequest) as refused:
+        await pool.rerank(reranker, RerankRequest("a", ()))
+    assert refused.value.param == "documents"
+
+
+async def test_models_are_asked_for_what_they_do(
+    pool: ModelPool, model: Model, embedder: Model, reranker: Model
+) -> None:
+    """A chat model does not embed, and so on: said before anything is loaded."""
+    with pytest.raises(InvalidRequest, match="generates text"):
+        await pool.embed(model, EmbeddingRequest(("a",)))
+    with pytest.raises(InvalidRequest, match="makes embeddings"):
+        await ask(pool, embedder)
+    with pytest.raises(InvalidRequest, match="ranks documents"):
+        await pool.embed(reranker, EmbeddingRequest(("a",)))
+    with pytest.raises(InvalidRequest, match="makes embeddings"):
+        await pool.rerank(embedder, RerankRequest("a", ("b",)))
+    assert not pool.loaded()
+
+
+async def test_embeddings_share_the_queue_the_load_and_the_crash_rules(
+    pool: ModelPool, embedder: Model
+) -> None:
+    """The sixth is refused; one load serves all; a kill costs who runs; the next loads anew."""
+    heavy = EmbeddingRequest(((5,) * 128,) * 8000, keep_alive_s=0.6)
+    tasks = [asyncio.create_task(pool.embed(embedder, heavy)) for _ in range(5)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(QueueFull):
+        await pool.embed(embedder, heavy)
+    while not pool.loaded():
+        await asyncio.sleep(0.02)
+    assert len(processes.children("runtime.engine")) == 1
+    await asyncio.sleep(0.1)
+    kill(pool, embedder)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, EngineDied) for result in results)
+    await pool.embed(embedder, EmbeddingRequest(("a",)))
+    async with asyncio.timeout(5):  # its time to live is the request's
+        while pool.loaded():
+            await asyncio.sleep(0.05)
+
+
+async def test_an_unload_waits_for_running_embeddings(pool: ModelPool, embedder: Model) -> None:
+    await load(pool, embedder)
+    running = asyncio.create_task(pool.embed(embedder, EmbeddingRequest(((5,) * 128,) * 200)))
+    await asyncio.sleep(0.05)
+    assert (await pool.unload("bert")).freed_bytes > 0
+    assert len((await running).vectors) == 200 * 32 * 4
+
+
+async def test_a_damaged_embedding_model_fails_its_load(pool: ModelPool, embedder: Model) -> None:
+    """Pooling that cannot be computed is told, not guessed."""
+    (embedder.folder / "1_Pooling/config.json").write_text("{}")
+    with pytest.raises(LoadFailed, match="pools"):
+        await pool.embed(embedder, EmbeddingRequest(("a",)))

@@ -17,6 +17,7 @@ from runtime.errors import EngineDied, EngineFailed, LoadFailed, Stalled
 from runtime.model import Model
 from runtime.process import EngineProcess, Watch
 from runtime.protocol import EngineSettings, Finished, Loading, Prefill, SamplingParams, TextDelta
+from tests.tiny_encoders import make_bert
 from tests.tiny_models import make_llama
 
 LONG = SamplingParams(temperature=0, max_tokens=8000)
@@ -240,6 +241,67 @@ def test_an_engine_ends_when_its_parent_is_killed(tmp_path: Path, is_stopped: bo
         parent.kill()
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+# --- embedding models -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def embedder(tmp_path: Path) -> AsyncGenerator[EngineProcess, None]:
+    watch = Watch(beat_s=0.1, silent_beats=10)
+    process = EngineProcess(Model("bert", make_bert(tmp_path)), EngineSettings(), watch)
+    await process.start(lambda progress: None)
+    yield process
+    await process.stop()
+
+
+async def test_an_embedding_model_answers_many_at_once(embedder: EngineProcess) -> None:
+    """Ten requests through one engine give what each gives by itself."""
+    work = [[[5 + n] * (n + 2 * m + 1) for m in range(3)] for n in range(10)]
+    alone = [await embedder.encode(inputs) for inputs in work]
+    together = await asyncio.gather(*(embedder.encode(inputs) for inputs in work))
+    for one, other in zip(alone, together, strict=True):
+        assert one.num_dimensions == other.num_dimensions == 32
+        first, second = (memoryview(event.vectors).cast("f").tolist() for event in (one, other))
+        assert len(first) == 96 and first == pytest.approx(second, abs=1e-5)
+
+
+async def test_a_faulty_embedding_costs_its_request_only(embedder: EngineProcess) -> None:
+    """Foreign tokens are an error; so are chats with it, and embeddings of a chat model."""
+    other = asyncio.create_task(embedder.encode([[5] * 100] * 50))
+    with pytest.raises(EngineFailed, match="embeddings"):
+        await embedder.encode([[5, 10**8]])
+    with pytest.raises(EngineFailed, match="does not generate"):
+        await text_of(embedder, LONG)
+    assert len((await other).vectors) == 50 * 32 * 4
+
+
+async def test_a_language_model_does_not_embed(engine: EngineProcess) -> None:
+    with pytest.raises(EngineFailed, match="does not embed"):
+        await engine.encode([[5]])
+
+
+async def test_cancelling_an_embedding_empties_the_engine(embedder: EngineProcess) -> None:
+    """What is left of its inputs is dropped, and the next request is answered."""
+    task = asyncio.create_task(embedder.encode([[5] * 128] * 20_000))
+    await asyncio.sleep(0.3)
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait({task})
+    async with asyncio.timeout(5):
+        assert await embedder.encode([[5]])
+    await until_empty(embedder)
+
+
+async def test_kill_fails_the_running_embedding(embedder: EngineProcess) -> None:
+    assert embedder.pid is not None
+    task = asyncio.create_task(embedder.encode([[5] * 128] * 20_000))
+    await asyncio.sleep(0.1)
+    os.kill(embedder.pid, signal.SIGKILL)
+    with pytest.raises(EngineDied, match="SIGKILL"):
+        await task
+    with pytest.raises(EngineDied):
+        await embedder.encode([[5]])
 
 
 _PARENT = """

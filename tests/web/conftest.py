@@ -1,4 +1,4 @@
-"""A hub, a store and a small model in two formats, shared by the tests of the store API."""
+"""What tests of several routes share: a hub, a store, a small model, a server of encoders."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,9 @@ import pytest
 
 from tests.gguf_files import write_gguf
 from tests.hub_server import HubServer
-from tests.serving import ServerProcess
+from tests.serving import ServerProcess, import_model, link_model
 from tests.store_client import start
+from tests.tiny_encoders import MINILM, make_bert
 from tests.tiny_models import make_llama
 
 
@@ -32,4 +33,16 @@ def hub() -> Iterator[HubServer]:
 def store(tmp_path_factory: pytest.TempPathFactory, hub: HubServer) -> Iterator[ServerProcess]:
     """A server with an empty home and that hub."""
     with start(tmp_path_factory.mktemp("store") / "home", hub) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Serves the real `minilm`, a random cross-encoder `ranker`, and `tiny`, a chat model."""
+    folder: Path = tmp_path_factory.mktemp("encoders")
+    home = folder / "home"
+    link_model(home, "tiny", make_llama(folder / "tiny"))
+    import_model(home, "ranker", make_bert(folder / "ranker", num_labels=1))
+    import_model(home, "minilm", MINILM)
+    with ServerProcess(home) as process:
         yield process

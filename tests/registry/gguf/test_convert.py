@@ -202,7 +202,7 @@ def test_the_config_tells_where_an_answer_ends(tmp_path: Path) -> None:
         ({}, {"split__count": 3}, "llama-gguf-split"),
         ({}, {"llama__rope__scaling__type": "longrope"}, "linear and yarn"),
         ({"head_dim": 32}, {"llama__rope__scaling__type": "linear"}, "rope.scaling.factor is"),
-        ({"model_type": "gpt2"}, {}, "llama, qwen2, qwen3, smollm3 are read"),
+        ({"model_type": "gpt2"}, {}, "smollm3, bert, nomic-bert are read"),
         ({"rms_norm_eps": float("nan")}, {}, "layer_norm_rms_epsilon is 'nan'"),
         ({"max_position_embeddings": 0}, {}, "context_length is '0'"),
     ],

@@ -8,12 +8,14 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from runtime.child import Child
-from runtime.errors import TemplateFailed, Unavailable
+from runtime.errors import TemplateFailed, TextRefused, Unavailable
 from runtime.protocol import ChatMessage
 from runtime.text.workers import TextSettings, TextWorkers
 from tests import processes
+from tests.tiny_encoders import make_wordpiece
 from tests.tiny_models import make_tokenizer
 
 HELLO = (ChatMessage("user", "Hello you"),)
@@ -165,3 +167,44 @@ async def test_a_long_prompt_does_not_hold_up_a_short_one(
     assert await workers.encode_chat(folder, HELLO, {})
     assert not long.done()
     assert len(await long) > 100_000
+
+
+async def test_texts_get_the_special_tokens_of_their_tokenizer(
+    workers: TextWorkers, tmp_path: Path
+) -> None:
+    """Alone, and behind a query with its length; no chat template is needed."""
+    make_wordpiece(tmp_path)
+    long = "which models read text " * 20
+    alone = await workers.encode_texts(tmp_path, ("a fox", long))
+    assert [row[0] for row in alone.inputs] == [2, 2] and alone.inputs[0][-1] == 3
+    assert alone.first_lengths == [] and len(alone.inputs[1]) > 60
+    pairs = await workers.encode_texts(tmp_path, ("a dog", long), query="a fox")
+    assert [
+        row[:length] for row, length in zip(pairs.inputs, pairs.first_lengths, strict=True)
+    ] == [alone.inputs[0]] * 2
+    assert pairs.inputs[0].count(3) == 2
+
+
+async def test_texts_are_cut_only_when_asked(workers: TextWorkers, tmp_path: Path) -> None:
+    """With the special tokens kept, and never the query; what the files say of it is not heard."""
+    make_wordpiece(tmp_path)
+    long = "which models read text " * 20
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=16)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    for _ in range(2):
+        cut = await workers.encode_texts(tmp_path, ("a fox", long), max_tokens=30)
+        assert len(cut.inputs[0]) < 16 and len(cut.inputs[1]) == 30 and cut.inputs[1][-1] == 3
+        whole = await workers.encode_texts(tmp_path, (long,))
+        assert len(whole.inputs[0]) > 60
+    pairs = await workers.encode_texts(tmp_path, (long,), query="a fox", max_tokens=30)
+    assert len(pairs.inputs[0]) == 30 and pairs.inputs[0][: len(cut.inputs[0])] == cut.inputs[0]
+    with pytest.raises(TextRefused):
+        await workers.encode_texts(tmp_path, ("a fox",), query=long, max_tokens=30)
+
+
+async def test_texts_without_a_tokenizer_are_refused(workers: TextWorkers, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(TextRefused, match="could not be tokenized"):
+        await workers.encode_texts(tmp_path, ("a fox",))

@@ -1,0 +1,179 @@
+"""What a folder says of an embedding model or a reranker: the files of sentence-transformers.
+
+Read on both sides: the pool refuses by it, the engine computes by it.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeAlias, get_args
+
+from .errors import InvalidRequest
+from .model import Model
+from .protocol import Json, ModelKind
+
+ENCODER_TYPES = frozenset({"bert", "nomic_bert", "modernbert", "xlm-roberta"})
+
+PoolingMode: TypeAlias = Literal["cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken"]
+
+_MAX_FILE_BYTES = 1 << 20
+_MATRYOSHKA_KEYS = ("matryoshka_dimensions", "matryoshka_dims")
+# Trained so that the beginning of a vector is a vector, though their files do not say it.
+_MATRYOSHKA_TYPES = ("nomic_bert", "qwen3")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """How tokens become a vector, or a score, and what may be asked for."""
+
+    kind: ModelKind  # "embed" or "rerank"
+    max_input_tokens: int  # special ones included
+    num_dimensions: int  # of the vector; 1 for a score
+    pooling: tuple[PoolingMode, ...]  # several: their vectors, one behind the other
+    normalizes: bool
+    prompts: dict[str, str]
+    default_prompt: str  # set before texts whose request names none
+    is_matryoshka: bool
+    matryoshka_dimensions: tuple[int, ...]  # empty: any below the model's own
+
+    @classmethod
+    def of(cls, model: Model) -> "EncoderConfig":
+        """Raises OSError or ValueError when the files say nothing that can be computed."""
+        kind = kind_of(model)
+        if kind == "llm":
+            raise ValueError(f"'{model.id}' neither embeds nor ranks: it is a language model")
+        sentence = _read(model.folder / "config_sentence_transformers.json")
+        pooling, normalizes = _pooling(model.folder) if kind == "embed" else (("cls",), False)
+        prompts = _strings(sentence.get("prompts"))
+        trained = [n for key in _MATRYOSHKA_KEYS for n in _ints(model.config.get(key))]
+        trained += [n for key in _MATRYOSHKA_KEYS for n in _ints(sentence.get(key))]
+        size = _hidden_size(model.config) * len(pooling)
+        return cls(
+            kind,
+            max_input_tokens=_max_input_tokens(model),
+            num_dimensions=1 if kind == "rerank" else size,
+            pooling=pooling,
+            normalizes=normalizes,
+            prompts=prompts,
+            default_prompt=prompts.get(str(sentence.get("default_prompt_name")), ""),
+            is_matryoshka=bool(trained) or model.model_type in _MATRYOSHKA_TYPES,
+            matryoshka_dimensions=tuple(sorted(trained)),
+        )
+
+    def check_dimensions(self, dimensions: int | None) -> None:
+        """Raises InvalidRequest unless vectors of this size may be had."""
+        if dimensions is None or dimensions == self.num_dimensions:
+            return
+        allowed = self.matryoshka_dimensions
+        if not self.is_matryoshka:
+            wrong = f"its vectors have {self.num_dimensions} dimensions and cannot be cut"
+        elif not 0 < dimensions < self.num_dimensions:
+            wrong = f"it must be between 1 and {self.num_dimensions}"
+        elif allowed and dimensions not in allowed:
+            wrong = f"the model was trained for {', '.join(map(str, allowed))}"
+        else:
+            return
+        raise InvalidRequest(f"dimensions is {dimensions}, but {wrong}.", "dimensions")
+
+    def prompt(self, wanted: str | None) -> str:
+        """The text to set before an input: the named one of the model's, or what was given."""
+        return self.default_prompt if wanted is None else self.prompts.get(wanted, wanted)
+
+
+def kind_of(model: Model) -> ModelKind:
+    """What a folder can be asked for. Raises OSError or ValueError for a damaged config."""
+    architectures = model.config.get("architectures")
+    names = architectures if isinstance(architectures, list) else []
+    if model.model_type in ENCODER_TYPES:
+        is_classifier = any(str(name).endswith("ForSequenceClassification") for name in names)
+        return "rerank" if is_classifier else "embed"
+    if (model.folder / "modules.json").is_file() and (model.folder / "1_Pooling").is_dir():
+        return "embed"
+    return "llm"
+
+
+def _pooling(folder: Path) -> tuple[tuple[PoolingMode, ...], bool]:
+    """The pooling modes, and whether a vector is normalised."""
+    if not (folder / "modules.json").is_file():
+        return ("mean",), True
+    pooling: tuple[PoolingMode, ...] = ()
+    normalizes = False
+    for module in _modules(folder):
+        name = str(module.get("type")).rpartition(".")[2]
+        if name == "Pooling":
+            path = PurePosixPath(str(module.get("path")))
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"modules.json: {path} is outside of the model's folder")
+            pooling = tuple(_modes(_read(folder / path / "config.json", must_exist=True)))
+        elif name == "Normalize":
+            normalizes = True
+        elif name != "Transformer":
+            raise ValueError(
+                f"modules.json: a module of type {name} cannot be computed here; known are "
+                "Transformer, Pooling and Normalize"
+            )
+    if not pooling:
+        raise ValueError("modules.json: no module pools; expected one of type Pooling")
+    return pooling, normalizes
+
+
+def _modules(folder: Path) -> list[dict[str, Json]]:
+    modules = json.loads((folder / "modules.json").read_bytes()[:_MAX_FILE_BYTES])
+    if not isinstance(modules, list) or not all(isinstance(entry, dict) for entry in modules):
+        raise ValueError("modules.json is not a list of JSON objects")
+    return modules
+
+
+def _modes(config: dict[str, Json]) -> Iterator[PoolingMode]:
+    if config.get("include_prompt") is False:
+        raise ValueError("1_Pooling: include_prompt is false, which cannot be computed here")
+    known: tuple[PoolingMode, ...] = get_args(PoolingMode)
+    if isinstance(named := config.get("pooling_mode"), (str, list)):
+        names = [str(name) for name in (named if isinstance(named, list) else [named])]
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"1_Pooling: unknown pooling_mode {unknown[0]!r}")
+        yield from (mode for mode in known if mode in names)
+        return
+    for mode in known:
+        suffix = "" if mode == "lasttoken" else "_tokens"
+        key = f"pooling_mode_{mode}{'_token' if mode == 'cls' else suffix}"
+        if config.get(key) is True:
+            yield mode
+
+
+def _max_input_tokens(model: Model) -> int:
+    limit = model.context_length
+    if model.model_type == "xlm-roberta":  # its positions begin behind the padding's
+        padding = model.config.get("pad_token_id", 1)
+        limit = min(limit, model.trained_context - (padding if isinstance(padding, int) else 1) - 1)
+    own = _read(model.folder / "sentence_bert_config.json").get("max_seq_length")
+    return min(limit, own) if isinstance(own, int) and own > 0 else limit
+
+
+def _hidden_size(config: dict[str, Json]) -> int:
+    for key in ("hidden_size", "n_embd"):
+        if isinstance(size := config.get(key), int) and size > 0:
+            return size
+    raise ValueError("config.json tells neither hidden_size nor n_embd")
+
+
+def _read(path: Path, *, must_exist: bool = False) -> dict[str, Json]:
+    """A small JSON object; empty when there is no such file and none is needed."""
+    if not must_exist and not path.is_file():
+        return {}
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise ValueError(f"{path.name} is larger than {_MAX_FILE_BYTES} bytes")
+    content = json.loads(path.read_bytes())
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} is not a JSON object")
+    return content
+
+
+def _strings(value: Json) -> dict[str, str]:
+    pairs = value.items() if isinstance(value, dict) else ()
+    return {name: text for name, text in pairs if isinstance(text, str)}
+
+
+def _ints(value: Json) -> list[int]:
+    return [n for n in value if isinstance(n, int)] if isinstance(value, list) else []

@@ -1,0 +1,73 @@
+"""What the encoders share: one pack of inputs, attention in both directions, activations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mlx.core as mx
+from mlx.nn.layers.activations import gelu, gelu_approx, relu, silu
+
+_QUERY_CHUNK = 1024  # where scores are held whole, 8,192 tokens of 12 heads would take 3 GB
+
+ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
+    "gelu": gelu,
+    "gelu_new": gelu_approx,
+    "gelu_pytorch_tanh": gelu_approx,
+    "relu": relu,
+    "silu": silu,
+    "swiglu": silu,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Inputs that are read together, one a row, padded on the right."""
+
+    tokens: mx.array  # rows x longest
+    segments: mx.array  # 1 for the second text of a pair
+    lengths: mx.array  # of the rows
+
+    @property
+    def is_real(self) -> mx.array:
+        """Rows x longest: False where a row is padded."""
+        return mx.arange(self.tokens.shape[1]) < self.lengths[:, None]
+
+    def key_mask(self) -> mx.array:
+        """Rows x 1 x 1 x longest: no query may look at padding."""
+        return self.is_real[:, None, None, :]
+
+
+def activation(name: str) -> Callable[[mx.array], mx.array]:
+    """Raises ValueError for one that is not known here."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation {name!r} is not known; known are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def split_heads(x: mx.array, num_heads: int) -> mx.array:
+    """Rows x length x size, to rows x heads x length x head size."""
+    rows, length, size = x.shape
+    return x.reshape(rows, length, num_heads, size // num_heads).transpose(0, 2, 1, 3)
+
+
+def attend(queries: mx.array, keys: mx.array, values: mx.array, may_see: mx.array) -> mx.array:
+    """Attention of split heads, joined again. `may_see` broadcasts to heads x queries x keys."""
+    # Finite: a padded query that sees nothing would be NaN, and taint the next layer's keys.
+    hidden = mx.array(mx.finfo(queries.dtype).min / 2, queries.dtype)
+    mask = mx.where(may_see, mx.array(0, queries.dtype), hidden)
+    rows, heads, length, size = queries.shape
+    parts = []
+    for start in range(0, length, _QUERY_CHUNK):
+        end = start + _QUERY_CHUNK
+        part_mask = mask if mask.shape[-2] == 1 else mask[..., start:end, :]
+        parts.append(
+            mx.fast.scaled_dot_product_attention(
+                queries[:, :, start:end], keys, values, scale=size**-0.5, mask=part_mask
+            )
+        )
+    joined = parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=2)
+    return joined.transpose(0, 2, 1, 3).reshape(rows, length, heads * size)
+
+
+def rotate(x: mx.array, base: float, num_rotated: int) -> mx.array:
+    """Rotary positions from 0, on the first `num_rotated` of each head."""
+    return mx.fast.rope(x, num_rotated, traditional=False, base=base, scale=1.0, offset=0)

@@ -1,0 +1,163 @@
+"""BERT: MiniLM, bge, e5, gte, and cross-encoders of its kind."""
+
+from collections.abc import Iterator
+from typing import Self
+
+import mlx.core as mx
+import msgspec
+from mlx.nn.layers.base import Module
+from mlx.nn.layers.embedding import Embedding
+from mlx.nn.layers.linear import Linear
+from mlx.nn.layers.normalization import LayerNorm
+
+from runtime.protocol import Json
+
+from .attention import Pack, activation, attend, split_heads
+
+# Names of a checkpoint, piece by piece, and what they are called here.
+_RENAMED = (
+    ("LayerNorm.gamma", "LayerNorm.weight"),  # checkpoints of TensorFlow's time
+    ("LayerNorm.beta", "LayerNorm.bias"),
+    ("encoder.layer.", "layers."),
+    ("attention.self.", "attention."),
+    ("attention.output.dense", "attention.output"),
+    ("attention.output.LayerNorm", "attention_norm"),
+    ("intermediate.dense", "up"),
+    ("output.dense", "down"),
+    ("output.LayerNorm", "output_norm"),
+)
+
+
+class BertConfig(msgspec.Struct, frozen=True):
+    """config.json, as far as it is computed with."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    hidden_act: str = "gelu"
+    position_embedding_type: str = "absolute"
+    pad_token_id: int = 0
+
+    def __post_init__(self) -> None:
+        if self.position_embedding_type != "absolute":
+            raise ValueError(
+                f"position_embedding_type is {self.position_embedding_type!r}; only 'absolute' is "
+                "computed here"
+            )
+
+
+class Attention(Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.query = Linear(size, size)
+        self.key = Linear(size, size)
+        self.value = Linear(size, size)
+        self.output = Linear(size, size)
+
+    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
+        queries, keys, values = (
+            split_heads(project(x), self.num_heads)
+            for project in (self.query, self.key, self.value)
+        )
+        return self.output(attend(queries, keys, values, may_see))
+
+
+class Layer(Module):
+    """Each half is normalised after its sum."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        size, eps = config.hidden_size, config.layer_norm_eps
+        self.attention = Attention(config)
+        self.attention_norm = LayerNorm(size, eps)
+        self.up = Linear(size, config.intermediate_size)
+        self.down = Linear(config.intermediate_size, size)
+        self.output_norm = LayerNorm(size, eps)
+        self.activation = activation(config.hidden_act)
+
+    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
+        x = self.attention_norm(x + self.attention(x, may_see))
+        return self.output_norm(x + self.down(self.activation(self.up(x))))
+
+
+class Embeddings(Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.word_embeddings = Embedding(config.vocab_size, size)
+        self.position_embeddings = Embedding(config.max_position_embeddings, size)
+        self.token_type_embeddings = Embedding(config.type_vocab_size, size)
+        self.LayerNorm = LayerNorm(size, config.layer_norm_eps)
+
+    def __call__(self, pack: Pack, positions: mx.array) -> mx.array:
+        words = self.word_embeddings(pack.tokens)
+        types = self.token_type_embeddings(pack.segments)
+        return self.LayerNorm(words + types + self.position_embeddings(positions))
+
+
+class Head(Module):
+    """A score, from what the first token has become."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.dense = Linear(size, size)
+        self.out = Linear(size, 1)
+
+    def __call__(self, first: mx.array) -> mx.array:
+        return self.out(mx.tanh(self.dense(first)))[:, 0]
+
+
+class Bert(Module):
+    """`states` ends with the hidden states of the last layer; `scores` reads a reranker's."""
+
+    def __init__(self, config: BertConfig, *, has_head: bool) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.layers = [Layer(config) for _ in range(config.num_hidden_layers)]
+        self.has_segments = config.type_vocab_size > 1
+        if has_head:
+            self.head = Head(config.hidden_size)
+
+    @classmethod
+    def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
+        """Of a config.json. Raises ValueError for what is not computed here."""
+        return cls(msgspec.convert(config, BertConfig), has_head=has_head)
+
+    @property
+    def num_embeddings(self) -> int:
+        return int(self.embeddings.word_embeddings.weight.shape[0])
+
+    def positions(self, pack: Pack) -> mx.array:
+        return mx.arange(pack.tokens.shape[1])
+
+    def states(self, pack: Pack) -> Iterator[mx.array]:
+        x = self.embeddings(pack, self.positions(pack))
+        may_see = pack.key_mask()
+        for layer in self.layers:
+            x = layer(x, may_see)
+            yield x
+
+    def scores(self, hidden: mx.array, pack: Pack) -> mx.array:
+        return self.head(hidden[:, 0])
+
+    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
+        """A checkpoint's tensors under the names that they have here; what is not used is left."""
+        sane = {}
+        for name, value in weights.items():
+            name = name.removeprefix("bert.").removeprefix("roberta.")
+            for theirs, ours in _RENAMED:
+                name = name.replace(theirs, ours)
+            sane[self.head_name(name)] = value
+        known = ("embeddings.word", "embeddings.token", "embeddings.position_embeddings")
+        kept = (*known, "embeddings.LayerNorm", "layers.", *(["head."] if "head" in self else []))
+        return {name: value for name, value in sane.items() if name.startswith(kept)}
+
+    def head_name(self, name: str) -> str:
+        return name.replace("pooler.dense", "head.dense").replace("classifier.", "head.out.")

@@ -1,0 +1,188 @@
+"""ModernBERT: rotary positions, gated, normalised before each half, most layers look nearby."""
+
+from collections.abc import Iterator
+from typing import Literal, Self
+
+import mlx.core as mx
+import msgspec
+from mlx.nn.layers.base import Module
+from mlx.nn.layers.embedding import Embedding
+from mlx.nn.layers.linear import Linear
+from mlx.nn.layers.normalization import LayerNorm
+
+from runtime.protocol import Json
+
+from .attention import Pack, activation, attend, rotate, split_heads
+from .pooling import mean
+
+_GLOBAL, _LOCAL = "full_attention", "sliding_attention"
+
+
+class Rope(msgspec.Struct, frozen=True):
+    """How one kind of layer rotates."""
+
+    rope_theta: float
+    rope_type: str = "default"
+
+
+class ModernBertConfig(msgspec.Struct, frozen=True):
+    """config.json; transformers 5 writes `layer_types` and `rope_parameters`, older ones do not."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    hidden_activation: str = "gelu"
+    norm_eps: float = 1e-5
+    norm_bias: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    global_attn_every_n_layers: int = 3
+    local_attention: int = 128  # the whole window: half of it on either side
+    global_rope_theta: float = 160_000.0
+    local_rope_theta: float | None = 10_000.0
+    layer_types: list[str] | None = None
+    rope_parameters: dict[str, Rope | None] | None = None
+    classifier_pooling: Literal["cls", "mean"] = "cls"
+    classifier_bias: bool = False
+    classifier_activation: str = "gelu"
+
+    def __post_init__(self) -> None:
+        for rope in (self.rope_parameters or {}).values():
+            if rope is not None and rope.rope_type != "default":
+                raise ValueError(f"rope_type is {rope.rope_type!r}; only 'default' is computed")
+
+    def layer_type(self, index: int) -> str:
+        if self.layer_types is not None:
+            return self.layer_types[index]
+        return _LOCAL if index % self.global_attn_every_n_layers else _GLOBAL
+
+    def rope_theta(self, layer_type: str) -> float:
+        if (rope := (self.rope_parameters or {}).get(layer_type)) is not None:
+            return rope.rope_theta
+        if layer_type == _GLOBAL or self.local_rope_theta is None:
+            return self.global_rope_theta
+        return self.local_rope_theta
+
+
+class Attention(Module):
+    def __init__(self, config: ModernBertConfig, base: float) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.base = base
+        self.Wqkv = Linear(size, 3 * size, bias=config.attention_bias)
+        self.Wo = Linear(size, size, bias=config.attention_bias)
+
+    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
+        queries, keys, values = (
+            split_heads(part, self.num_heads) for part in mx.split(self.Wqkv(x), 3, axis=-1)
+        )
+        head_size = queries.shape[-1]
+        queries, keys = (rotate(part, self.base, head_size) for part in (queries, keys))
+        return self.Wo(attend(queries, keys, values, may_see))
+
+
+class GatedMlp(Module):
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        size, inner = config.hidden_size, config.intermediate_size
+        self.Wi = Linear(size, 2 * inner, bias=config.mlp_bias)
+        self.Wo = Linear(inner, size, bias=config.mlp_bias)
+        self.activation = activation(config.hidden_activation)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        up, gate = mx.split(self.Wi(x), 2, axis=-1)
+        return self.Wo(self.activation(up) * gate)
+
+
+class Layer(Module):
+    def __init__(self, config: ModernBertConfig, index: int) -> None:
+        super().__init__()
+        self.layer_type = config.layer_type(index)
+        if index:  # the first layer's input is normalised already
+            self.attn_norm = _norm(config)
+        self.attn = Attention(config, config.rope_theta(self.layer_type))
+        self.mlp_norm = _norm(config)
+        self.mlp = GatedMlp(config)
+
+    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
+        normed = self.attn_norm(x) if "attn_norm" in self else x
+        x = x + self.attn(normed, may_see)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Embeddings(Module):
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        self.tok_embeddings = Embedding(config.vocab_size, config.hidden_size)
+        self.norm = _norm(config)
+
+    def __call__(self, tokens: mx.array) -> mx.array:
+        return self.norm(self.tok_embeddings(tokens))
+
+
+class Head(Module):
+    """What comes before the classifier."""
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.dense = Linear(size, size, bias=config.classifier_bias)
+        self.norm = _norm(config)
+        self.activation = activation(config.classifier_activation)
+
+    def __call__(self, pooled: mx.array) -> mx.array:
+        return self.norm(self.activation(self.dense(pooled)))
+
+
+class ModernBert(Module):
+    """`states` ends with the normalised ones of the last layer; `scores` reads a reranker's."""
+
+    def __init__(self, config: ModernBertConfig, *, has_head: bool) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.layers = [Layer(config, index) for index in range(config.num_hidden_layers)]
+        self.final_norm = _norm(config)
+        self.reach = config.local_attention // 2
+        self.has_segments = False
+        self.averages = config.classifier_pooling == "mean"
+        if has_head:
+            self.head = Head(config)
+            self.classifier = Linear(config.hidden_size, 1)
+
+    @classmethod
+    def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
+        """Of a config.json. Raises ValueError for what is not computed here."""
+        return cls(msgspec.convert(config, ModernBertConfig), has_head=has_head)
+
+    @property
+    def num_embeddings(self) -> int:
+        return int(self.embeddings.tok_embeddings.weight.shape[0])
+
+    def states(self, pack: Pack) -> Iterator[mx.array]:
+        x = self.embeddings(pack.tokens)
+        everywhere = pack.key_mask()
+        places = mx.arange(pack.tokens.shape[1])
+        nearby = everywhere & (mx.abs(places[:, None] - places) <= self.reach)
+        for layer in self.layers:
+            x = layer(x, nearby if layer.layer_type == _LOCAL else everywhere)
+            yield x
+        yield self.final_norm(x)
+
+    def scores(self, hidden: mx.array, pack: Pack) -> mx.array:
+        pooled = mean(hidden, pack) if self.averages else hidden[:, 0]
+        return self.classifier(self.head(pooled))[:, 0]
+
+    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
+        """A checkpoint's tensors under the names that they have here; what is not used is left."""
+        kept = ["embeddings.", "layers.", "final_norm."]
+        if "head" in self:
+            kept += ["head.", "classifier."]
+        named = ((name.removeprefix("model."), value) for name, value in weights.items())
+        return {name: value for name, value in named if name.startswith(tuple(kept))}
+
+
+def _norm(config: ModernBertConfig) -> LayerNorm:
+    return LayerNorm(config.hidden_size, config.norm_eps, bias=config.norm_bias)

@@ -1,0 +1,88 @@
+"""Tests of runtime.encoder_config: what the files of sentence-transformers ask for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.encoder_config import EncoderConfig, kind_of
+from runtime.errors import InvalidRequest
+from runtime.model import Model
+from tests.tiny_encoders import write_pooling
+
+BERT = {"model_type": "bert", "hidden_size": 64, "max_position_embeddings": 512}
+
+
+def model(folder: Path, config: dict[str, Any] = BERT, **files: Any) -> Model:
+    """A folder with this config.json, and `name="content"` of name.json."""
+    for name, content in {"config": config, **files}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return Model("tiny", folder)
+
+
+def test_without_files_the_mean_is_normalised(tmp_path: Path) -> None:
+    config = EncoderConfig.of(model(tmp_path))
+    assert (config.kind, config.pooling, config.normalizes) == ("embed", ("mean",), True)
+    assert (config.max_input_tokens, config.num_dimensions) == (512, 64)
+
+
+def test_the_files_are_heard(tmp_path: Path) -> None:
+    """Two modes stand one behind the other; without a Normalize module nothing is normalised."""
+    write_pooling(tmp_path, "pooling_mode_cls_token")
+    made = model(tmp_path, sentence_bert_config={"max_seq_length": 128})
+    assert EncoderConfig.of(made).pooling == ("cls",) and EncoderConfig.of(made).normalizes
+    pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
+    (tmp_path / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    modules = json.loads((tmp_path / "modules.json").read_text())
+    (tmp_path / "modules.json").write_text(json.dumps(modules[:2]))
+    config = EncoderConfig.of(made)
+    assert (config.pooling, config.normalizes) == (("cls", "mean"), False)
+    assert (config.num_dimensions, config.max_input_tokens) == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([{"type": "x.Dense", "path": "3_Dense"}], "type Dense"),
+        ([{"type": "x.Pooling", "path": "../../etc"}], "outside"),
+        ([{"type": "x.Pooling", "path": "/etc"}], "outside"),
+        ([{"type": "x.Transformer", "path": ""}], "no module pools"),
+        (["x"], "not a list of JSON objects"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(
+    tmp_path: Path, modules: list[Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        EncoderConfig.of(model(tmp_path, modules=modules))
+
+
+@pytest.mark.parametrize(
+    ("config", "allowed", "refused"),
+    [
+        (BERT, [None, 64], [1, 32, 65]),
+        (BERT | {"matryoshka_dimensions": [16, 32]}, [None, 16, 32, 64], [8, 65]),
+        ({"model_type": "nomic_bert", "n_embd": 64}, [None, 1, 33, 64], [0, 65]),
+    ],
+)
+def test_dimensions(
+    tmp_path: Path, config: dict[str, Any], allowed: list[int | None], refused: list[int]
+) -> None:
+    """Where the model was trained for it, and as it was."""
+    made = EncoderConfig.of(model(tmp_path, config))
+    for dimensions in allowed:
+        made.check_dimensions(dimensions)
+    for dimensions in refused:
+        with pytest.raises(InvalidRequest):
+            made.check_dimensions(dimensions)
+
+
+def test_kinds(tmp_path: Path) -> None:
+    """A classifier ranks; a language model with pooling files embeds, and without them chats."""
+    assert kind_of(model(tmp_path)) == "embed"
+    ranks = BERT | {"architectures": ["BertForSequenceClassification"]}
+    assert kind_of(model(tmp_path, ranks)) == "rerank"
+    assert kind_of(model(tmp_path, {"model_type": "qwen3"})) == "llm"
+    write_pooling(tmp_path, "pooling_mode_lasttoken")
+    assert kind_of(model(tmp_path, {"model_type": "qwen3"})) == "embed"
