@@ -3,11 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ async def stream(
         "stream_options": {"include_usage": True},
     }
     timeline = Timeline(time.perf_counter())
-    async with client.stream("POST", f"{endpoint.url}/chat/completions", json=body) as response:
+    async with _answer(client, f"{endpoint.url}/chat/completions", body) as response:
         if response.status_code != 200:
             raise RuntimeError(f"{endpoint.url} answered {(await response.aread()).decode()[:300]}")
         async for line in response.aiter_lines():
@@ -80,6 +83,27 @@ async def stream(
                 timeline.num_tokens = chunk["usage"]["completion_tokens"]
     timeline.num_tokens = timeline.num_tokens or len(timeline.arrivals)
     return timeline
+
+
+@asynccontextmanager
+async def _answer(
+    client: httpx.AsyncClient, url: str, body: dict[str, Any]
+) -> AsyncIterator[httpx.Response]:
+    """The response's beginning. A server that resets connections beyond its backlog is asked again:
+    mlx_lm.server has room for five, and what that costs it is part of the measurement."""
+    request = client.build_request("POST", url, json=body)
+    for attempt in range(_ATTEMPTS):
+        try:
+            response = await client.send(request, stream=True)
+            break
+        except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
+            if attempt == _ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(0.01)
+    try:
+        yield response
+    finally:
+        await response.aclose()
 
 
 @dataclass(frozen=True, slots=True)

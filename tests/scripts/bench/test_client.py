@@ -55,3 +55,24 @@ def test_streams_together(server: ServerProcess) -> None:
         asyncio.run(
             together(Endpoint(f"{server.url}/v1", "no-such-model", KEY), ["a"], max_tokens=1)
         )
+
+
+async def test_a_peer_that_resets_is_asked_again() -> None:
+    """mlx_lm.server has a backlog of five: sixteen streams at once must not end the bench."""
+    num_connections = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal num_connections
+        num_connections += 1
+        if num_connections < 4:
+            writer.transport.abort()
+            return
+        await reader.readuntil(b"}")
+        chunk = b'data: {"choices":[{"delta":{"content":"x"}}],"usage":{"completion_tokens":7}}\n\n'
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + chunk)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as peer:
+        port = peer.sockets[0].getsockname()[1]
+        result = await together(Endpoint(f"http://127.0.0.1:{port}/v1", "m"), ["a"], max_tokens=7)
+    assert num_connections == 4 and result.tokens_per_s > 0
