@@ -67,9 +67,11 @@ def _ready(store: Store, model_id: str) -> Entry:
     entry = known(store, model_id)
     check_kind(entry.kind, model_id)
     if not entry.is_ready:
+        failure = entry.record.failure if entry.record else None
+        reason = failure or "it is registered, but its weights are not there."
         raise ApiError(
             400,
-            f"Model '{model_id}' is not ready: it is registered, but its weights are not there.",
+            f"Model '{model_id}' is not ready: {reason}",
             param="model",
             code="model_not_ready",
         )

@@ -27,6 +27,8 @@ def describe(entry: Entry, job: Job | None) -> dict[str, Json]:
         value["status"] = "ready"
         if record is None or record.linked is None:
             value["totalSize"] = entry.size_bytes
+    elif record is not None and record.failure is not None:
+        value |= {"status": "broken", "statusMessage": record.failure}
     if job is not None:
         value |= {"job": job.id, "statusMessage": job.state.stage}
         if not entry.is_ready:

@@ -129,7 +129,7 @@ def _name(file: GgufFile, tensor: Tensor) -> tuple[str, str]:
 
 def _cast(block: Any, file: GgufFile, tensor: Tensor, dtype: str) -> mx.array:
     if dtype == "float16" and np.abs(block).max() > _MAX_FLOAT16:
-        raise NotAModel(
+        raise ConversionFailed(  # the file is sound, and is kept for the next try
             f"{quote(tensor.name)} of {file.name} holds numbers that are too large for float16; "
             "ask for the dtype bfloat16."
         )

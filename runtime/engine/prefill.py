@@ -16,7 +16,9 @@ logger = logging.getLogger(__name__)
 # like a hang; every chunk may double it.
 _FIRST_GUESS = 16.0
 _MIN_CHUNK_TOKENS = 4
-_CAUTION = 0.5  # of the stall limit is planned for: each chunk is dearer than the one before it
+# Shares of the stall limit that a chunk is planned for. The next piece of a long prompt is dearer
+# than the one before it; whole prompts are all of a kind.
+_CAUTION, _CAUTION_WHOLE = 0.5, 0.8
 
 
 class Prefill:
@@ -46,13 +48,13 @@ class Prefill:
         While other rows decode, the chunk is short enough not to stall them.
         """
         # Nobody waits for a token if none decodes, but commands are still read between chunks.
-        limit_s = self._stall_limit_s * (_CAUTION if is_decoding else 4)
-        budget = min(self._chunk_tokens, max(_MIN_CHUNK_TOKENS, int(self._tokens_per_s * limit_s)))
-        plan = self._plan(budget)
+        budget = self._budget(_CAUTION if is_decoding else 4)
+        whole_budget = self._budget(_CAUTION_WHOLE if is_decoding else 4)
+        plan = self._plan(budget, whole_budget)
         started = time.perf_counter()
         groups: list[DecodeGroup] = []
         failed: list[tuple[Row, str]] = []
-        together = self._whole_prompts(plan, budget)
+        together = self._whole_prompts(plan, whole_budget)
         padded = 0
         if len(together) > 1:
             plan = plan[len(together) :]
@@ -67,8 +69,13 @@ class Prefill:
         self._measure(num_tokens, budget, time.perf_counter() - started)
         return groups, failed
 
-    def _plan(self, budget: int) -> list[tuple[Row, int]]:
-        """Which rows read how many tokens: shortest remaining first."""
+    def _budget(self, share: float) -> int:
+        """Tokens that take this share of the stall limit, as far as is known."""
+        num_tokens = int(self._tokens_per_s * self._stall_limit_s * share)
+        return min(self._chunk_tokens, max(_MIN_CHUNK_TOKENS, num_tokens))
+
+    def _plan(self, budget: int, whole_budget: int) -> list[tuple[Row, int]]:
+        """Which rows read how many tokens: shortest remaining first, whole prompts on credit."""
         rows = sorted(self.rows, key=lambda row: row.num_to_prefill)
         self._num_chunks += 1
         if self._num_chunks % 4 == 0:
@@ -77,10 +84,13 @@ class Prefill:
             rows.insert(0, self.rows[0])
         plan = []
         for row in rows:
-            count = min(row.num_to_prefill, budget)
+            is_whole = row.num_prefilled == 0 and row.num_to_prefill <= whole_budget
+            room = whole_budget if is_whole else max(0, budget)
+            count = min(row.num_to_prefill, room)
             if count or not row.num_to_prefill:
                 plan.append((row, count))
                 budget -= count
+                whole_budget -= count
         return plan
 
     def _whole_prompts(self, plan: list[tuple[Row, int]], budget: int) -> list[Row]:

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from registry.convert import __main__ as convert
 from registry.convert.conversion import carry_out
 from registry.convert.work import Work
-from registry.errors import BrokenWeights, NotAModel
+from registry.errors import BrokenWeights, ConversionFailed, NotAModel
 from registry.gguf import file as gguf_file
 from registry.gguf.file import GgufFile
 from registry.verify import Verified
@@ -253,7 +253,7 @@ def test_damaged_numbers_are_found(tmp_path: Path) -> None:
     name = "model.layers.1.mlp.up_proj.weight"
     change(original, name, mx.full((128, 64), 1e5))
     source = write_gguf(original, tmp_path / "model.gguf")
-    with pytest.raises(NotAModel, match="too large for float16; ask for the dtype bfloat16"):
+    with pytest.raises(ConversionFailed, match="too large for float16; ask for the dtype bfloat16"):
         run(source, tmp_path / "converted", dtype="float16")
     run(source, tmp_path / "wide", dtype="bfloat16")
     change(original, name, mx.full((128, 64), float("nan")))
