@@ -104,6 +104,10 @@ def _request(
             if response.is_error:
                 raise click.ClickException(_message(response.status_code, response.read()))
             yield response
+    except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError) as error:
+        raise click.ClickException(
+            f"the server at {server} ended before its answer did ({error})"
+        ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise click.ClickException(
             f"no server answers at {server} ({error}); start one with `mlx-edge serve`"

@@ -145,7 +145,9 @@ def test_a_server_that_dies_in_a_load_is_not_a_success(tmp_path: Path) -> None:
         def answer_half() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.recv(65536)
+                request = b""
+                while b"tiny" not in request:
+                    request += connection.recv(65536)
                 connection.sendall(
                     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
                     b'data: {"type":"model.loading","loaded_bytes":1,"total_bytes":2}\n\n'
