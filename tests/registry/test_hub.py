@@ -305,7 +305,7 @@ async def test_a_hub_that_hangs_is_left(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 3
 
 
 async def test_the_token_is_not_sent_elsewhere(

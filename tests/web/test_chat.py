@@ -172,7 +172,9 @@ def test_a_full_queue_refuses_fast(server: ServerProcess) -> None:
     """Beyond rows and queue it is 429 with Retry-After, while the admitted ones go on."""
 
     async def run() -> None:
-        settings: dict[str, Any] = {"model": "tiny", "messages": HELLO, "max_tokens": 400}
+        settings: dict[str, Any] = {
+            "model": "tiny", "messages": HELLO, "max_tokens": 800, "temperature": 0
+        }  # fmt: skip
         headers = {"Authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(headers=headers, timeout=60) as client:
             url = server.url + "/v1/chat/completions"

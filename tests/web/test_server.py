@@ -36,6 +36,7 @@ def begin_stream(server: ServerProcess, max_tokens: int) -> socket.socket:
         "model": "tiny",
         "messages": [{"role": "user", "content": "hi"}],
         "max_tokens": max_tokens,
+        "temperature": 0,  # drawn at random it might end by itself
         "stream": True,
     }
     sock = socket.create_connection(("127.0.0.1", server.port), timeout=30)
