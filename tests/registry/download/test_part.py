@@ -149,7 +149,7 @@ async def test_kill_9_costs_less_than_8_mib(hub: HubServer, target: Path, tmp_pa
 async def test_two_downloads_do_not_share_a_part(hub: HubServer, target: Path) -> None:
     hub.misbehave("a.gguf", Stall(HALF))
     task = asyncio.create_task(get(hub, target, replace(SETTINGS, stall_s=60)))
-    while not target.with_name("a.gguf.part-state").exists():  # it is locked and has arrived in part
+    while not target.with_name("a.gguf.part-state").exists():  # now it is locked
         await asyncio.sleep(0.01)
     with pytest.raises(DownloadFailed, match="Another process"):
         await get(hub, target)
