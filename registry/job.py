@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -14,7 +14,7 @@ from .order import Order, action_of
 
 Status: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 
-_FOLLOW_INTERVAL_S = 0.1  # the least time between two states that a follower is given
+FOLLOW_INTERVAL_S = 0.1  # the least time between two states that a follower is given
 _SPEED_WINDOW_S = 5.0
 _SPEED_STEP_S = 0.2  # samples that are closer say nothing new
 
@@ -61,7 +61,14 @@ class Speed:
 class Job:
     """A job that runs or ran. Its state changes under its followers' eyes."""
 
-    def __init__(self, job_id: str, order: Order, created_at: float) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        order: Order,
+        created_at: float,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_change = on_change
         self.id = job_id
         self.order = order
         self.state = JobState(
@@ -121,13 +128,14 @@ class Job:
                 return
             await changed.wait()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_FOLLOW_INTERVAL_S):
+                async with asyncio.timeout(FOLLOW_INTERVAL_S):
                     await self._over.wait()
 
     def _set(self, **fields: object) -> None:
         self.state = msgspec.structs.replace(self.state, **fields)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        self._on_change()
 
 
 def _describe(error: BaseException) -> str:

@@ -17,7 +17,7 @@ import msgspec
 from . import durable, provision
 from .acquire import ProvisionSettings, Receive
 from .errors import JobNotFound, ModelBusy, ModelExists, RegistryError
-from .job import Job, JobState
+from .job import FOLLOW_INTERVAL_S, Job, JobState
 from .order import Order
 from .ownership import Ownership
 from .provision import Runner
@@ -50,6 +50,7 @@ class Jobs:
         self._lock = store.home / "jobs.lock"
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()  # at the next change of any job
         self._is_closing = False
 
     def list(self) -> list[Job]:
@@ -81,7 +82,7 @@ class Jobs:
                 return running
             raise ModelBusy(order.model_id, running.state.action)
         provision.check(order, self._store)
-        job = Job(secrets.token_hex(8), order, time.time())
+        job = Job(secrets.token_hex(8), order, time.time(), self._note_change)
         owned = self._store.own(order.model_id, job.state.action)
         self._launch(job, owned, receive)
         return job
@@ -99,6 +100,23 @@ class Jobs:
     def follow(self, job_id: str) -> AsyncGenerator[JobState, None]:
         """The job's state now and every change, up to the last. Raises JobNotFound at once."""
         return self.get(job_id).follow()
+
+    async def watch(self) -> AsyncGenerator[JobState, None]:
+        """The state of every job now, then their changes, some ten a second each; without end."""
+        told: dict[str, JobState] = {}
+        while True:
+            changed, jobs = self._changed, self.list()
+            for job in jobs:
+                if told.get(job.id) is not job.state:
+                    told[job.id] = job.state
+                    yield job.state
+            told = {job.id: told[job.id] for job in jobs}
+            await changed.wait()
+            await asyncio.sleep(FOLLOW_INTERVAL_S)
+
+    def _note_change(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def resume(self) -> None:
         """Go on with what the last server left; what another server works on is its own."""
@@ -122,7 +140,7 @@ class Jobs:
             await job.wait()
 
     def _resume(self, path: Path, saved: _Saved) -> None:
-        job = Job(saved.id, saved.order, saved.created_at)
+        job = Job(saved.id, saved.order, saved.created_at, self._note_change)
         try:
             owned = self._store.own(saved.order.model_id, job.state.action)
         except ModelBusy:
@@ -189,6 +207,7 @@ class Jobs:
         over = [job for job in self.list() if job.is_over]
         for old in over[:-_NUM_REMEMBERED]:
             del self._jobs[old.id]
+        self._note_change()
 
     def _path(self, job: Job) -> Path:
         return self._folder / f"{job.id}.json"

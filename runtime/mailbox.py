@@ -5,7 +5,7 @@ import time
 from collections import deque
 
 from .errors import RuntimeFault
-from .protocol import Embedded, Finished, Prefill, RowEvent, TextDelta
+from .protocol import Embedded, Finished, Prefill, Queued, RowEvent, TextDelta
 
 
 class Mailbox:
@@ -15,13 +15,13 @@ class Mailbox:
     """
 
     def __init__(self) -> None:
-        self._events: deque[RowEvent] = deque()
+        self._events: deque[Queued | RowEvent] = deque()
         self._fault: RuntimeFault | None = None
         self._arrived = asyncio.Event()
         self._unread_since: float | None = None
         self.is_finished = False  # the last event was put; none follows
 
-    def put(self, event: RowEvent) -> None:
+    def put(self, event: Queued | RowEvent) -> None:
         """Add an event; text joins unread text, progress replaces unread progress."""
         if self._fault is not None:
             return
@@ -29,7 +29,7 @@ class Mailbox:
         if isinstance(event, TextDelta) and isinstance(last, TextDelta):
             num_tokens = last.num_tokens + event.num_tokens
             self._events[-1] = TextDelta(event.id, last.text + event.text, num_tokens)
-        elif isinstance(event, Prefill) and isinstance(last, Prefill):
+        elif isinstance(event, Prefill | Queued) and type(event) is type(last):
             self._events[-1] = event
         else:
             self._events.append(event)
@@ -42,7 +42,7 @@ class Mailbox:
             self._fault = fault
             self._wake()
 
-    async def get(self) -> RowEvent:
+    async def get(self) -> Queued | RowEvent:
         """The next event. Raises the fault when the row ended in one."""
         while not self._events:
             if self._fault is not None:

@@ -31,6 +31,7 @@ from .protocol import (
     Ping,
     Pong,
     Prefill,
+    Queued,
     Ready,
     Report,
     RowEvent,
@@ -69,7 +70,8 @@ class EngineProcess:
         self._settings = settings
         self._watch = watch
         self._child: Child | None = None
-        self._mailboxes: dict[int, Mailbox] = {}
+        self._mailboxes: dict[int, Mailbox] = {}  # in the order of their coming
+        self._positions: dict[int, int] = {}  # rows that wait, and how many in front of them
         self._tasks: list[asyncio.Task[None]] = []
         self._silent_beats = 0
         self._is_hung = False
@@ -128,12 +130,14 @@ class EngineProcess:
 
     async def generate(
         self, tokens: list[int], sampling: SamplingParams
-    ) -> AsyncGenerator[Prefill | TextDelta | Finished, None]:
-        """One row's events up to `Finished`. Leaving early cancels the row.
+    ) -> AsyncGenerator[Queued | Prefill | TextDelta | Finished, None]:
+        """One row's events up to `Finished`; `Queued` whenever it moves up in the queue.
 
-        Raises EngineFailed, or what `fail_all` was given.
+        Leaving early cancels the row. Raises EngineFailed, or what `fail_all` was given.
         """
         with self._mailbox() as (row_id, mailbox):
+            if (position := len(self._mailboxes) - self._settings.max_rows) > 0:
+                self._positions[row_id] = position
             self._send(Generate(row_id, tokens, sampling))
             while True:
                 event = await mailbox.get()
@@ -172,6 +176,20 @@ class EngineProcess:
         finally:
             if self._mailboxes.pop(row_id, None) is not None and not mailbox.is_finished:
                 self._send(Cancel(row_id))
+            self._positions.pop(row_id, None)
+            self._move_up()
+
+    def _move_up(self) -> None:
+        """Tell the rows that wait where they stand, now that one has left."""
+        if not self._positions:
+            return
+        for index, (row_id, mailbox) in enumerate(self._mailboxes.items()):
+            position = max(0, index + 1 - self._settings.max_rows)
+            if row_id in self._positions and position != self._positions[row_id]:
+                self._positions[row_id] = position
+                mailbox.put(Queued(row_id, position))
+                if position == 0:
+                    del self._positions[row_id]
 
     def fail_all(self, fault: RuntimeFault) -> None:
         """End every running row with this fault."""
@@ -244,7 +262,7 @@ class EngineProcess:
         )
 
 
-def _failure(event: RowEvent) -> EngineFailed:
+def _failure(event: Queued | RowEvent) -> EngineFailed:
     if isinstance(event, Failed):
         return EngineFailed(event.message)
     return EngineFailed(f"The engine answered with {type(event).__name__}, which was not asked.")

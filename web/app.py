@@ -7,31 +7,36 @@ from registry.jobs import Jobs
 from registry.store import Store
 from runtime.pool import ModelPool
 
-from . import chat, embeddings, health, models, rerank
+from . import chat, chat_socket, embeddings, health, models, rerank
 from . import jobs as job_routes
 from . import store as store_routes
-from .backpressure import BoundedConnection, BoundedRequest
+from .backpressure import BoundedConnection, BoundedRequest, BoundedSocketConnection
 from .dialect import DIALECTS, dialect_of
 from .errors import Failure, answer_to
 from .guard import REQUEST_ID
 from .reply import failure_reply
 from .settings import WebSettings
+from .socket import Sockets
 
 
-def create_app(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) -> Quart:
+def create_app(
+    settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs, sockets: Sockets
+) -> Quart:
     """The routes alone: `server` puts the guard before them and opens the port."""
     # No static folder yet: the guard knows every public path.
     app = Quart(__name__, static_folder=None)
     app.request_class, app.asgi_http_class = BoundedRequest, BoundedConnection
+    app.asgi_websocket_class = BoundedSocketConnection
     # Quart's defaults would cut every answer after a minute; bodies are bounded in `body`.
     app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None)
     app.url_map.merge_slashes = False  # no redirects: a path is right, or it is a 404
     for dialect in DIALECTS:
         app.register_blueprint(chat.blueprint(dialect, settings, pool, store))
+        app.register_blueprint(chat_socket.blueprint(dialect, settings, pool, store, sockets))
         app.register_blueprint(embeddings.blueprint(dialect, settings, pool, store))
         app.register_blueprint(rerank.blueprint(dialect, settings, pool, store))
         app.register_blueprint(models.blueprint(dialect, settings, pool, store))
-        app.register_blueprint(job_routes.blueprint(dialect, settings, jobs))
+        app.register_blueprint(job_routes.blueprint(dialect, settings, jobs, sockets))
     app.register_blueprint(store_routes.blueprint(settings, pool, store, jobs))
     app.register_blueprint(health.blueprint(pool, store))
 

@@ -1,8 +1,8 @@
-"""A request's body that arrives no faster than it is used.
+"""Bodies and messages that arrive no faster than they are used.
 
 Quart's own buffers whatever comes, without end: an upload to a slow disk would fill the memory.
 Hypercorn stops reading from the socket when the application stops asking for messages, so that is
-what `BoundedConnection` does.
+what `BoundedConnection` and `BoundedSocketConnection` do.
 """
 
 import asyncio
@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any
 
-from hypercorn.typing import ASGIReceiveCallable
-from quart import Request
-from quart.asgi import ASGIHTTPConnection
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
+from quart import Quart, Request
+from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 from quart.wrappers.request import Body
 
 _MAX_BUFFERED_BYTES = 1 << 20
+_MAX_BUFFERED_MESSAGES = 8
 
 
 class BoundedBody(Body):
@@ -97,3 +98,15 @@ class BoundedConnection(ASGIHTTPConnection):
                 await request.body.room()
             elif message["type"] == "http.disconnect":
                 return
+
+
+class BoundedSocketConnection(ASGIWebsocketConnection):
+    """Holds a few messages of a WebSocket's client, and sends without Quart's signals."""
+
+    def __init__(self, app: Quart, scope: WebsocketScope) -> None:
+        super().__init__(app, scope)
+        self.queue = asyncio.Queue(_MAX_BUFFERED_MESSAGES)
+
+    async def send_data(self, send: ASGISendCallable, data: str | bytes) -> None:
+        text = data if isinstance(data, str) else data.decode()
+        await send({"type": "websocket.send", "bytes": None, "text": text})

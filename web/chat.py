@@ -12,7 +12,7 @@ from runtime.protocol import Event, Finished, TextDelta
 from . import sse
 from .body import read_json
 from .catalog import servable
-from .completion import Completion
+from .completion import SSE, Completion, Envelope
 from .dialect import Dialect
 from .errors import answer_to
 from .reply import json_reply
@@ -37,17 +37,25 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
             await events.aclose()
             raise
 
-        def fingerprint() -> str | None:
-            info = pool.info(model.id)  # None while it loads
-            return info.fingerprint if info else None
-
-        completion = Completion(dialect, body.model, fingerprint, body.includes_usage)
+        completion = completion_of(dialect, pool, body)
         if body.stream:
             pieces = _stream(completion, events, g.request_id)
             return sse.reply(pieces, settings.heartbeat_s)
         return await _whole(completion, events)
 
     return routes
+
+
+def completion_of(
+    dialect: Dialect, pool: ModelPool, body: ChatBody, envelope: Envelope = SSE
+) -> Completion:
+    """What writes the answer to a request."""
+
+    def fingerprint() -> str | None:
+        info = pool.info(body.model)  # None while it loads
+        return info.fingerprint if info else None
+
+    return Completion(dialect, body.model, fingerprint, body.includes_usage, envelope)
 
 
 async def _whole(completion: Completion, events: AsyncGenerator[Event, None]) -> Response:
@@ -70,8 +78,8 @@ async def _stream(
         yield completion.first_chunk()
         try:
             async for event in events:
-                if piece := completion.chunk(event):
-                    yield piece
+                for chunk in completion.chunks(event):
+                    yield chunk
             yield sse.DONE
         except Exception as error:
             yield sse.error(answer_to(error, request_id).body(completion.dialect))

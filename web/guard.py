@@ -8,7 +8,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -21,7 +21,10 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-REQUEST_ID = "mlx_edge.request_id"  # the scope's key
+REQUEST_ID = "mlx_edge.request_id"  # keys of the scope
+SENT_KEY = "mlx_edge.sent_key"  # of a socket: a SentKey
+
+SentKey: TypeAlias = Literal["right", "wrong", "none"]
 
 _MAX_HEADERS = 100
 _MAX_HEADER_BYTES = 32 << 10
@@ -33,6 +36,8 @@ _CLIENT_HEADERS = re.compile(
     r"|x-stainless-[a-z-]+|anthropic-[a-z-]+"
 )
 _EXPOSED = b"x-request-id, x-should-retry, retry-after"
+# How browsers send a key, which can set no header on a socket (OpenAI's Realtime convention).
+_KEY_PROTOCOL = "openai-insecure-api-key."
 _FIRST_MESSAGES = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 
 
@@ -68,10 +73,12 @@ class Guard:
             return await _refuse(scope, refusal, send_with_headers)
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             return await _preflight(headers, is_known_origin, send_with_headers)
-        if not self._is_public(scope) and not self._has_key(headers):
+        sent = self._sent_key(scope, headers)
+        if sent != "right" and not self._may_go_on(scope, headers):
             return await _refuse(
                 scope, Failure(401, "Unauthorized", "invalid_api_key"), send_with_headers
             )
+        scope[SENT_KEY] = sent
         await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: "_Headers", is_known_origin: bool) -> Failure | None:
@@ -121,17 +128,35 @@ class Guard:
         is_read = scope["method"] in ("GET", "HEAD")
         return is_read and (path in _PUBLIC or path.startswith(STORE_BASE + "/"))
 
-    def _has_key(self, headers: "_Headers") -> bool:
-        """A bearer token, or the header Anthropic's clients send; never both, never twice."""
-        sent = headers.all("authorization") + headers.all("x-api-key")
-        if len(sent) != 1:
-            return False
-        value = sent[0]
+    def _may_go_on(self, scope: Scope, headers: "_Headers") -> bool:
+        """Without the right key: to what is public; a socket, to send its key or be told why not.
+
+        A browser cannot read the answer to a handshake that fails, so `socket` accepts before it
+        refuses; who sends headers can read it.
+        """
+        if scope["type"] == "websocket":
+            return not headers.has("authorization") and not headers.has("x-api-key")
+        return self._is_public(scope)
+
+    def _sent_key(self, scope: Scope, headers: "_Headers") -> SentKey:
+        """A bearer token, the header Anthropic's clients send, or a socket's subprotocol.
+
+        Never two of them. The subprotocol is taken out of the scope: nothing may echo it.
+        """
+        offered: list[str] = scope.get("subprotocols", [])
+        hidden = [name.encode() for name in offered if name.startswith(_KEY_PROTOCOL)]
+        if hidden:
+            scope["subprotocols"] = [n for n in offered if not n.startswith(_KEY_PROTOCOL)]
+        sent = headers.all("authorization") + headers.all("x-api-key") + hidden
+        if not sent:
+            return "none"
+        value = sent[0].removeprefix(_KEY_PROTOCOL.encode()) if hidden else sent[0]
         if headers.has("authorization"):
             scheme, _, value = value.partition(b" ")
             if scheme.lower() != b"bearer":
-                return False
-        return hmac.compare_digest(value.strip(), self._key)
+                return "wrong"
+        is_right = len(sent) == 1 and hmac.compare_digest(value.strip(), self._key)
+        return "right" if is_right else "wrong"
 
 
 class _Headers:

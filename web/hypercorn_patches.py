@@ -3,18 +3,24 @@
 - HTTP/2 without TLS is on: a client may ask for it by upgrade or by its preface, and bring
   HTTP/2's own attacks along. Here both are ignored and HTTP/1.1 goes on.
 - The number of connections is unbounded, and a client that reads nothing holds its handler for
-  ever.
+  ever, or the connection that was closed for it.
+- WebSockets have their own faults, which `websocket_stream` mends.
 """
 
 import asyncio
 from typing import Any
 
 import hypercorn.asyncio.run as hypercorn_run
+import hypercorn.protocol.h11 as hypercorn_h11
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 
+from .websocket_stream import WebSocketStream
+
 FITS = "0.18"
+
+_FLUSH_S = 5.0  # for what was written before a connection was closed
 
 
 def apply(max_connections: int, stall_limit_s: float) -> None:
@@ -47,5 +53,13 @@ def apply(max_connections: int, stall_limit_s: float) -> None:
             except TimeoutError:
                 self.writer.transport.abort()
 
+        async def _close(self) -> None:
+            try:
+                async with asyncio.timeout(_FLUSH_S):
+                    await super()._close()
+            except TimeoutError:
+                self.writer.transport.abort()
+
+    hypercorn_h11.WSStream = WebSocketStream  # type: ignore[attr-defined, assignment]
     H11Protocol._check_protocol = stay_on_http1  # type: ignore[method-assign]
     hypercorn_run.TCPServer = BoundedServer  # type: ignore[attr-defined]

@@ -1,21 +1,37 @@
-"""/jobs: what is being fetched, converted and verified; list, follow, cancel."""
+"""/jobs: what is being fetched, converted and verified; list, follow, cancel.
 
-from collections.abc import AsyncGenerator
+As a WebSocket it tells of all jobs at once, those that begin later too.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any
 
 import msgspec
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, request, websocket
 
 from registry.job import JobState
 from registry.jobs import Jobs
 from runtime.protocol import Json
 
 from . import sse
+from .body import decode
 from .dialect import Dialect
+from .errors import ApiError
 from .reply import json_reply
 from .settings import WebSettings
+from .socket import Message, Socket, Sockets
+
+_encode = msgspec.json.Encoder().encode
 
 
-def blueprint(dialect: Dialect, settings: WebSettings, jobs: Jobs) -> Blueprint:
+class _Cancel(msgspec.Struct):
+    """The message that ends a job."""
+
+    id: str
+
+
+def blueprint(dialect: Dialect, settings: WebSettings, jobs: Jobs, sockets: Sockets) -> Blueprint:
     """The routes of one dialect."""
     routes = Blueprint(f"{dialect.name}-jobs", __name__, url_prefix=dialect.base)
 
@@ -33,6 +49,10 @@ def blueprint(dialect: Dialect, settings: WebSettings, jobs: Jobs) -> Blueprint:
     @routes.delete("/jobs/<job_id>")
     async def cancel_job(job_id: str) -> Response:
         return json_reply(describe(await jobs.cancel(job_id)))
+
+    @routes.websocket("/jobs")
+    async def jobs_socket() -> None:
+        await sockets.serve(websocket, dialect, lambda socket: JobsChannel(socket, jobs))
 
     return routes
 
@@ -54,3 +74,41 @@ async def _states(jobs: Jobs, job_id: str) -> AsyncGenerator[bytes, None]:
     """One event a change, at most some ten a second; the stream ends with the job."""
     async for state in jobs.follow(job_id):
         yield sse.data(describe(state))
+
+
+class JobsChannel:
+    """A `progress` frame for every job, and for every change of one; `job.cancel` ends a job."""
+
+    def __init__(self, socket: Socket, jobs: Jobs) -> None:
+        self._socket = socket
+        self._jobs = jobs
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> "JobsChannel":
+        self._spawn(self._tell())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def receive(self, message: Message, body: bytes) -> None:
+        """See `socket.Channel`."""
+        if message.type != "job.cancel":
+            raise ApiError(
+                400,
+                f"'type' is {message.type[:100]!r}; this socket knows job.cancel.",
+                param="type",
+            )
+        job = self._jobs.get(decode(body, _Cancel).id)
+        self._spawn(self._jobs.cancel(job.id))  # which waits until the job has ended
+
+    async def _tell(self) -> None:
+        async for state in self._jobs.watch():
+            await self._socket.send(_encode({"type": "progress", "job": describe(state)}))
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -21,6 +21,7 @@ from .app import create_app
 from .catalog import loadable
 from .guard import Guard
 from .settings import WebSettings, check_bind
+from .socket import Sockets
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +49,13 @@ async def serve(
     _on_signals(lambda: second.set() if first.is_set() else first.set())
     await pool.start()
     await jobs.resume()
-    app: Any = create_app(settings, pool, store, jobs)
+    sockets = Sockets(settings)
+    app: Any = create_app(settings, pool, store, jobs, sockets)
     guard: Any = Guard(app, settings)
     server = asyncio.create_task(
-        hypercorn_serve(guard, _config(listener), shutdown_trigger=closed.wait, mode="asgi")
+        hypercorn_serve(
+            guard, _config(listener, settings), shutdown_trigger=closed.wait, mode="asgi"
+        )
     )
     preload = asyncio.create_task(_preload(settings, pool, store))
     on_ready(url)
@@ -60,6 +64,7 @@ async def serve(
         await _until(_drain(pool, settings, hurry=second), server)
     finally:
         preload.cancel()
+        await sockets.close()
         await jobs.close()
         await pool.close()
         closed.set()
@@ -81,7 +86,7 @@ def _listen(settings: WebSettings) -> socket.socket:
     return socket.create_server((settings.host, settings.port), family=family, backlog=256)
 
 
-def _config(listener: socket.socket) -> Config:
+def _config(listener: socket.socket, settings: WebSettings) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = 32  # so many are accepted at a time, before their number is looked at
@@ -91,7 +96,8 @@ def _config(listener: socket.socket) -> Config:
     config.keep_alive_timeout = 5  # also the limit for slow request headers
     config.graceful_timeout = 2  # what runs was drained before; this is for last writes
     config.h11_max_incomplete_size = 32 << 10
-    config.websocket_max_message_size = 1 << 20
+    config.websocket_max_message_size = settings.max_message_bytes
+    config.websocket_ping_interval = settings.ping_interval_s
     return config
 
 

@@ -22,6 +22,8 @@ class WebSettings:
     preload: tuple[str, ...] = ()  # models to load at the start
     hub: HubSettings = HubSettings()  # where pulls are resolved
     max_body_bytes: int = 16 << 20
+    max_message_bytes: int = 1 << 20  # of a WebSocket
+    ping_interval_s: float = 20.0  # of a WebSocket; who is silent for two of them is gone
     body_timeout_s: float = 30.0
     heartbeat_s: float = 10.0  # between two signs of life on a stream
     drain_timeout_s: float = 20.0

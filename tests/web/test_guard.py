@@ -1,10 +1,11 @@
 """Tests of web.guard: tables of hosts, origins, keys and paths, without a server."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from web.guard import Guard
+from web.guard import SENT_KEY, Guard
 from web.settings import WebSettings
 
 SETTINGS = WebSettings(
@@ -29,6 +30,8 @@ async def call(
     path: str = "/v1/chat/completions",
     kind: str = "http",
     port: int = 8083,
+    app: Any = inner,
+    protocols: Sequence[str] = (),
 ) -> tuple[int, dict[str, str]]:
     """The status and headers that a request gets; 101 for a socket that is let in."""
     sent: list[Any] = []
@@ -36,7 +39,7 @@ async def call(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {
+    scope: dict[str, Any] = {
         "type": kind,
         "method": method,
         "path": path,
@@ -44,7 +47,9 @@ async def call(
         "server": ("127.0.0.1", port),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
     }
-    await Guard(inner, SETTINGS)(scope, None, send)  # type: ignore[arg-type]
+    if kind == "websocket":
+        scope["subprotocols"] = list(protocols)
+    await Guard(app, SETTINGS)(scope, None, send)  # type: ignore[arg-type]
     first = sent[0]
     assert first["type"] in ("http.response.start", "websocket.accept") or kind == "websocket"
     status = 101 if first["type"] == "websocket.accept" else first["status"]
@@ -160,7 +165,37 @@ async def test_keys_that_fit() -> None:
 async def test_deny_by_default(method: str, path: str, status: int) -> None:
     """Without a key only the explicit list is public."""
     assert (await call([HOST], method=method, path=path))[0] == status
-    assert (await call([HOST], kind="websocket", path=path))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "protocols", "status", "sent"),
+    [
+        ([KEY], [], 101, "right"),
+        ([("authorization", "Bearer no")], [], 401, None),
+        ([("x-api-key", "no")], [], 401, None),
+        ([], [], 101, "none"),
+        ([], ["mlx-edge", "openai-insecure-api-key.sesame"], 101, "right"),
+        ([], ["openai-insecure-api-key.no"], 101, "wrong"),
+        ([], ["openai-insecure-api-key."], 101, "wrong"),
+        ([], ["openai-insecure-api-key.sesame"] * 2, 101, "wrong"),
+        ([KEY], ["openai-insecure-api-key.sesame"], 401, None),
+    ],
+)
+async def test_a_socket_brings_its_key(
+    headers: list[tuple[str, str]], protocols: list[str], status: int, sent: str | None
+) -> None:
+    """In a header, which refuses at once; or a subprotocol, which the application never sees."""
+    scopes: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await inner(scope, receive, send)
+
+    got, _ = await call([HOST, *headers], kind="websocket", app=app, protocols=protocols)
+    assert got == status
+    if sent is not None:
+        assert scopes[0][SENT_KEY] == sent
+        assert scopes[0]["subprotocols"] == [p for p in protocols if p == "mlx-edge"]
 
 
 async def test_every_answer_has_a_request_id() -> None:
