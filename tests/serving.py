@@ -94,6 +94,10 @@ class ServerProcess:
     def engines(self) -> list[psutil.Process]:
         return processes.children("runtime.engine", self.process.pid)
 
+    def web_memory(self) -> int:
+        """Resident bytes of the web process."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
     def get(self, path: str) -> Any:
         """The JSON of a GET with the key."""
         request = Request(self.url + path, headers={"Authorization": f"Bearer {KEY}"})

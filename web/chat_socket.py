@@ -167,6 +167,7 @@ class ChatStream:
 
     async def _answer(self, pool: ModelPool, store: Store) -> None:
         body = decode(self._body, ChatBody)
+        body.stream = True  # there is no other way here
         self._body = b""
         model = servable(store, body.model)
         request = generation_request(body)

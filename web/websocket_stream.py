@@ -94,7 +94,7 @@ class WebSocketStream(WSStream):
     async def _close(self, code: int, reason: str | None = None) -> None:
         """Send a close frame; the application is told at once."""
         await self._send_wsproto_event(CloseConnection(code=code, reason=reason))
-        await self._tell_app({"type": "websocket.disconnect", "code": code})
+        await self._tell_app({"type": "websocket.disconnect", "code": int(code)})
 
     async def _tell_app(self, message: dict[str, Any]) -> None:
         """Waits while the application is slow, which slows the client; not for one at its end."""

@@ -1,5 +1,6 @@
 """Tests of web.jobs from outside: list, show, follow, cancel; and a server that stops meanwhile."""
 
+import asyncio
 import json
 import signal
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from tests.hub_server import HubServer, Slow
 from tests.serving import ServerProcess
+from tests.sockets import opened
 from tests.store_client import BASE, HEADERS, start, wait_until
 
 BASES = ("/v1", "/mimik-ai/openai/v1")
@@ -117,3 +119,40 @@ def test_a_server_that_stops_tells_its_followers(tmp_path: Path, hub: HubServer)
     with start(tmp_path / "home", hub) as second:
         wait_until(lambda: second.get(f"/v1/jobs/{job}")["status"] == "failed")
         assert httpx.get(f"{second.url}{BASE}/models/stopped").json()["readyToUse"] is False
+
+
+@pytest.mark.parametrize("base", BASES)
+async def test_a_socket_tells_of_every_job(store: ServerProcess, hub: HubServer, base: str) -> None:
+    """Those that run, those that begin later, their bytes, and their end; a message ends one."""
+    early = await asyncio.to_thread(begin_download, store, hub, f"early{len(base)}")
+    async with opened(store, base + "/jobs") as socket:
+        late = await asyncio.to_thread(begin_download, store, hub, f"late{len(base)}")
+        states: dict[str, list[Any]] = {early: [], late: []}
+        is_cancelled = False
+        while True:
+            frame = await socket.receive()
+            assert frame["type"] == "progress" and frame["job"]["object"] == "job"
+            job = frame["job"]
+            if job["id"] not in states:
+                continue  # of another test
+            states[job["id"]].append(job)
+            if not is_cancelled and all(len(told) >= 3 for told in states.values()):
+                is_cancelled = True
+                await socket.send(type="job.cancel", id=early)
+                await socket.send(type="job.cancel", id=late)
+            if all(told and told[-1]["status"] == "cancelled" for told in states.values()):
+                break
+        for told in states.values():
+            done = [job["bytes_done"] for job in told if job["stage"] == "downloading"]
+            assert done == sorted(done)
+        # A client that comes later is told how they ended.
+        async with opened(store, base + "/jobs") as another:
+            ended: set[str] = set()
+            while not {early, late} <= ended:
+                job = (await another.receive())["job"]
+                if job["status"] == "cancelled":
+                    ended.add(job["id"])
+        await socket.send(type="chat.completion.create")
+        while (frame := await socket.receive())["type"] != "error":
+            pass
+        assert "job.cancel" in frame["error"]["message"]
