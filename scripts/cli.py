@@ -9,6 +9,7 @@ from registry.catalog import CATALOG
 from registry.errors import RegistryError
 from registry.store import Entry, Store
 from scripts.bench.command import bench
+from scripts.chat import chat
 from scripts.description import described
 from scripts.provision import convert, import_, pull, verify
 from scripts.remote import load, ps, unload
@@ -80,7 +81,7 @@ def _entry(home: Path, model_id: str) -> Entry:
         raise click.ClickException(str(error)) from error
 
 
-for command in (serve, pull, import_, convert, verify, ps, load, unload, bench):
+for command in (serve, pull, import_, convert, verify, ps, load, unload, chat, bench):
     cli.add_command(command)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
-def _on_server(command: Command) -> Command:
+def on_server(command: Command) -> Command:
     """Adds where the server is, and the key."""
     server = click.option(
         "--server",
@@ -30,7 +30,7 @@ def _on_server(command: Command) -> Command:
 
 
 @click.command()
-@_on_server
+@on_server
 def ps(server: str, api_key: str) -> None:
     """The models in memory."""
     with _request("GET", server, "/v1/models", api_key) as response:
@@ -46,7 +46,7 @@ def ps(server: str, api_key: str) -> None:
 @click.command()
 @click.argument("model_id")
 @click.option("--pin", is_flag=True, help="Keep it until it is unloaded by hand.")
-@_on_server
+@on_server
 def load(model_id: str, pin: bool, server: str, api_key: str) -> None:
     """Bring a model into memory, with its progress."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
@@ -75,7 +75,7 @@ def load(model_id: str, pin: bool, server: str, api_key: str) -> None:
 
 @click.command()
 @click.argument("model_id")
-@_on_server
+@on_server
 def unload(model_id: str, server: str, api_key: str) -> None:
     """Take a model out of memory; its files stay."""
     path = f"/v1/models/{quote(model_id, safe='')}"
@@ -102,7 +102,7 @@ def _request(
             client.stream(method, url, json=body) as response,
         ):
             if response.is_error:
-                raise click.ClickException(_message(response.status_code, response.read()))
+                raise click.ClickException(message_of(response.status_code, response.read()))
             yield response
     except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError) as error:
         raise click.ClickException(
@@ -114,7 +114,7 @@ def _request(
         ) from error
 
 
-def _message(status: int, body: bytes) -> str:
+def message_of(status: int, body: bytes) -> str:
     """What an error says, if it is one of ours."""
     try:
         return str(json.loads(body)["error"]["message"])

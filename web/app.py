@@ -10,7 +10,12 @@ from runtime.pool import ModelPool
 from . import chat, chat_socket, embeddings, health, models, rerank
 from . import jobs as job_routes
 from . import store as store_routes
-from .backpressure import BoundedConnection, BoundedRequest, BoundedSocketConnection
+from .backpressure import (
+    BoundedConnection,
+    BoundedRequest,
+    BoundedSocketConnection,
+    DirectWebsocket,
+)
 from .dialect import DIALECTS, dialect_of
 from .errors import Failure, answer_to
 from .guard import REQUEST_ID
@@ -26,7 +31,7 @@ def create_app(
     # No static folder yet: the guard knows every public path.
     app = Quart(__name__, static_folder=None)
     app.request_class, app.asgi_http_class = BoundedRequest, BoundedConnection
-    app.asgi_websocket_class = BoundedSocketConnection
+    app.websocket_class, app.asgi_websocket_class = DirectWebsocket, BoundedSocketConnection
     # Quart's defaults would cut every answer after a minute; bodies are bounded in `body`.
     app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None)
     app.url_map.merge_slashes = False  # no redirects: a path is right, or it is a 404

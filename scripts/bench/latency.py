@@ -45,16 +45,16 @@ async def measure_cancel(endpoint: Endpoint, folder: Path) -> Cancel:
         waits = []
         try:
             for prompt in prompts(folder, _CANCELS, 20, seed=2):
-                await _until_rows(watcher, metrics, len(company))
+                await until_rows(watcher, metrics, len(company))
                 began = asyncio.Event()
                 leaving = asyncio.create_task(
                     stream(client, endpoint, prompt, max_tokens=6000, on_token=began.set)
                 )
                 await began.wait()
-                await _until_rows(watcher, metrics, len(company) + 1)
+                await until_rows(watcher, metrics, len(company) + 1)
                 left_at = time.perf_counter()
                 leaving.cancel()
-                await _until_rows(watcher, metrics, len(company))
+                await until_rows(watcher, metrics, len(company))
                 waits.append(time.perf_counter() - left_at)
             timeline = await stream(client, endpoint, "step", max_tokens=60)
         finally:
@@ -65,7 +65,8 @@ async def measure_cancel(endpoint: Endpoint, folder: Path) -> Cancel:
     return Cancel(p50_s, p99_s, percentiles(timeline.gaps_s)[0])
 
 
-async def _until_rows(client: httpx.AsyncClient, url: str, count: int) -> None:
+async def until_rows(client: httpx.AsyncClient, url: str, count: int) -> None:
+    """Until the engine says that it holds so many rows; `url` is that of /metrics."""
     async with asyncio.timeout(60):
         while True:
             text = (await client.get(url)).text

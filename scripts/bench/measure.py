@@ -16,6 +16,7 @@ from zlib import crc32
 import psutil
 
 from scripts.bench.cell import Cell, cells, prompts
+from scripts.bench.channel import Channel, measure_channel
 from scripts.bench.client import Endpoint, Throughput, together
 from scripts.bench.latency import Cancel, Stall, measure_cancel, measure_stall
 from scripts.bench.servers import OurServer, Yardstick, environment, mlx_lm_server
@@ -74,12 +75,13 @@ class Report:
     rows: list[Row]
     cancel: Cancel
     stall: Stall
+    channel: Channel
     start: Start
 
 
 def num_steps(options: Options) -> int:
     """How often `on_step` is called."""
-    return len(cells(options.streams, _vocab_sizes(options), options.full)) * options.rounds + 2
+    return len(cells(options.streams, _vocab_sizes(options), options.full)) * options.rounds + 3
 
 
 def measure(options: Options, on_step: Callable[[str], None]) -> Report:
@@ -112,9 +114,15 @@ def measure(options: Options, on_step: Callable[[str], None]) -> Report:
         on_step("cancel")
         stall = asyncio.run(measure_stall(endpoint, folder))
         on_step("stall")
+        with _yardstick(folder, options.pin) as yardstick:
+            web = psutil.Process(server.process.pid)
+            channel = asyncio.run(measure_channel(endpoint, folder, web, yardstick, options.rounds))
+        on_step("channel")
         start = Start(server.start_s, server.start_cpu_s, server.web_bytes, load_s, memory)
     versions = {name: version(name) for name in ("mlx", "mlx-lm")}
-    return Report(machine(), versions, options.pin, options.against, rows, cancel, stall, start)
+    return Report(
+        machine(), versions, options.pin, options.against, rows, cancel, stall, channel, start
+    )
 
 
 def _measure_cell(

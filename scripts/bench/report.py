@@ -6,6 +6,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from scripts.bench.channel import Channel
 from scripts.bench.client import Throughput
 from scripts.bench.measure import Report, Row
 
@@ -55,6 +56,7 @@ def lines(report: Report) -> list[str]:
     cancel, stall, start = report.cancel, report.stall, report.start
     memory = ", ".join(f"{part} {size / 1e6:.0f} MB" for part, size in start.memory_bytes.items())
     return [
+        *_channel(report.channel),
         f"Cancel: the row is gone {1e3 * cancel.p50_s:.0f} ms (p99 {1e3 * cancel.p99_s:.0f} ms) "
         f"after the client; a step takes {1e3 * cancel.step_s:.0f} ms.",
         f"Stall: a running stream waits {1e3 * stall.longest_s:.0f} ms at most beside a prompt of "
@@ -67,6 +69,24 @@ def lines(report: Report) -> list[str]:
         + (f"; pinned; beside {report.peer}." if report.peer and report.pinned else
            "; pinned." if report.pinned else "."),
     ]  # fmt: skip
+
+
+def _channel(channel: Channel) -> list[str]:
+    """The WebSocket's figures beside those of SSE."""
+    first, cpu = channel.first_token_s, channel.web_cpu_per_token_s
+    low, high = channel.ratio_range
+    cancel = channel.cancel_s
+    return [
+        f"Socket: 16 streams on one reach {channel.ratio:.3f} ({low:.2f}-{high:.2f}) of the bare "
+        f"engine, {channel.tokens_per_s:.0f} tokens/s; {channel.frames_per_token:.2f} frames a "
+        "token.",
+        f"Socket beside SSE: first token {1e3 * first[0]:.0f} ms and {1e3 * first[1]:.0f} ms; "
+        f"CPU of the web process per token {1e6 * cpu[0]:.0f} us and {1e6 * cpu[1]:.0f} us "
+        f"({channel.cpu_ratio:.2f}).",
+        f"Socket: a cancelled row is gone {1e3 * cancel[0]:.0f} ms (p99 {1e3 * cancel[1]:.0f} ms) "
+        f"after the frame; 200 idle ones take {channel.idle_bytes / 1e6:.0f} MB and "
+        f"{channel.idle_cpu_share:.1%} of a core.",
+    ]
 
 
 def write_json(report: Report, path: Path) -> None:

@@ -30,6 +30,8 @@ def test_a_small_bench_from_end_to_end(tmp_path: Path) -> None:
         assert row["ours"]["tokens_per_s"] > 0 and row["ours"]["gap_s"][0] > 0
     assert report["cancel"]["p50_s"] > 0 and report["stall"]["longest_s"] > 0
     assert set(report["start"]["memory_bytes"]) == {"web", "engine", "text worker"}
+    assert report["channel"]["ratio"] > 0 and report["channel"]["frames_per_token"] > 0
+    assert report["channel"]["web_cpu_per_token_s"][0] > 0 and "Socket beside SSE:" in output
     assert report["machine"] and report["versions"]["mlx"]
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
