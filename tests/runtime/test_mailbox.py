@@ -6,7 +6,7 @@ import pytest
 
 from runtime.errors import EngineFailed
 from runtime.mailbox import Mailbox
-from runtime.protocol import Finished, Prefill, TextDelta, Timings, Usage
+from runtime.protocol import Finished, Prefill, Queued, TextDelta, Timings, Usage
 
 FINISHED = Finished(1, "stop", Usage(3, 2), Timings(0, 0, 0))
 
@@ -14,11 +14,14 @@ FINISHED = Finished(1, "stop", Usage(3, 2), Timings(0, 0, 0))
 async def test_unread_text_is_merged_and_order_kept() -> None:
     """A slow reader gets the same text in fewer events, progress before it, the end behind it."""
     mailbox = Mailbox()
+    for position in (2, 1, 0):
+        mailbox.put(Queued(1, position))
     for done in (1, 2, 3):
         mailbox.put(Prefill(1, done, 3))
     for piece in ("a", "b", "c"):
         mailbox.put(TextDelta(1, piece))
     mailbox.put(FINISHED)
+    assert await mailbox.get() == Queued(1, 0)
     assert await mailbox.get() == Prefill(1, 3, 3)
     assert await mailbox.get() == TextDelta(1, "abc", num_tokens=3)
     assert await mailbox.get() == FINISHED
