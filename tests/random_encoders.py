@@ -81,6 +81,7 @@ def _modernbert(vocab_size: int, is_reranker: bool) -> tuple[dict[str, Any], dic
     config: dict[str, Any] = {"norm_eps": 1e-5, "global_attn_every_n_layers": 3}
     config |= {"local_attention": 8, "global_rope_theta": 160000.0, "local_rope_theta": 10000.0}
     config |= {"max_position_embeddings": 256, "architectures": ["ModernBertModel"]}
+    config |= {"pad_token_id": 0}
     if is_reranker:
         shapes = {f"model.{name}": shape for name, shape in shapes.items()}
         shapes |= {"head.dense.weight": (SIZE, SIZE), "head.norm.weight": (SIZE,)}

@@ -37,12 +37,6 @@ SENTENCES = [
     "Models run in unified memory; every prompt is read once and answered word for word. " * 11,
 ]
 
-# The first components of the first two sentences, pinned from a run of the numpy forward.
-PINNED = {
-    0: [0.0676569, 0.0634959, 0.0487131],
-    1: [0.0864386, 0.1027626, 0.0053946],
-}
-
 
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
@@ -70,8 +64,6 @@ def test_vectors_agree_with_an_independent_forward(encoder: Encoder) -> None:
         expected = reference_encoders.unit(hidden.mean(0))
         assert abs(vector - expected).max() < 1e-4
         assert 1 - float(vector @ expected) < 1e-6
-        if entry.index in PINNED:
-            np.testing.assert_allclose(vector[:3], PINNED[entry.index], atol=1e-3)
 
 
 def test_the_folder_says_how_it_is_used(encoder: Encoder) -> None:
