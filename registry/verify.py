@@ -21,6 +21,7 @@ ENCODER_TYPES = frozenset({"bert", "nomic_bert", "modernbert", "xlm-roberta"})
 
 _MAX_CONFIG_BYTES = 16 << 20
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+_LABELS = ("classifier.weight", "classifier.out_proj.weight")  # a row for each label
 _DEFAULT_CONTEXT_LENGTH = 32_768  # for architectures that set no limit
 
 Config: TypeAlias = dict[str, object]
@@ -51,6 +52,9 @@ def verify(folder: Path) -> Verified:
         raise NotAModel(f"{folder.name} has neither tokenizer.json nor tokenizer.model.")
     model_type = cast(str, config["model_type"])
     quantization = _quantization(config)
+    is_reranker = model_type in ENCODER_TYPES and _classifies(config)
+    if is_reranker:
+        _check_labels(headers.values())
     return Verified(
         kind="embed" if _is_embedder(folder, model_type) else "llm",
         model_type=model_type,
@@ -59,7 +63,7 @@ def verify(folder: Path) -> Verified:
         size_bytes=sum(path.stat().st_size for path in paths),
         bits=_count(quantization.get("bits")),
         verified_at=time.time(),
-        is_reranker=model_type in ENCODER_TYPES and _classifies(config),
+        is_reranker=is_reranker,
     )
 
 
@@ -103,6 +107,16 @@ def _classifies(config: Config) -> bool:
     return isinstance(names, list) and any(
         isinstance(name, str) and name.endswith("ForSequenceClassification") for name in names
     )
+
+
+def _check_labels(headers: Iterable[Header]) -> None:
+    """A reranker is a classifier of one label. Raises NotAModel for those of several."""
+    for tensor in (tensor for header in headers for tensor in header.tensors):
+        if tensor.name in _LABELS and tensor.shape and tensor.shape[0] != 1:
+            raise NotAModel(
+                f"The model classifies: expected one label, as a reranker has, found "
+                f"{tensor.shape[0]}. Classifiers of several labels are not served."
+            )
 
 
 def _quantization(config: Config) -> Config:

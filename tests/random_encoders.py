@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tests.tiny_encoders import make_bert, make_nomic_bert, make_wordpiece, write_pooling
 
+_LAST_OF_HEAD = (".weight", ".bias", ".out_proj.weight", ".out_proj.bias")
 SIZE, INNER, LAYERS, HEADS = 32, 48, 4, 4
 
 
@@ -116,3 +117,13 @@ def _linear(name: str, rows: int, columns: int) -> dict[str, Any]:
 
 def _norm(name: str) -> dict[str, Any]:
     return {f"{name}.weight": (SIZE,), f"{name}.bias": (SIZE,)}
+
+
+def widen_head(folder: Path, num_labels: int) -> Path:
+    """Make a classifier of several labels of a reranker."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    for name in weights.keys() & {f"classifier{end}" for end in _LAST_OF_HEAD}:
+        weights[name] = weights[name].repeat(num_labels, axis=0)
+    save_file(weights, path)
+    return folder

@@ -96,9 +96,19 @@ def _encoder_network(model: Model, config: EncoderConfig) -> tuple[Network, Modu
     for path in sorted(model.folder.glob("*.safetensors")):
         weights |= mx.load(str(path))  # type: ignore[arg-type]
     weights = network.sanitize(weights)
+    if config.kind == "rerank":
+        _check_labels(weights)
     network.load_weights(list(weights.items()))
     network.eval()
     return network, network
+
+
+def _check_labels(weights: dict[str, mx.array]) -> None:
+    for name in ("head.out.weight", "classifier.weight"):
+        if name in weights and (num_labels := weights[name].shape[0]) != 1:
+            raise ValueError(
+                f"expected one label, as a reranker has, found {num_labels}: this is a classifier"
+            )
 
 
 def _read(model: Module, report: Callable[[int, int], None]) -> int:

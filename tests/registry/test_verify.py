@@ -14,6 +14,7 @@ from registry import shards
 from registry.convert.trial import try_out
 from registry.errors import BrokenWeights, NotAModel
 from registry.verify import ENCODER_TYPES, verify
+from tests import random_encoders
 from tests.tiny_models import make_gemma3, make_lfm2, make_llama, make_llama4, make_mamba2
 
 
@@ -120,6 +121,15 @@ def test_cross_encoders_are_known(folder: Path, name: str, is_reranker: bool) ->
     (folder / "config.json").write_text(json.dumps(config))
     verified = verify(folder)
     assert (verified.kind, verified.is_reranker) == ("embed", is_reranker)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert", "xlm-roberta"])
+def test_a_classifier_of_several_labels_is_no_reranker(tmp_path: Path, architecture: str) -> None:
+    """Its weights tell, whatever config.json says; one that ranks passes."""
+    folder = random_encoders.make(tmp_path / "ranks", architecture, is_reranker=True)
+    assert verify(folder).is_reranker
+    with pytest.raises(NotAModel, match="expected one label, as a reranker has, found 3"):
+        verify(random_encoders.widen_head(folder, 3))
 
 
 def test_a_decoder_with_pooling_is_an_embedder(folder: Path) -> None:

@@ -172,6 +172,14 @@ def test_what_cannot_be_computed_is_refused(
         load(folder)
 
 
+@pytest.mark.parametrize("architecture", RERANKERS)
+def test_a_classifier_is_no_reranker(tmp_path: Path, architecture: str) -> None:
+    """Several labels are no score; the error says so, not that a shape is wrong."""
+    folder = random_encoders.make(tmp_path, architecture, is_reranker=True)
+    with pytest.raises(ValueError, match="expected one label, .* found 3"):
+        load(random_encoders.widen_head(folder, 3))
+
+
 def test_foreign_tokens_and_lengths_are_refused(tmp_path: Path) -> None:
     """MLX does not check indices: they would read foreign memory."""
     encoder = load(random_encoders.make(tmp_path, "bert"))
