@@ -11,27 +11,30 @@ from tokenizers import Tokenizer
 
 from tests.gguf_encoders import write_encoder_gguf
 from tests.reference_encoders import hidden_states, unit
-from tests.serving import KEY, ServerProcess
-from tests.store_client import BASE, create, curl, form_of
+from tests.serving import ServerProcess
+from tests.store_client import BASE, HEADERS, create, curl, form_of
 from tests.tiny_encoders import make_bert, make_nomic_bert, write_pooling
 
 TEXT = "The lazy dog."
 
 
-def upload(store: ServerProcess, model_id: str, *form: str) -> None:
-    create(store, model_id, kind="embed")
+def upload(store: ServerProcess, model_id: str, *form: str, **fields: object) -> None:
+    create(store, model_id, kind="embed", **fields)
     status, body = curl(store, f"{BASE}/models/{model_id}/upload", *form)
     assert status == 200, body
     assert json.loads(body)["kind"] == "embed"
 
 
 def vector(store: ServerProcess, model_id: str, text: str = TEXT, **fields: object) -> list[float]:
-    body = {"model": model_id, "input": text} | fields
-    headers = {"Authorization": f"Bearer {KEY}"}
-    response = httpx.post(f"{store.url}/v1/embeddings", json=body, headers=headers, timeout=60)
+    response = ask(store, model_id, text, **fields)
     assert response.status_code == 200, response.text
     (item,) = response.json()["data"]
     return list(item["embedding"])
+
+
+def ask(store: ServerProcess, model_id: str, text: str, **fields: object) -> httpx.Response:
+    body = {"model": model_id, "input": text} | fields
+    return httpx.post(f"{store.url}/v1/embeddings", json=body, headers=HEADERS, timeout=60)
 
 
 def expected(folder: Path) -> list[float]:
@@ -81,3 +84,19 @@ def test_a_prompt_can_be_named(store: ServerProcess, tmp_path: Path) -> None:
     named = vector(store, "prompted", prompt="query")
     assert named == pytest.approx(vector(store, "prompted", f"Which fox? {TEXT}"), abs=1e-6)
     assert named != pytest.approx(vector(store, "prompted"), abs=1e-2)
+
+
+def test_a_persons_limit_is_kept(store: ServerProcess, tmp_path: Path) -> None:
+    """The smaller of it and the model's own: listed, refused beyond, and cut there if wanted."""
+    folder = make_bert(tmp_path / "source")
+    for model_id, wanted, kept in (("limited", 8, 8), ("unlimited", 4096, 128)):
+        upload(store, model_id, *form_of(folder), gguf={"initContextSize": wanted})
+        response = httpx.get(f"{store.url}/v1/models/{model_id}", headers=HEADERS)
+        shown = response.json()
+        assert (shown["context_length"], shown["info"]["max_context"]) == (kept, kept)
+        refused = ask(store, model_id, "dog " * kept)
+        assert refused.status_code == 400 and f" {kept} " in refused.json()["error"]["message"]
+        assert refused.json()["error"]["code"] == "context_length_exceeded"
+        whole = vector(store, model_id, "dog " * (kept - 2))
+        cut = vector(store, model_id, "dog " * kept, truncate=True)
+        assert cut == pytest.approx(whole, abs=1e-6)
