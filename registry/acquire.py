@@ -23,8 +23,9 @@ from .hub import HubSettings
 from .manifests import Step
 from .order import Download, Import, Pull, Upload
 from .ownership import Ownership
-from .record import Source, is_weight
+from .record import Recipe, Source, is_weight
 from .threads import in_thread
+from .verify import ENCODER_TYPES, read_json
 
 Report: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
 Receive: TypeAlias = Callable[[Path, Report], Awaitable[None]]  # fills an empty folder
@@ -67,7 +68,7 @@ async def pull(
     revision = await hub.resolve(order.repo, order.revision, settings.hub, order.file)
     folder = _folder(owned, "hub", revision.repo_id, revision.commit, order.file or "")
     files = [(hub.remote(revision, file, settings.hub), file.name) for file in revision.files]
-    sha256 = await _fetch_all(files, folder, settings, report)
+    sha256 = await _fetch_all(files, folder, settings, report, order.recipe)
     source = Source("hub", revision.repo_id, revision.commit, sha256)
     return Acquired(_model_in(folder), source, revision.licence)
 
@@ -81,9 +82,10 @@ async def download(
     name = _plain(unquote(path.rsplit("/", 1)[-1])) if not path.endswith("/") else ""
     folder = _folder(owned, "url", order.url)
     if name.endswith(".gguf"):
-        sha256 = await _fetch_all([(Remote(order.url), name)], folder, settings, report)
+        files = [(Remote(order.url), name)]
+        sha256 = await _fetch_all(files, folder, settings, report, order.recipe)
     elif name == "" or name.endswith(".safetensors"):
-        sha256 = await _fetch_folder(order.url, name, folder, settings, report)
+        sha256 = await _fetch_folder(order, name, folder, settings, report)
     else:
         raise SourceRefused(
             f"{order.url} names no model: a .gguf, a .safetensors or a folder (with a slash at "
@@ -182,9 +184,13 @@ def _model_in(folder: Path) -> Path:
 
 
 async def _fetch_all(
-    files: Sequence[tuple[Remote, str]], folder: Path, settings: ProvisionSettings, report: Report
+    files: Sequence[tuple[Remote, str]],
+    folder: Path,
+    settings: ProvisionSettings,
+    report: Report,
+    recipe: Recipe,
 ) -> dict[str, str]:
-    """All files, one after the other, and their hashes."""
+    """All files, one after the other and weights last, and their hashes."""
     sizes = [remote.size for remote, _ in files]
     total = sum(size or 0 for size in sizes) if None not in sizes else None
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -192,7 +198,7 @@ async def _fetch_all(
     require_space(folder, (total or 0) - here, settings)
     sha256: dict[str, str] = {}
     before = 0
-    for remote, name in files:
+    for remote, name in sorted(files, key=lambda file: is_weight(file[1])):
 
         def told(stage: str, done: int, size: int | None, before: int = before) -> None:
             whole = before + size if total is None and size is not None else total
@@ -201,7 +207,24 @@ async def _fetch_all(
         target = folder / name
         sha256[name] = await _fetch(remote, target, settings, told)
         before += target.stat().st_size
+        if name == companions.CONFIG:
+            check_recipe(folder, recipe)
     return sha256
+
+
+def check_recipe(folder: Path, recipe: Recipe) -> None:
+    """Raises SourceRefused if config.json already tells that the weights have to stay as they are.
+
+    The job process would say so, too, but after gigabytes were fetched.
+    """
+    if not recipe.converts:
+        return
+    model_type = read_json(folder / companions.CONFIG).get("model_type")
+    if model_type in ENCODER_TYPES:
+        raise SourceRefused(
+            f"Embedding models and rerankers of type '{model_type}' can only be taken as they are: "
+            "leave out bits and dtype."
+        )
 
 
 async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: Report) -> str:
@@ -224,13 +247,14 @@ async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, repo
 
 
 async def _fetch_folder(
-    url: str, name: str, folder: Path, settings: ProvisionSettings, report: Report
+    order: Download, name: str, folder: Path, settings: ProvisionSettings, report: Report
 ) -> dict[str, str]:
     """A safetensors model next to a URL: its configuration and tokenizer, then its shards."""
+    url = order.url
 
     async def fetch_named(*names: str) -> dict[str, str]:
         files = [(Remote(urljoin(url, quote(name))), name) for name in names]
-        return await _fetch_all(files, folder, settings, report)
+        return await _fetch_all(files, folder, settings, report, order.recipe)
 
     async def fetch_optional(*names: str) -> dict[str, str]:
         fetched: dict[str, str] = {}
@@ -247,7 +271,7 @@ async def _fetch_folder(
     if weight_map is not None and (name == "" or name in weight_map.values()):
         return sha256 | await fetch_named(*sorted(set(weight_map.values())))
     weights = (Remote(url if name else urljoin(url, "model.safetensors")), "model.safetensors")
-    return sha256 | await _fetch_all([weights], folder, settings, report)
+    return sha256 | await _fetch_all([weights], folder, settings, report, order.recipe)
 
 
 def _plain(name: str) -> str:

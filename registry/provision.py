@@ -16,6 +16,7 @@ from registry.convert.work import Work
 
 from . import acquire, manifests
 from .acquire import Acquired, Counter, ProvisionSettings, Receive, Report
+from .companions import CONFIG
 from .errors import (
     BrokenWeights,
     ModelExists,
@@ -61,7 +62,7 @@ def check(order: Order, store: Store) -> None:
                 f"`mlx-edge rm {order.model_id}`, or choose another id."
             )
     if isinstance(order, Convert):
-        _ready(order.from_id, store)
+        acquire.check_recipe(_ready(order.from_id, store).folder, order.recipe)
     elif isinstance(order, Import):
         _check_import(order)
 
@@ -227,3 +228,5 @@ def _check_import(order: Import) -> None:
             f"{path} has to be converted, and a linked model stays as it is. Import it without "
             "linking."
         )
+    if (path / CONFIG).is_file():
+        acquire.check_recipe(path, order.recipe)

@@ -98,6 +98,21 @@ async def test_a_branch_that_moved_mixes_nothing(
     assert store.get("tiny").kind == "embed"
 
 
+async def test_bits_of_an_encoder_are_refused_before_its_weights_come(
+    store: Store, work: FakeWork, hub: HubServer
+) -> None:
+    """From the hub and from a URL; without bits it is pulled."""
+    hub.add_repo("org/tiny", REPO | {"config.json": b'{"model_type":"bert"}'})
+    url = f"{hub.url}/org/tiny/resolve/main/"
+    recipe = Recipe(bits=4)
+    for order in (Pull("tiny", "org/tiny", recipe=recipe), Download("tiny", url, recipe)):
+        with pytest.raises(SourceRefused, match="'bert' can only be taken as they are: leave out"):
+            await run(order, store, settings_of(hub))
+    assert hub.bytes_sent("model.safetensors") == 0 and work.works == []
+    await run(Pull("tiny", "org/tiny"), store, settings_of(hub))
+    assert store.get("tiny").kind == "embed"
+
+
 async def test_a_repository_that_is_no_model_leaves_nothing(
     store: Store, work: FakeWork, hub: HubServer
 ) -> None:

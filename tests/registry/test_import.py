@@ -11,7 +11,7 @@ from registry import provision
 from registry.errors import BrokenWeights, ModelExists, NotAModel, SourceRefused
 from registry.jobs import Jobs
 from registry.manifests import Step
-from registry.order import Import
+from registry.order import Convert, Import
 from registry.record import Recipe
 from registry.store import Store
 from tests.fake_work import WEIGHTS, FakeWork, write_folder
@@ -64,6 +64,18 @@ async def test_an_embedders_folder_is_copied(store: Store, work: FakeWork, tmp_p
     folder = store.get("tiny").folder
     assert (folder / "1_Pooling/config.json").read_text() == "{}"
     assert not (folder / "onnx").exists()
+
+
+async def test_bits_of_an_encoder_are_refused_at_once(
+    store: Store, work: FakeWork, tmp_path: Path
+) -> None:
+    """Before a job begins: of a folder, and of a model that is here."""
+    source = write_folder(tmp_path / "source", model_type="bert")
+    await run(Import("tiny", str(source)), store)
+    recipe = Recipe(dtype="float16")
+    for order in (Import("other", str(source), recipe=recipe), Convert("other", "tiny", recipe)):
+        with pytest.raises(SourceRefused, match="'bert' can only be taken as they are"):
+            provision.check(order, store)
 
 
 async def test_what_is_converted_is_not_copied_first(
