@@ -8,7 +8,7 @@ from pathlib import Path
 from registry import shards
 from registry.errors import ConversionFailed, NotAModel
 from registry.gguf import convert as gguf
-from registry.verify import Config, Verified, read_config, verify
+from registry.verify import ENCODER_TYPES, Config, Verified, read_config, verify
 from registry.weights import read_header
 
 from . import neighbours
@@ -57,13 +57,14 @@ def _convert_folder(source: Path, target: Path, work: Work, report: Report) -> N
         neighbours.write_config(config, target / "config.json")
         _take_weights(source, target, work, report)
         return
-    if verified.kind == "embed":
+    if verified.model_type in ENCODER_TYPES:
         raise ConversionFailed(
             f"Models of type '{verified.model_type}' can only be taken as they are: "
             "leave out bits and dtype."
         )
     check_room(target, verified.num_params * (work.bits or 16) // 8)
-    recast(source, target, work, partial(report, "converting"))
+    is_embedder = verified.kind == "embed"
+    recast(source, target, work, partial(report, "converting"), is_embedder=is_embedder)
 
 
 def _is_as_wanted(source: Path, verified: Verified, config: Config, work: Work) -> bool:

@@ -7,21 +7,29 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 from mlx_lm.convert import MODEL_CONVERSION_DTYPES
-from mlx_lm.utils import dequantize_model, load_model, quantize_model, save_config
+from mlx_lm.utils import dequantize_model, quantize_model, save_config
 
 from registry.errors import NotAModel
 
+from .architecture import load_lazily
 from .shard_writer import ShardWriter
 from .work import Work
 
 
-def recast(source: Path, target: Path, work: Work, report: Callable[[int, int], None]) -> None:
+def recast(
+    source: Path,
+    target: Path,
+    work: Work,
+    report: Callable[[int, int], None],
+    *,
+    is_embedder: bool = False,
+) -> None:
     """Write the weights and config.json of `source` anew into `target`, a tensor at a time.
 
     `source` must have been verified. Raises NotAModel.
     """
     try:
-        model, config = load_model(source, lazy=True, trust_remote_code=False)
+        model, config = load_lazily(source, is_embedder=is_embedder)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise NotAModel(f"mlx-lm cannot load the model: {error}") from None
     has_vision = "vision_tower" in getattr(model, "model", {})

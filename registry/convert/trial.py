@@ -8,11 +8,13 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from mlx_lm.utils import MODEL_REMAPPING, load_model, load_tokenizer
+from mlx_lm.utils import MODEL_REMAPPING, load_tokenizer
 from tokenizers import Tokenizer
 
 from registry.errors import NotAModel
 from registry.verify import ENCODER_TYPES, Config, Verified, read_config
+
+from .architecture import load_lazily
 
 
 def check_architecture(config: Config) -> None:
@@ -31,9 +33,10 @@ def try_out(folder: Path, verified: Verified) -> None:
     check_architecture(config)
     if (path := folder / "tokenizer.json").is_file():
         _load("tokenizer.json", lambda: Tokenizer.from_file(str(path)))
-    if verified.kind == "llm":
+    if verified.model_type not in ENCODER_TYPES:
+        is_embedder = verified.kind == "embed"
         # Lazy: every tensor's name, shape and type is compared, and none is read.
-        _load("the model", lambda: load_model(folder, lazy=True, trust_remote_code=False))
+        _load("the model", lambda: load_lazily(folder, is_embedder=is_embedder))
         _load("the tokenizer", lambda: load_tokenizer(folder, {"trust_remote_code": False}))
 
 
