@@ -13,12 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import httpx
 import msgspec
 import psutil
 from rich.console import Console
@@ -29,6 +28,7 @@ from runtime.encoder_config import EncoderConfig
 from runtime.model import Model
 from scripts.bench.cell import prompts
 from scripts.bench.client import Endpoint, connect, stream
+from scripts.bench.connection import Connection, connection
 from scripts.bench.measure import machine
 from scripts.bench.servers import ENGINE_CORE, OUR_CORE, OurServer, environment, pin_to
 
@@ -197,24 +197,23 @@ def _measure_cell(
 
 
 async def _ours(endpoint: Endpoint, requests: Sequence[Sequence[str]], width: int) -> float:
-    """Inputs per second, `width` requests at once, as the SDKs ask."""
+    """Inputs per second, `width` requests at once, in base64 as the SDKs ask for it."""
     waiting = iter(requests)
-    async with connect(endpoint) as client:
 
-        async def work() -> None:
-            for texts in waiting:
-                await _embed(client, endpoint, texts)
+    async def work(server: Connection) -> None:
+        for texts in waiting:
+            await _embed(server, endpoint.model, texts)
 
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(connection(endpoint)) for _ in range(width)]
         started = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(width)))
+        await asyncio.gather(*map(work, servers))
         return sum(map(len, requests)) / (time.perf_counter() - started)
 
 
-async def _embed(client: httpx.AsyncClient, endpoint: Endpoint, texts: Sequence[str]) -> None:
-    body = {"model": endpoint.model, "input": texts, "encoding_format": "base64"}
-    response = await client.post(f"{endpoint.url}/embeddings", json=body)
-    if response.status_code != 200:
-        raise RuntimeError(f"{endpoint.url} answered {response.text[:300]}")
+async def _embed(server: Connection, model: str, texts: Sequence[str]) -> None:
+    body = {"model": model, "input": texts, "encoding_format": "base64"}
+    await server.post("/embeddings", body)
 
 
 async def _beside(
@@ -223,12 +222,12 @@ async def _beside(
     """A chat's tokens per second alone, and while batches of 8 long texts are embedded."""
     alone = await _chat_rate(chatter, chat, seed=1)
     requests = texts.draw(EmbedCell(8, LONG), "beside")
-    async with connect(embedder) as client:
+    async with connection(embedder) as server:
 
         async def work() -> None:
             while True:
                 for batch in requests:
-                    await _embed(client, embedder, batch)
+                    await _embed(server, embedder.model, batch)
 
         company = asyncio.create_task(work())
         try:
