@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from registry.download.fetch import DownloadSettings, Remote, fetch
 
-from . import companions, hub, manifests, shards
+from . import companions, embedder, hub, manifests, shards
 from .errors import DownloadFailed, SourceMissing, SourceRefused
 from .hub import HubSettings
 from .manifests import Step
@@ -25,7 +25,6 @@ from .order import Download, Import, Pull, Upload
 from .ownership import Ownership
 from .record import Recipe, Source, is_weight
 from .threads import in_thread
-from .verify import ENCODER_TYPES, read_json
 
 Report: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
 Receive: TypeAlias = Callable[[Path, Report], Awaitable[None]]  # fills an empty folder
@@ -204,27 +203,13 @@ async def _fetch_all(
             whole = before + size if total is None and size is not None else total
             report(stage, before + done, whole)
 
+        if is_weight(name):  # what is refused is refused before gigabytes come
+            embedder.check_recipe(folder, recipe)
+            embedder.check(folder)
         target = folder / name
         sha256[name] = await _fetch(remote, target, settings, told)
         before += target.stat().st_size
-        if name == companions.CONFIG:
-            check_recipe(folder, recipe)
     return sha256
-
-
-def check_recipe(folder: Path, recipe: Recipe) -> None:
-    """Raises SourceRefused if config.json already tells that the weights have to stay as they are.
-
-    The job process would say so, too, but after gigabytes were fetched.
-    """
-    if not recipe.converts:
-        return
-    model_type = read_json(folder / companions.CONFIG).get("model_type")
-    if model_type in ENCODER_TYPES:
-        raise SourceRefused(
-            f"Embedding models and rerankers of type '{model_type}' can only be taken as they are: "
-            "leave out bits and dtype."
-        )
 
 
 async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: Report) -> str:

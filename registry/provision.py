@@ -17,6 +17,7 @@ from registry.convert.work import Work
 from . import acquire, manifests
 from .acquire import Acquired, Counter, ProvisionSettings, Receive, Report
 from .companions import CONFIG
+from .embedder import check_recipe
 from .errors import (
     BrokenWeights,
     ModelExists,
@@ -62,7 +63,7 @@ def check(order: Order, store: Store) -> None:
                 f"`mlx-edge rm {order.model_id}`, or choose another id."
             )
     if isinstance(order, Convert):
-        acquire.check_recipe(_ready(order.from_id, store).folder, order.recipe)
+        check_recipe(_ready(order.from_id, store).folder, order.recipe)
     elif isinstance(order, Import):
         _check_import(order)
 
@@ -229,4 +230,4 @@ def _check_import(order: Import) -> None:
             "linking."
         )
     if (path / CONFIG).is_file():
-        acquire.check_recipe(path, order.recipe)
+        check_recipe(path, order.recipe)

@@ -52,11 +52,11 @@ def verify(folder: Path) -> Verified:
         raise NotAModel(f"{folder.name} has neither tokenizer.json nor tokenizer.model.")
     model_type = cast(str, config["model_type"])
     quantization = _quantization(config)
-    is_reranker = model_type in ENCODER_TYPES and _classifies(config)
+    is_reranker = model_type in ENCODER_TYPES and classifies(config)
     if is_reranker:
         _check_labels(headers.values())
     return Verified(
-        kind="embed" if _is_embedder(folder, model_type) else "llm",
+        kind="embed" if is_embedder(folder, model_type) else "llm",
         model_type=model_type,
         context_length=_context_length(config),
         num_params=_num_params(headers.values(), quantization),
@@ -97,12 +97,13 @@ def read_json(path: Path) -> Config:
     return content
 
 
-def _is_embedder(folder: Path, model_type: str) -> bool:
+def is_embedder(folder: Path, model_type: str) -> bool:
     """An encoder, or a decoder that was made one: Qwen3-Embedding is of the type qwen3."""
     return model_type in ENCODER_TYPES or all((folder / n).is_file() for n in (MODULES, POOLING))
 
 
-def _classifies(config: Config) -> bool:
+def classifies(config: Config) -> bool:
+    """Whether it has a head for classes: of an encoder with one class, a reranker."""
     names = config.get("architectures")
     return isinstance(names, list) and any(
         isinstance(name, str) and name.endswith("ForSequenceClassification") for name in names

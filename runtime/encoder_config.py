@@ -43,6 +43,7 @@ class EncoderConfig:
         kind = kind_of(model)
         if kind == "llm":
             raise ValueError(f"'{model.id}' neither embeds nor ranks: it is a language model")
+        _check_attention(model)
         sentence = _read(model.folder / "config_sentence_transformers.json")
         pooling, normalizes = _pooling(model.folder) if kind == "embed" else (("cls",), False)
         prompts = _strings(sentence.get("prompts"))
@@ -91,6 +92,18 @@ def kind_of(model: Model) -> ModelKind:
     if (model.folder / "modules.json").is_file() and (model.folder / "1_Pooling").is_dir():
         return "embed"
     return "llm"
+
+
+def _check_attention(model: Model) -> None:
+    """A language model looks back only: one that was made to look ahead would be wrong."""
+    is_two_way = model.config.get("is_causal") is False
+    if model.model_type not in ENCODER_TYPES and (
+        is_two_way or model.config.get("use_bidirectional_attention")
+    ):
+        raise ValueError(
+            f"config.json wants attention in both directions of a '{model.model_type}', which is "
+            "not computed here"
+        )
 
 
 def _pooling(folder: Path) -> tuple[tuple[PoolingMode, ...], bool]:

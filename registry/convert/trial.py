@@ -11,6 +11,7 @@ from pathlib import Path
 from mlx_lm.utils import MODEL_REMAPPING, load_tokenizer
 from tokenizers import Tokenizer
 
+from registry import embedder
 from registry.errors import NotAModel
 from registry.verify import ENCODER_TYPES, Config, Verified, read_config
 
@@ -31,6 +32,7 @@ def try_out(folder: Path, verified: Verified) -> None:
     """Load the tokenizer, and fit the weights to the architecture. Raises NotAModel."""
     config = read_config(folder)
     check_architecture(config)
+    embedder.check(folder)
     if (path := folder / "tokenizer.json").is_file():
         _load("tokenizer.json", lambda: Tokenizer.from_file(str(path)))
     if verified.model_type not in ENCODER_TYPES:
