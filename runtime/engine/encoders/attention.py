@@ -64,6 +64,8 @@ def attend(queries: mx.array, keys: mx.array, values: mx.array, may_see: mx.arra
                 queries[:, :, start:end], keys, values, scale=size**-0.5, mask=part_mask
             )
         )
+        if length > _QUERY_CHUNK:  # MLX takes the memory of all that it was told to compute
+            mx.eval(parts[-1])
     joined = parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=2)
     return joined.transpose(0, 2, 1, 3).reshape(rows, length, heads * size)
 
