@@ -8,11 +8,19 @@ from typing import Annotated
 import msgspec
 import psutil
 
+from .encoder_config import kind_of
 from .model import Model
+from .protocol import EngineSettings
 
 PROCESS_BYTES = 160 << 20  # an engine before its weights: Python, MLX and mlx-lm
 _MAX_HEADER_BYTES = 16 << 20  # of one shard; real ones stay under a tenth of it
 _HALF_TYPES = ("BF16", "F16")
+_PASS_KEYS = (
+    ("hidden_size", "n_embd"),
+    ("intermediate_size", "n_inner"),
+    ("num_attention_heads", "n_head"),
+)
+_SCORED_TOKENS = 1024  # `engine.encoders.attention` looks from so many at once
 
 
 def available_bytes() -> int:
@@ -38,7 +46,24 @@ def load_bytes(model: Model) -> int:
     Raises ValueError or OSError when a weight file cannot be read.
     """
     weights = model.weight_bytes if _keeps_half_precision() else _float32_bytes(model)
-    return weights + PROCESS_BYTES
+    return weights + PROCESS_BYTES + _pass_bytes(model)
+
+
+def _pass_bytes(model: Model) -> int:
+    """What an encoder's largest forward pass takes beside the weights, about: 0 for a chat model.
+
+    Measured, a layer holds of each token four times its inner size and ten times its own, in
+    float32; on a CPU its scores for a thousand tokens too, which Metal never writes down.
+    """
+    if kind_of(model) == "llm":
+        return 0
+    size, inner, heads = (
+        next((n for name in names if isinstance(n := model.config.get(name), int)), 0)
+        for names in _PASS_KEYS
+    )
+    num_tokens = max(EngineSettings().pack_tokens, model.context_length)
+    num_scores = 0 if _keeps_half_precision() else heads * min(model.context_length, _SCORED_TOKENS)
+    return 4 * num_tokens * (4 * (inner or 4 * size) + 10 * size + num_scores)
 
 
 def _keeps_half_precision() -> bool:

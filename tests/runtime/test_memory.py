@@ -14,6 +14,7 @@ def model(folder: Path, header: bytes, size: int = 0) -> Model:
     """A model of one file with this header and `size` bytes of tensors."""
     content = len(header).to_bytes(8, "little") + header + bytes(size)
     (folder / "model.safetensors").write_bytes(content)
+    (folder / "config.json").write_text('{"model_type": "llama"}')
     return Model("tiny", folder)
 
 
@@ -61,3 +62,19 @@ def test_a_pipe_is_no_weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="no file"):
         memory.load_bytes(Model("tiny", tmp_path))
+
+
+@pytest.mark.parametrize("keeps_half", [True, False])
+def test_an_encoders_forward_pass_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps_half: bool
+) -> None:
+    """By its sizes, of a full pack or its longest text; a chat model of the same has none."""
+    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: keeps_half)
+    before = memory.load_bytes(model(tmp_path, b"{}"))
+    sizes = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4}
+    for longest, num_tokens in ((512, 4096), (8192, 8192)):
+        config = {"model_type": "bert", "max_position_embeddings": longest} | sizes
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        num_scores = 0 if keeps_half else 4 * min(longest, 1024)
+        counted = memory.load_bytes(Model("tiny", tmp_path)) - before
+        assert counted == 4 * num_tokens * (4 * 256 + 10 * 64 + num_scores)
