@@ -1,0 +1,86 @@
+// The models that can chat: what is here, what is in memory, and what is on its way there.
+
+import { events, getJson } from "./api.js";
+
+const LAST_USED = "mlx-edge.model";
+const path = (id) => `/v1/models/${encodeURIComponent(id)}`;
+
+/** Event: `change`. */
+export class Models extends EventTarget {
+  #all = [];
+  #loads = new Map(); // id -> fraction
+  failures = new Map(); // id -> why the last load or unload failed
+  isKnown = false;
+
+  /** Models to chat with; encoders are none. */
+  list() {
+    return this.#all.filter((model) => model.capabilities?.chat);
+  }
+
+  get(id) {
+    return this.list().find((model) => model.id === id);
+  }
+
+  /** How much of it is loaded while it loads, from 0 to 1; else undefined. */
+  loading(id) {
+    return this.#loads.get(id);
+  }
+
+  /** The one to begin with: the last one, one in memory, or the first. */
+  preferred() {
+    const last = this.get(localStorage.getItem(LAST_USED));
+    return (last ?? this.list().find((model) => model.loaded) ?? this.list()[0])?.id ?? null;
+  }
+
+  prefer(id) {
+    localStorage.setItem(LAST_USED, id);
+  }
+
+  /** Look again. A server that is away leaves the list as it was. */
+  async refresh() {
+    try {
+      this.#all = (await getJson("/v1/models")).data;
+      this.isKnown = true;
+      this.#tell();
+    } catch (error) {
+      console.warn("the list of models:", error.message);
+    }
+  }
+
+  async load(id) {
+    this.failures.delete(id);
+    this.#note(id, 0);
+    try {
+      for await (const step of events("/v1/models", { method: "POST", body: { model: id } })) {
+        if (step.type === "model.loading") this.#note(id, step.progress);
+      }
+    } catch (error) {
+      this.failures.set(id, error.message);
+    }
+    this.#loads.delete(id);
+    await this.refresh();
+  }
+
+  /** How many bytes came back; null if it failed. */
+  async unload(id) {
+    this.failures.delete(id);
+    try {
+      const { freed_bytes: freed } = await getJson(path(id), { method: "DELETE" });
+      return freed;
+    } catch (error) {
+      this.failures.set(id, error.message);
+      return null;
+    } finally {
+      await this.refresh();
+    }
+  }
+
+  #note(id, fraction) {
+    this.#loads.set(id, fraction);
+    this.#tell();
+  }
+
+  #tell() {
+    this.dispatchEvent(new CustomEvent("change"));
+  }
+}
