@@ -7,7 +7,7 @@ from registry.jobs import Jobs
 from registry.store import Store
 from runtime.pool import ModelPool
 
-from . import chat, chat_socket, embeddings, health, models, rerank
+from . import chat, chat_socket, embeddings, health, models, page, rerank
 from . import jobs as job_routes
 from . import store as store_routes
 from .backpressure import (
@@ -28,7 +28,7 @@ def create_app(
     settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs, sockets: Sockets
 ) -> Quart:
     """The routes alone: `server` puts the guard before them and opens the port."""
-    # No static folder yet: the guard knows every public path.
+    # No static folder: `page` serves the few files there are, and the guard knows their paths.
     app = Quart(__name__, static_folder=None)
     app.request_class, app.asgi_http_class = BoundedRequest, BoundedConnection
     app.websocket_class, app.asgi_websocket_class = DirectWebsocket, BoundedSocketConnection
@@ -44,6 +44,7 @@ def create_app(
         app.register_blueprint(job_routes.blueprint(dialect, settings, jobs, sockets))
     app.register_blueprint(store_routes.blueprint(settings, pool, store, jobs))
     app.register_blueprint(health.blueprint(pool, store))
+    app.register_blueprint(page.blueprint())
 
     @app.before_request
     async def remember_id() -> None:

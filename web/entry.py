@@ -1,5 +1,6 @@
-"""A model on disk, as the store API shows it. Used by `store` and `provision`."""
+"""A model on disk, or one to fetch, as the store API shows it. Used by `store` and `provision`."""
 
+from registry.catalog import CatalogEntry
 from registry.job import Job
 from registry.record import DEFAULT_VERSION
 from registry.store import Entry
@@ -34,3 +35,16 @@ def describe(entry: Entry, job: Job | None) -> dict[str, Json]:
         if not entry.is_ready:
             value["status"] = "downloading"
     return value
+
+
+def offer(entry: CatalogEntry, is_here: bool) -> dict[str, Json]:
+    """A model of the catalog; `id` is what a pull registers it under, if nobody says otherwise."""
+    return {
+        "id": entry.name,
+        "repo": entry.repo_id,
+        "kind": entry.kind,
+        "bits": entry.bits,
+        "size": entry.size_bytes,
+        "description": entry.description,
+        "here": is_here,
+    }

@@ -28,7 +28,8 @@ SentKey: TypeAlias = Literal["right", "wrong", "none"]
 
 _MAX_HEADERS = 100
 _MAX_HEADER_BYTES = 32 << 10
-_PUBLIC = {"/health", "/ready"}
+_PUBLIC = {"/", "/health", "/ready"}
+_PUBLIC_FOLDERS = (STORE_BASE + "/", "/static/")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(\d{1,5}))?")
 _METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 _CLIENT_HEADERS = re.compile(
@@ -102,7 +103,8 @@ class Guard:
                 "This web page may not use the server; start it with --allow-origin ORIGIN.",
                 "origin_not_allowed",
             )
-        if headers.one("sec-fetch-site") == "cross-site" and not is_known_origin:
+        is_foreign = headers.one("sec-fetch-site") == "cross-site" and not is_known_origin
+        if is_foreign and not _opens_page(scope, headers):
             return Failure(403, "A foreign web page may not use the server.", "origin_not_allowed")
         return None
 
@@ -126,7 +128,7 @@ class Guard:
             return False
         path: str = scope["path"]
         is_read = scope["method"] in ("GET", "HEAD")
-        return is_read and (path in _PUBLIC or path.startswith(STORE_BASE + "/"))
+        return is_read and (path in _PUBLIC or path.startswith(_PUBLIC_FOLDERS))
 
     def _may_go_on(self, scope: Scope, headers: "_Headers") -> bool:
         """Without the right key: to what is public; a socket, to send its key or be told why not.
@@ -180,6 +182,16 @@ class _Headers:
         """The only value; None if it is missing or there are several."""
         values = self.all(name)
         return values[0].decode("latin-1") if len(values) == 1 else None
+
+
+def _opens_page(scope: Scope, headers: _Headers) -> bool:
+    """A link from elsewhere to our page, in a window of its own: it says nothing, and is fine."""
+    return (
+        scope["type"] == "http"
+        and (scope["method"], scope["path"]) == ("GET", "/")
+        and headers.one("sec-fetch-mode") == "navigate"
+        and headers.one("sec-fetch-dest") == "document"
+    )
 
 
 def _port(scope: Scope) -> int:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 from quart import Blueprint, Response, g, request
 
+from registry.catalog import CATALOG
 from registry.errors import ModelBusy
 from registry.jobs import Jobs
 from registry.model_id import check_id
@@ -20,7 +21,7 @@ from . import sse
 from .body import read_json
 from .catalog import loadable
 from .dialect import MIMOE, STORE_BASE
-from .entry import describe
+from .entry import describe, offer
 from .errors import ApiError
 from .loading import Load
 from .provision import add_routes
@@ -68,6 +69,11 @@ def blueprint(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) 
         entries = await asyncio.to_thread(store.entries)
         running = {job.order.model_id: job for job in jobs.list() if not job.is_over}
         return json_reply({"data": [describe(entry, running.get(entry.id)) for entry in entries]})
+
+    @routes.get("/catalog")
+    async def list_catalog() -> Response:
+        here = {entry.id for entry in await asyncio.to_thread(store.entries) if entry.is_ready}
+        return json_reply({"data": [offer(e, e.name in here) for e in CATALOG.values()]})
 
     @routes.get("/models/<model_id>")
     async def show_model(model_id: str) -> Response:

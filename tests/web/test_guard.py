@@ -104,6 +104,24 @@ async def test_origins(kind: str) -> None:
     assert (await call([HOST, KEY, cross, ("origin", "https://app.example")], kind=kind))[0] != 403
 
 
+async def test_a_foreign_link_opens_the_page_and_nothing_else() -> None:
+    """A person may click on it; no frame, no script, no other path, and no other method."""
+    link = {"site": "cross-site", "mode": "navigate", "dest": "document"}
+
+    async def status(method: str = "GET", path: str = "/", **changed: str) -> int:
+        fetch = [(f"sec-fetch-{name}", value) for name, value in (link | changed).items()]
+        return (await call([HOST, *fetch], method=method, path=path))[0]
+
+    assert await status() == 200
+    for path in ("/v1/models", "/health", "/static/app.js", "//"):
+        assert await status(path=path) == 403, path
+    for changed in ({"dest": "iframe"}, {"mode": "no-cors"}, {"mode": "cors", "dest": "empty"}):
+        assert await status(**changed) == 403, changed
+    assert await status("POST") == await status("HEAD") == 403
+    evil = [HOST, ("origin", "https://evil"), ("sec-fetch-mode", "navigate")]
+    assert (await call(evil, method="GET", path="/"))[0] == 403
+
+
 async def test_preflight_needs_no_key_but_a_known_origin() -> None:
     """The SDKs' headers are granted, others are not, and private-network only when asked for."""
     asked = "authorization, content-type, user-agent, x-stainless-retry-count, x-evil"
@@ -152,6 +170,10 @@ async def test_keys_that_fit() -> None:
     [
         ("GET", "/health", 200),
         ("GET", "/ready", 200),
+        ("GET", "/", 200),
+        ("HEAD", "/static/app.js", 200),
+        ("POST", "/", 401),
+        ("GET", "/static", 401),
         ("GET", "/mimik-ai/store/v1/models", 200),
         ("POST", "/mimik-ai/store/v1/models", 401),
         ("GET", "/metrics", 401),
