@@ -1,0 +1,95 @@
+"""Tests of what the chat page makes of a model's text, on a chat socket that the test plays."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+
+from tests.chat_page import answers, ask, launched, note_complaints, visit
+from tests.serving import ServerProcess
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that must not complain."""
+    page = visit(browser, "about:blank", viewport={"width": 1280, "height": 800})
+    complaints = note_complaints(page)
+    yield page
+    page.context.close()
+    assert not complaints
+
+
+def play(page: Page, url: str, answer: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> None:
+    """Open the page on a server whose chat socket says what the test wants it to."""
+
+    def serve(socket: WebSocketRoute) -> None:
+        def receive(text: str | bytes) -> None:
+            message = json.loads(text)
+            if message["type"] == "auth":
+                return socket.send('{"type":"auth.ok"}')
+            for frame in answer(message):
+                socket.send(json.dumps({"stream_id": message["stream_id"], **frame}))
+
+        socket.on_message(receive)
+
+    page.route_web_socket("**/v1/chat/completions", serve)
+    page.goto(url)
+
+
+def says(text: str) -> list[dict[str, Any]]:
+    chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+    done = {"type": "chat.completion.done", "finish_reason": "stop", "cancelled": False}
+    return [{"type": "chat.completion.chunk", **chunk}, done]
+
+
+def test_what_is_said_stays_text(page: Page, server: ServerProcess) -> None:
+    """No HTML of a model or a person is parsed, no link leads out of the web."""
+    evil = "<img src=x onerror=\"document.title='gone'\"> <script>document.title='gone'</script>"
+    text = f"{evil}\n\n# {evil}\n\n- **{evil}**\n\n```html\n{evil}\n```\n\n[a](javascript:alert(1))"
+    text += ' [b](https://example.org/?q="><b>) `' + evil + "`\n\n| a |\n|---|\n| <b>x</b> |"
+    play(page, server.url, lambda _: says(text))
+    ask(page, evil)
+    expect(page.locator(".bubble")).to_have_text(evil)
+    expect(page.locator(".answer pre code")).to_have_text(evil)
+    assert page.locator("#transcript :is(img, script, b)").count() == 0
+    links = page.locator(".answer a")
+    assert [link.get_attribute("rel") for link in links.all()] == ["noopener noreferrer"]
+    assert page.title() != "gone"
+
+
+def test_markdown(page: Page, server: ServerProcess) -> None:
+    """What models use of it; a text that is made to be slow is shown all the same."""
+    text = "## Head\n\nSome *slanted*, **bold `code`** text.\n1. one\n2. two\n   - inner\n\n> said"
+    slow = "*a **b _c `d [e " * 2000 + "> " * 500
+    play(page, server.url, lambda _: says(f"{text}\n\n{slow}\n\n```py\nx = '```'\n```\nend"))
+    ask(page, "Go on.")
+    expect(answers(page)).to_contain_text("end")
+    for selector, inside in {
+        "h4": "Head", "em": "slanted", "strong code": "code", "ol > li:nth-child(2) ul li": "inner",
+        "blockquote p": "said", "pre code": "x = '```'",
+    }.items():  # fmt: skip
+        expect(page.locator(f".answer {selector}").first).to_have_text(inside)
+
+
+def test_a_fast_model_does_not_choke_the_page(page: Page, server: ServerProcess) -> None:
+    """Tokens that come at once are drawn together, and the reader may scroll meanwhile."""
+    play(page, server.url, lambda _: [*[says("word ")[0]] * 3000, says("last.")[0], says("")[1]])
+    ask(page, "Hurry.")
+    expect(answers(page)).to_have_text(re.compile(r"last\.$"))
+    page.locator(".bubble").hover()
+    expect(page.get_by_label("To the latest message")).to_be_visible()
+    page.get_by_label("To the latest message").click()
+    expect(page.get_by_label("To the latest message")).to_be_hidden()
+    page.mouse.wheel(0, -2000)
+    expect(page.get_by_label("To the latest message")).to_be_visible()
