@@ -70,7 +70,7 @@ def test_load_chat_and_unload(page: Page) -> None:
     )
     page.reload()
     expect(page.locator(".answer pre")).to_contain_text("def is_prime")
-    expect(page.locator(".conversation .title")).to_contain_text("Write a Python function")
+    expect(page.locator(".conversation .title")).to_contain_text("How do I check")
     page.click("#model")
     page.get_by_role("button", name="Unload pocket").click()
     expect(page.locator(".notice")).to_contain_text("came back")

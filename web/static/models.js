@@ -17,6 +17,11 @@ export class Models extends EventTarget {
     return this.#all.filter((model) => model.capabilities?.chat);
   }
 
+  /** Whether it is ready, whatever it does. */
+  has(id) {
+    return this.#all.some((model) => model.id === id);
+  }
+
   get(id) {
     return this.list().find((model) => model.id === id);
   }

@@ -13,7 +13,6 @@ export class PullDialog {
   #models;
   #use;
   #rows = new Map(); // model id or repository -> Row
-  #isHere = new Set(); // of the catalog
 
   /** `use(id)` begins a chat with a model. */
   constructor(jobs, models, use) {
@@ -38,7 +37,6 @@ export class PullDialog {
 
   async #readCatalog() {
     const { data } = await getJson(CATALOG);
-    this.#isHere = new Set(data.filter((entry) => entry.here).map((entry) => entry.id));
     for (const { id, repo, bits, kind, size, description } of data) {
       const facts = `${description} · ${bytes(size)}`;
       const section = byId(kind === "llm" ? "catalog-chat" : "catalog-embed");
@@ -49,20 +47,23 @@ export class PullDialog {
 
   #pullFromHub(event) {
     event.preventDefault();
-    const repo = byId("pull-repo")
-      .value.trim()
-      .replace(/^https:\/\/huggingface\.co\//, "");
+    const given = byId("pull-repo").value.trim();
+    const repo = given.replace(/^https:\/\/huggingface\.co\//, "");
     const bits = Number(byId("pull-bits").value) || null;
-    const known = this.#rows.get(repo.toLowerCase()); // a name of the catalog will do as well
-    const row = known ?? this.#row(repo, { repo, bits }, repo, "From the hub", byId("pull-others"));
-    if (!known && this.#rows.size > 0) row.pull.source = { repo, bits };
+    const known = this.#rows.get(repo.toLowerCase()); // a name of the catalog does as well
+    const row = known ?? this.#row(repo, { repo }, repo, "From the hub", byId("pull-others"));
+    if (!row.pull.source.name) row.pull.source = { repo, bits };
     row.element.scrollIntoView({ block: "nearest" });
     row.pull.start();
   }
 
   /** A job of somebody else, such as the command line, has a row too. */
   #noteJob(job) {
-    const isKnown = [...this.#rows.values()].some((row) => row.pull.modelId === job.model);
+    const pulls = [...this.#rows.values()].map((row) => row.pull);
+    // One that was begun here may not know yet what its model will be called.
+    const isMine = (pull) =>
+      pull.modelId === job.model || (!pull.modelId && pull.state === "starting");
+    const isKnown = pulls.some(isMine);
     if (!isKnown && job.status === "running" && job.action === "pull") {
       this.#row(job.model, { name: job.model }, job.model, "", byId("pull-others"));
     }
@@ -81,7 +82,7 @@ export class PullDialog {
     for (const row of this.#rows.values()) {
       const { modelId } = row.pull;
       row.update({
-        isHere: this.#isHere.has(modelId),
+        isHere: this.#models.has(modelId),
         canChat: Boolean(this.#models.get(modelId)),
       });
     }
@@ -109,9 +110,10 @@ class Row {
   }
 
   update(place = this.#place) {
+    if (this.#place.isHere && !place.isHere) this.pull.forget();
     this.#place = place;
     const { state, words, fraction, quants } = this.pull;
-    const isHere = state === "here" || ((place.isHere || place.canChat) && state === "idle");
+    const isHere = state === "here" || (place.isHere && state === "idle");
     const shown = isHere ? "here" : state;
     this.#words.textContent = words || this.#facts;
     this.#words.classList.toggle("failure", shown === "failed");

@@ -13,6 +13,7 @@ export class Pull extends EventTarget {
   #isStarting = false;
   #isCancelled = false;
   #isHere = false; // it was here before
+  #forgotten = null; // a job whose model was removed
   quants = []; // to choose from, where the repository has several
 
   /** `source` is {repo, bits, name}; without a name the server finds one. */
@@ -24,8 +25,16 @@ export class Pull extends EventTarget {
     jobs.addEventListener("change", ({ detail }) => detail.model === this.modelId && this.#tell());
   }
 
+  /** The newest job of its model. */
   get job() {
-    return this.modelId ? this.#jobs.of(this.modelId) : undefined;
+    const job = this.modelId ? this.#jobs.of(this.modelId) : undefined;
+    return job && job.id !== this.#forgotten ? job : undefined;
+  }
+
+  /** The model was removed again. */
+  forget() {
+    if (this.job?.status !== "running") this.#forgotten = this.job?.id ?? null;
+    this.#isHere = false;
   }
 
   get state() {

@@ -7,7 +7,7 @@ import { isDefaultKey, key } from "./key.js";
 // The built-in Pocket answers these well.
 const PROMPTS = [
   ["Tell a story", "Tell me a story about a fox."],
-  ["Write code", "Write a Python function to check if a number is prime."],
+  ["Write code", "How do I check if a number is prime?"],
   ["Ask a fact", "What is the capital of Japan?"],
   ["Meet the model", "What can you do?"],
 ];
