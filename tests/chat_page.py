@@ -59,4 +59,4 @@ def ask(page: Page, question: str) -> None:
 
 
 def answers(page: Page) -> Locator:
-    return page.locator(".answer .prose")
+    return page.locator(".answer > .prose")

@@ -82,6 +82,37 @@ def test_markdown(page: Page, server: ServerProcess) -> None:
         expect(page.locator(f".answer {selector}").first).to_have_text(inside)
 
 
+def test_thoughts_are_folded_away(page: Page, server: ServerProcess) -> None:
+    """What stands in think tags is not the answer: not shown, not copied, not sent again."""
+    asked: list[Any] = []
+
+    def answer(message: dict[str, Any]) -> list[dict[str, Any]]:
+        asked.append(message["messages"])
+        return says("<think>\nA capital, hm.\n</think>\n\nParis.")
+
+    play(page, server.url, answer)
+    ask(page, "The capital of France?")
+    expect(page.locator(".answer > .prose")).to_have_text("Paris.")
+    expect(page.get_by_text("A capital, hm.")).to_be_hidden()
+    page.get_by_text("Thoughts").click()
+    expect(page.get_by_text("A capital, hm.")).to_be_visible()
+    ask(page, "And of Japan?")
+    expect(page.locator(".answer > .prose")).to_have_count(2)
+    assert asked[1][1] == {"role": "assistant", "content": "Paris."}
+
+
+def test_the_theme_is_kept(page: Page, server: ServerProcess) -> None:
+    """It follows the system until it is toggled."""
+    page.emulate_media(color_scheme="dark")
+    page.goto(server.url)
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    page.get_by_label("Dark or light").click()
+    light = page.evaluate(background)
+    page.reload()
+    assert dark != light == page.evaluate(background)
+
+
 def test_a_fast_model_does_not_choke_the_page(page: Page, server: ServerProcess) -> None:
     """Tokens that come at once are drawn together, and the reader may scroll meanwhile."""
     play(page, server.url, lambda _: [*[says("word ")[0]] * 3000, says("last.")[0], says("")[1]])

@@ -14,6 +14,7 @@ import { Picker } from "./picker.js";
 import { PullDialog } from "./pull_dialog.js";
 import { Settings } from "./settings.js";
 import { Sidebar } from "./sidebar.js";
+import { thoughtOf } from "./thought.js";
 import { Transcript } from "./transcript.js";
 import { percent } from "./units.js";
 import { Welcome } from "./welcome.js";
@@ -139,7 +140,8 @@ generations.addEventListener("progress", ({ detail }) => detail === shown && tra
 generations.addEventListener("finish", ({ detail: conversation }) => {
   models.refresh(); // it may have been loaded for this
   if (conversation === shown) {
-    announce(conversation.messages.at(-1).content.slice(0, 1000) || "There is no answer.");
+    const { text } = thoughtOf(conversation.messages.at(-1).content);
+    announce(text.slice(0, 1000) || "There is no answer.");
     transcript.update();
   } else if (conversations.get(conversation.id)) {
     conversation.isUnread = true;

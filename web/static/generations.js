@@ -1,5 +1,7 @@
 // The answers that are being written, one a conversation, shown or not.
 
+import { thoughtOf } from "./thought.js";
+
 const SAVE_INTERVAL_MS = 1000;
 
 /** Events: `progress` for text and stages, `finish`; the detail is the conversation. */
@@ -85,7 +87,8 @@ function addText(answer, delta) {
 /** The body of a chat request. Turns that failed without a word are left out. */
 function requestOf({ model, system, sampling, messages }) {
   const turns = system.trim() ? [{ role: "system", content: system }] : [];
-  for (const { role, content } of messages) {
+  for (const { role, content: whole } of messages) {
+    const content = role === "assistant" ? thoughtOf(whole).text : whole; // thoughts are not read again
     if (!content) continue;
     const last = turns.at(-1);
     // Many templates want question and answer to alternate.

@@ -4,6 +4,7 @@ import { copyButton } from "./copy.js";
 import { bar, el, icon, iconButton, setBar } from "./dom.js";
 import { adviceOn } from "./advice.js";
 import { showMarkdown } from "./markdown.js";
+import { thoughtOf } from "./thought.js";
 import { count, duration, percent, plural } from "./units.js";
 
 /** A question. `onEdit` is offered on the last one. */
@@ -36,6 +37,9 @@ export class QuestionView {
 
 /** An answer; it grows while it is being written. */
 export class AnswerView {
+  #thoughtName = el("summary");
+  #thoughtText = el("div", { class: "prose", dir: "auto" });
+  #thought = el("details", { class: "thought" }, this.#thoughtName, this.#thoughtText);
   #text = el("div", { class: "prose", dir: "auto" });
   #stage = el("div", { class: "stage", hidden: true });
   #stageWords = el("span");
@@ -49,13 +53,25 @@ export class AnswerView {
     this.#actions = actions;
     this.#stage.append(el("span", { class: "pulse" }), this.#stageWords, this.#stageBar);
     const who = el("span", { class: "visually-hidden" }, `${message.model}: `);
-    this.element = el("li", { class: "answer" }, who, this.#text, this.#stage, this.#end);
+    this.element = el(
+      "li",
+      { class: "answer" },
+      who,
+      this.#thought,
+      this.#text,
+      this.#stage,
+      this.#end,
+    );
   }
 
   update({ isLast }) {
     const { content, state, progress } = this.message;
     const isWriting = state === "writing";
-    showMarkdown(this.#text, content);
+    const { thought, text, isThinking } = thoughtOf(content);
+    this.#thought.hidden = !thought;
+    this.#thoughtName.textContent = isThinking && isWriting ? "Thinking…" : "Thoughts";
+    showMarkdown(this.#thoughtText, thought);
+    showMarkdown(this.#text, text);
     this.element.classList.toggle("is-writing", isWriting && content !== "");
     this.#stage.hidden = !isWriting || (content !== "" && !progress);
     if (!this.#stage.hidden) this.#showStage(progress);
@@ -75,7 +91,7 @@ export class AnswerView {
     const { content, state, stats } = this.message;
     if (state === "writing") return this.#end.replaceChildren();
     const tools = el("div", { class: "tools" });
-    if (content) tools.append(copyButton(() => this.message.content, "Copy answer"));
+    if (content) tools.append(copyButton(() => thoughtOf(content).text, "Copy answer"));
     if (isLast && state === "done")
       tools.append(iconButton("again", "Answer again", () => this.#actions.again()));
     if (stats) tools.append(statsLine(this.message));
