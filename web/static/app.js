@@ -46,7 +46,7 @@ const transcript = new Transcript(isRunning, {
 });
 let shown = conversations.get(localStorage.getItem(SHOWN)) ?? conversations.create(null);
 
-// --- What is shown ---
+// What is shown
 
 function show(conversation) {
   if (shown !== conversation) keepDraft();
@@ -79,7 +79,7 @@ function keepDraft() {
   conversations.save(shown);
 }
 
-// --- Conversations ---
+// Conversations
 
 function newChat() {
   drawer.close();
@@ -110,7 +110,7 @@ function remove(id) {
   });
 }
 
-// --- Questions and answers ---
+// Questions and answers
 
 const lastQuestion = () => shown.messages.findLast((message) => message.role === "user");
 
@@ -150,7 +150,7 @@ generations.addEventListener("finish", ({ detail: conversation }) => {
   update();
 });
 
-// --- Models ---
+// Models
 
 function chooseModel(id) {
   shown.model = id;
@@ -183,7 +183,7 @@ jobs.addEventListener("change", ({ detail: job }) => {
   byId("downloads-percent").textContent = fraction === null ? "" : percent(fraction);
 });
 
-// --- The connection ---
+// The connection
 
 function connectionChanged() {
   const isOpen = chatChannel.isOpen;
@@ -203,7 +203,7 @@ conversations.addEventListener("full", () => {
 chatChannel.addEventListener("open", connectionChanged);
 chatChannel.addEventListener("close", connectionChanged);
 
-// --- Buttons and keys ---
+// Buttons and keys
 
 byId("new-chat").addEventListener("click", newChat);
 byId("open-settings").addEventListener("click", () => settings.open(shown));
@@ -234,7 +234,7 @@ document.addEventListener("keydown", (event) => {
 });
 window.addEventListener("pagehide", keepDraft);
 
-// --- The beginning ---
+// The beginning
 
 if (/mac|iphone|ipad/i.test(navigator.platform))
   byId("new-chat").querySelector("kbd").textContent = "⌘ K";
