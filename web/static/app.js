@@ -222,12 +222,12 @@ for (const dialog of document.querySelectorAll("dialog:not(#key-dialog)")) {
 }
 
 document.addEventListener("keydown", (event) => {
+  if (document.querySelector("dialog[open], [popover]:popover-open")) return; // these have their own
   if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.shiftKey) {
     event.preventDefault();
     return newChat();
   }
-  const isElsewhere = document.querySelector("dialog[open], [popover]:popover-open");
-  if (event.key !== "Escape" || event.defaultPrevented || isElsewhere) return;
+  if (event.key !== "Escape" || event.defaultPrevented) return;
   if (drawer.close()) return;
   if (composer.isEditing) return composer.stopEditing();
   generations.stop(shown.id);
@@ -236,9 +236,9 @@ window.addEventListener("pagehide", keepDraft);
 
 // The beginning
 
-if (/mac|iphone|ipad/i.test(navigator.platform))
+if (/mac|iphone|ipad/i.test(navigator.platform)) {
   byId("new-chat").querySelector("kbd").textContent = "⌘ K";
-
+}
 show(shown);
 if (matchMedia("(hover: hover)").matches) composer.focus();
 await models.refresh(); // asks for the key, if it has to, before the sockets need it

@@ -72,8 +72,9 @@ export class Composer {
   }
 
   #key(event) {
-    // While an input method is composing, Enter chooses a word.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    // While an input method is composing, Enter chooses a word; Safari says so by 229 alone.
+    const isComposing = event.isComposing || event.keyCode === 229;
+    if (event.key !== "Enter" || event.shiftKey || isComposing) return;
     event.preventDefault();
     this.#submit();
   }

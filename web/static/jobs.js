@@ -1,6 +1,6 @@
 // Downloads and conversions as the server tells of them, whoever began them.
 
-/** Event: `change`; its detail is the job. */
+/** Event: `change`; its detail is the job, or an empty one when all are forgotten. */
 export class Jobs extends EventTarget {
   #channel;
   #all = new Map();
@@ -9,7 +9,7 @@ export class Jobs extends EventTarget {
     super();
     this.#channel = channel;
     channel.addEventListener("message", ({ detail }) => detail.job && this.#note(detail.job));
-    channel.addEventListener("open", () => this.#all.clear()); // it tells of all at once
+    channel.addEventListener("close", () => this.#forget()); // a new socket tells of all at once
   }
 
   /** The newest of a model. */
@@ -28,7 +28,16 @@ export class Jobs extends EventTarget {
 
   #note(job) {
     this.#all.set(job.id, job);
-    this.dispatchEvent(new CustomEvent("change", { detail: job }));
+    this.#tell(job);
+  }
+
+  #forget() {
+    this.#all.clear();
+    this.#tell({});
+  }
+
+  #tell(detail) {
+    this.dispatchEvent(new CustomEvent("change", { detail }));
   }
 }
 

@@ -22,7 +22,9 @@ export class Pull extends EventTarget {
     this.#jobs = jobs;
     this.source = source;
     this.modelId = source.name ?? null;
-    jobs.addEventListener("change", ({ detail }) => detail.model === this.modelId && this.#tell());
+    jobs.addEventListener("change", ({ detail: { model } }) => {
+      if (model === this.modelId || model === undefined) this.#tell();
+    });
   }
 
   /** The newest job of its model. */
