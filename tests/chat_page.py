@@ -53,6 +53,14 @@ def choose(page: Page, model: str) -> None:
     page.locator("#models .model", has_text=model).click()
 
 
+def set_up(page: Page, **fields: str) -> None:
+    """Fill in the settings of the conversation, such as a temperature of 0."""
+    page.click("#open-settings")
+    for name, value in fields.items():
+        page.fill(f"#{name}", value)
+    page.get_by_role("button", name="Done").click()
+
+
 def ask(page: Page, question: str) -> None:
     page.fill("#question", question)
     page.keyboard.press("Enter")

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from registry.record import Source
 from registry.store import Store
 from registry.verify import Verified
-from tests.chat_page import answers, ask, choose, launched, note_complaints, visit
+from tests.chat_page import answers, ask, choose, launched, note_complaints, set_up, visit
 from tests.hub_faults import Slow, Stall
 from tests.hub_server import HubServer
 from tests.serving import ServerProcess, link_model
@@ -63,6 +63,7 @@ def test_load_chat_and_unload(page: Page) -> None:
     page.get_by_role("button", name="Load pocket", exact=True).click()
     expect(page.locator("#model-state")).to_have_text(re.compile(r"^\d+ MB in memory$"))
     page.locator("#models .model", has_text="pocket").click()
+    set_up(page, temperature="0")
     page.get_by_role("button", name="Write code").click()
     expect(page.locator(".answer pre")).to_contain_text("def is_prime")
     expect(page.locator(".stats")).to_have_text(
@@ -124,10 +125,7 @@ def test_two_conversations_at_once(page: Page, served: ServerProcess) -> None:
 def test_edit_and_answer_again(page: Page) -> None:
     """The last question is replaced, and so is the last answer; the settings stay as set."""
     choose(page, "pocket")
-    page.click("#open-settings")
-    page.fill("#temperature", "0")
-    page.fill("#system", "You are a helpful geography assistant.")
-    page.get_by_role("button", name="Done").click()
+    set_up(page, temperature="0", system="You are a helpful geography assistant.")
     ask(page, "What is the capital of Japan?")
     expect(answers(page)).to_contain_text("Tokyo")
     page.locator(".question").hover()
@@ -208,6 +206,7 @@ def test_another_key_is_asked_for_once(browser: Browser, tmp_path: Path) -> None
         page.keyboard.press("Enter")
         expect(page.locator("#model-name")).to_have_text("pocket")
         page.reload()
+        set_up(page, temperature="0")
         ask(page, "What is the capital of Japan?")
         expect(answers(page)).to_contain_text("Tokyo")
         expect(page.get_by_role("dialog")).to_have_count(0)
