@@ -102,7 +102,7 @@ def _banner(url: str, settings: WebSettings) -> None:
     for line in (
         f"Listening on {listening}",
         f"Key:     {key}",
-        f"Model:   {BUILT_IN_ID}, a very small one that is built in",
+        f"Model:   {BUILT_IN_ID}, a very small one that is built in; chat with it at {url}/",
         f'Try:     curl {url}/v1/chat/completions -H "Authorization: Bearer {shown}" '
         f"-H 'Content-Type: application/json' -d '{body}'",
         "Bigger:  mlx-edge pull smollm2-360m   (others: mlx-edge list --catalog)",
