@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
-WAIT_MS = 20_000
+WAIT_MS = 40_000
 WATCH = "addEventListener('securitypolicyviolation', e => console.error(e.violatedDirective))"
 
 

@@ -15,7 +15,7 @@ from registry.verify import Verified
 from tests.chat_page import answers, ask, choose, launched, note_complaints, set_up, visit
 from tests.hub_faults import Slow, Stall
 from tests.hub_server import HubServer
-from tests.serving import ServerProcess, link_model
+from tests.serving import ROOT, ServerProcess, link_model
 from tests.store_client import start, wait_until
 from tests.tiny_models import make_llama
 
@@ -230,3 +230,13 @@ def test_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:
         expect(page.get_by_text("Reconnecting…")).to_be_hidden()
         expect(answers(page)).to_have_text(re.compile(".{20}", re.DOTALL))
         page.context.close()
+
+
+def test_the_snippet_of_the_readme(page: Page, served: ServerProcess) -> None:
+    """A page's own ten lines reach the socket, and show an answer."""
+    readme = (ROOT / "README.md").read_text()
+    host = f"127.0.0.1:{served.port}"
+    (snippet,) = re.findall(r"```javascript\n(const socket = .*?)```", readme, re.DOTALL)
+    page.evaluate("() => {" + snippet.replace("127.0.0.1:8083", host) + "}")
+    text = "[...document.body.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data)"
+    wait_until(lambda: len("".join(page.evaluate(text)).strip()) > 30)  # an answer, not the page

@@ -45,9 +45,9 @@ class Recorder:
 
 
 @asynccontextmanager
-async def served(app: App) -> AsyncIterator[int]:
+async def served(app: App, stall_limit_s: float = 5) -> AsyncIterator[int]:
     """Hypercorn as `server` runs it, on a free port."""
-    hypercorn_patches.apply(100, stall_limit_s=5)
+    hypercorn_patches.apply(100, stall_limit_s)
     listener = socket.create_server(("127.0.0.1", 0))
     config = Config()
     config.errorlog = None
@@ -209,3 +209,29 @@ async def test_nothing_is_compressed() -> None:
             assert "Sec-WebSocket-Extensions" not in connection.response.headers
             await connection.send("plain")
             assert await connection.recv() == "plain"
+
+
+async def test_a_client_that_reads_nothing_is_cut_off() -> None:
+    """After the stall limit, whatever was still to be sent; its pongs do not save it."""
+    gone = asyncio.Event()
+
+    async def talkative(scope: Any, receive: Any, send: Any) -> None:
+        async def talk() -> None:
+            while True:
+                await send({"type": "websocket.send", "text": "x" * 100_000, "bytes": None})
+
+        if scope["type"] == "lifespan":
+            return
+        await send({"type": "websocket.accept", "headers": []})
+        talking = asyncio.create_task(talk())
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        talking.cancel()
+        gone.set()
+
+    async with served(talkative, stall_limit_s=0.5) as port, raw(port) as (reader, writer):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        async with asyncio.timeout(20):
+            while not gone.is_set():
+                writer.write(frame(10, b""))  # a pong
+                await asyncio.sleep(0.05)
