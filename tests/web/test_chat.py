@@ -58,7 +58,7 @@ def test_usage_in_a_stream_when_asked_for(client: OpenAI) -> None:
     """include_usage adds one chunk without choices, and usage:null on all others."""
     chunks = list(
         client.chat.completions.create(
-            model="tiny", messages=HELLO, max_tokens=3, stream=True,
+            model="tiny", messages=HELLO, max_tokens=3, temperature=0, stream=True,
             stream_options={"include_usage": True},
         )
     )  # fmt: skip
@@ -135,7 +135,9 @@ def test_context_overflow_is_refused_with_both_numbers(client: OpenAI) -> None:
         client.chat.completions.create(model="short", messages=long, stream=True)
     assert caught.value.code == "context_length_exceeded" and caught.value.param == "messages"
     assert "64" in caught.value.message
-    answer = client.chat.completions.create(model="short", messages=HELLO, max_tokens=10_000)
+    answer = client.chat.completions.create(
+        model="short", messages=HELLO, max_tokens=10_000, temperature=0
+    )
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage is not None and answer.usage.total_tokens == 64
 
@@ -153,7 +155,7 @@ def test_unknown_model_and_wrong_key(server: ServerProcess, client: OpenAI) -> N
 def test_the_engine_killed_in_mid_stream(server: ServerProcess, client: OpenAI) -> None:
     """The stream ends with an error the SDK raises, within two seconds; the next request works."""
     stream = client.chat.completions.create(
-        model="tiny", messages=HELLO, max_tokens=8000, stream=True
+        model="tiny", messages=HELLO, max_tokens=8000, temperature=0, stream=True
     )
     with pytest.raises(openai.APIError, match="SIGKILL"):
         for number, _ in enumerate(stream):
@@ -284,14 +286,14 @@ def test_a_hung_engine_ends_its_streams(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "home", "--heartbeat", "1.5s") as server:
         with OpenAI(base_url=server.url + "/v1", api_key=KEY, max_retries=0) as client:
             stream = client.chat.completions.create(
-                model="tiny", messages=HELLO, max_tokens=8000, stream=True
+                model="tiny", messages=HELLO, max_tokens=8000, temperature=0, stream=True
             )
             with pytest.raises(openai.APIError, match="did not answer"):
                 for number, _ in enumerate(stream):
                     if number == 3:
                         os.kill(server.engines()[0].pid, signal.SIGSTOP)
             answer = client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=2)
-            assert answer.choices[0].message.content
+            assert answer.choices[0].finish_reason  # two random tokens may show nothing
 
 
 def test_fifty_first_requests_load_once(tmp_path: Path) -> None:
