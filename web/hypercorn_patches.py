@@ -41,6 +41,9 @@ def apply(max_connections: int, stall_limit_s: float) -> None:
             num_connections += 1
             try:
                 await super().run()
+            except asyncio.CancelledError:
+                # At the server's end, which has waited long enough. asyncio would log it.
+                self.writer.transport.abort()
             finally:
                 num_connections -= 1
 
@@ -54,11 +57,12 @@ def apply(max_connections: int, stall_limit_s: float) -> None:
                 self.writer.transport.abort()
 
         async def _close(self) -> None:
+            # Hypercorn swallows the cancellation of a timeout, and would leave the rest open.
+            limit = self.loop.call_later(_FLUSH_S, self.writer.transport.abort)
             try:
-                async with asyncio.timeout(_FLUSH_S):
-                    await super()._close()
-            except TimeoutError:
-                self.writer.transport.abort()
+                await super()._close()
+            finally:
+                limit.cancel()
 
     hypercorn_h11.WSStream = WebSocketStream  # type: ignore[attr-defined, assignment]
     H11Protocol._check_protocol = stay_on_http1  # type: ignore[method-assign]

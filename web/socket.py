@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import hmac
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -20,19 +19,23 @@ from quart import Websocket
 
 from runtime.protocol import Json
 
+from .allowance import Allowance
 from .body import decode
 from .dialect import Dialect
 from .errors import ApiError, Failure, answer_to
 from .guard import REQUEST_ID, SENT_KEY
 from .settings import WebSettings
+from .websocket_stream import MAX_FIRST
 
 logger = logging.getLogger(__name__)
 
 _PROTOCOLS = ("mlx-edge", "realtime")
 _AUTH_TIMEOUT_S = 5.0
 _MAX_AUTH_CHARACTERS = 2048
+_MAX_STORED_CHARACTERS = 16 << 10  # of it; what is longer is not even read
 _MESSAGES_PER_S = 50.0
 _BURST = 200
+_CLOSE_S = 1.0
 
 # RFC 6455, 7.4.1
 _POLICY_VIOLATION = 1008
@@ -87,7 +90,7 @@ class Socket:
         self.wants_progress = "progress" in websocket.args.getlist("events")
         self._websocket = websocket
         self._settings = settings
-        self._allowance = _Allowance()
+        self._allowance = Allowance(_MESSAGES_PER_S, _BURST)
 
     async def send(self, frame: bytes) -> None:
         """One JSON object. Waits while the client is slow."""
@@ -158,27 +161,13 @@ class Socket:
             yield body
 
 
-class _Allowance:
-    """How many messages a client may send: so many a second, and a burst of some more."""
-
-    def __init__(self) -> None:
-        self._left = float(_BURST)
-        self._at = time.monotonic()
-
-    def take(self) -> bool:
-        now = time.monotonic()
-        self._left = min(_BURST, self._left + (now - self._at) * _MESSAGES_PER_S)
-        self._at = now
-        self._left -= 1
-        return self._left >= 0
-
-
 class Sockets:
     """All open sockets of the server."""
 
     def __init__(self, settings: WebSettings) -> None:
         self._settings = settings
         self._open: set[Socket] = set()
+        self._is_closing = False
 
     async def serve(
         self,
@@ -190,11 +179,16 @@ class Sockets:
         websocket = websocket._get_current_object()  # type: ignore[attr-defined]  # of the proxy
         offered = websocket.requested_subprotocols
         chosen = next((name for name in _PROTOCOLS if name in offered), None)
+        scope: Any = websocket.scope
+        if scope.get(SENT_KEY) != "right":
+            scope[MAX_FIRST] = _MAX_STORED_CHARACTERS
         await websocket.accept(subprotocol=chosen)
         socket = Socket(websocket, self._settings, dialect)
         self._open.add(socket)
         try:
-            await socket.authenticate(websocket.scope.get(SENT_KEY, "none"))
+            if self._is_closing:
+                raise _restarting()
+            await socket.authenticate(scope.get(SENT_KEY, "none"))
             async with open_channel(socket) as channel:
                 await socket.serve(channel)
         except Closed as closed:
@@ -208,6 +202,19 @@ class Sockets:
             self._open.discard(socket)
 
     async def close(self) -> None:
-        """Tell every client that the server goes away and may be back."""
-        closing = (s.close(_SERVICE_RESTART, "The server restarts.") for s in list(self._open))
-        await asyncio.gather(*closing, return_exceptions=True)
+        """Tell every client that the server goes away and may be back, those too that still come.
+
+        Not one that reads nothing: its close frame would wait behind the rest.
+        """
+        self._is_closing = True
+        closing = [asyncio.create_task(self._close(socket)) for socket in self._open]
+        if closing:
+            await asyncio.wait(closing, timeout=_CLOSE_S)
+
+    async def _close(self, socket: Socket) -> None:
+        closed = _restarting()
+        await socket.close(closed.code, str(closed))
+
+
+def _restarting() -> Closed:
+    return Closed(_SERVICE_RESTART, "The server restarts.")

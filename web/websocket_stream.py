@@ -10,6 +10,10 @@
   the kernel reset the connection then, and the close code is lost. Here it waits for the client's
   close frame, for a while (RFC 6455, 7.1.1).
 - It waits without end for an application that has ended with messages unread.
+- It forgets the application of a client that sends frames before it was accepted, and both wait
+  without end; so does the connection of a handshake it refuses. Here both are ended.
+- It takes any number of empty frames and pings, and a read of them holds the loop for a second.
+  Here a flood of frames is closed with 1008, and nothing more of it is looked at.
 - It compresses for whoever asks: that costs a token's time, 300 kB a socket, and lets 64 kB unfold
   to 64 MB before anybody counts. Here nothing is compressed.
 """
@@ -24,7 +28,14 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
 
+from .allowance import Allowance
+
+MAX_FIRST = "mlx_edge.max_first"  # of the scope: characters of the first message
+
 _LINGER_S = 2.0
+# A message of a mebibyte may come in some hundred fragments.
+_FRAMES_PER_S = 200.0
+_FRAME_BURST = 500
 
 
 class WebSocketStream(WSStream):
@@ -37,15 +48,24 @@ class WebSocketStream(WSStream):
         self._is_over = asyncio.Event()
         self._app_is_over = asyncio.Event()
         self._lingering: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._frames = Allowance(_FRAMES_PER_S, _FRAME_BURST)
+        self._is_first = True  # no message has come as a whole
+        self._is_flooded = False  # what still comes is not even parsed
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, StreamClosed):
             return await self._on_end()
         if isinstance(event, Body | Data):
             self._heard_at = time.monotonic()
+        if self.closed or self._is_flooded:
+            return
         await super().handle(event)
         if isinstance(event, Request):
             self.handshake.extensions = None  # compression is the only one there is
+        if self.closed and not self._is_over.is_set():  # refused by Hypercorn
+            self.closed = False
+            await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def app_send(self, message: Any) -> None:
         if message is None:
@@ -66,7 +86,13 @@ class WebSocketStream(WSStream):
         for event in self.connection.events():
             if isinstance(event, CloseConnection):
                 return await self._on_close(event)
-            if self._is_closing:
+            # Of a long frame come many events, but each was a read of its own.
+            if getattr(event, "frame_finished", True) and not self._frames.take():
+                self._is_flooded = True
+                if not self._is_closing:
+                    await self._close(CloseReason.POLICY_VIOLATION, "Too many frames.")
+                return
+            if self._is_closing or self.closed:
                 continue
             if isinstance(event, Message):
                 await self._on_message(event)
@@ -74,12 +100,18 @@ class WebSocketStream(WSStream):
                 await self._send_wsproto_event(event.response())
 
     async def _on_message(self, event: Any) -> None:
+        limit = self.config.websocket_max_message_size
+        if self._is_first:
+            scope: Any = self.scope
+            limit = min(limit, scope.get(MAX_FIRST, limit))
+        self.buffer.max_length = limit
         try:
             self.buffer.extend(event)
         except FrameTooLargeError:
             self.buffer.clear()
             return await self._close(CloseReason.MESSAGE_TOO_BIG)
         if event.message_finished:
+            self._is_first = False
             await self._tell_app(self.buffer.to_message())
             self.buffer.clear()
 
@@ -113,7 +145,10 @@ class WebSocketStream(WSStream):
         if self.app_put is not None:
             was_closed = self.state in (ASGIWebsocketState.CLOSED, ASGIWebsocketState.HTTPCLOSED)
             code = CloseReason.NORMAL_CLOSURE if was_closed else CloseReason.ABNORMAL_CLOSURE
-            await self._tell_app({"type": "websocket.disconnect", "code": int(code)})
+            # A send that failed may have come here, and the application may wait for that send.
+            self._telling = asyncio.create_task(
+                self._tell_app({"type": "websocket.disconnect", "code": int(code)})
+            )
 
     async def _linger(self) -> None:
         if not await self._ends_within(_LINGER_S):

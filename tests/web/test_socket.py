@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -12,6 +13,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.serving import KEY, ServerProcess, link_model
 from tests.sockets import CHAT, JOBS, SocketClient, opened
 from tests.tiny_models import make_llama
+from web.dialect import DIALECTS
+from web.guard import SENT_KEY
+from web.settings import WebSettings
+from web.socket import Sockets
 
 PATHS = (CHAT, JOBS, "/mimik-ai/openai/v1/chat/completions", "/mimik-ai/openai/v1/jobs")
 
@@ -80,6 +85,30 @@ async def test_a_first_message_that_is_no_key(server: ServerProcess, first: str 
         assert (await socket.receive())["error"]["code"] == "invalid_api_key"
         code, reason = await socket.closed()
         assert code == 1008 and "auth" in reason
+
+
+async def test_little_is_stored_of_a_stranger(server: ServerProcess) -> None:
+    """Until the key came; what is sent right after it may be long."""
+    async with opened(server, key=None) as socket:
+        await socket.connection.send("x" * 20_000)
+        assert (await socket.closed())[0] == 1009
+    async with opened(server, key=None) as socket:
+        await socket.send(type="auth", api_key=KEY)
+        await socket.send(type="x" * 500_000)
+        assert await socket.receive() == {"type": "auth.ok"}
+        assert (await socket.receive())["status"] == 400
+
+
+async def test_who_comes_while_the_server_closes_is_told_so() -> None:
+    """As those who were there before: clients come again at once."""
+    sockets = Sockets(WebSettings())
+    await sockets.close()
+    websocket = Mock(scope={SENT_KEY: "right"}, requested_subprotocols=[])
+    websocket._get_current_object.return_value = websocket
+    websocket.args.getlist.return_value = []
+    websocket.accept, websocket.close = AsyncMock(), AsyncMock()
+    await sockets.serve(websocket, DIALECTS[0], Mock())
+    assert websocket.close.await_args.args[0] == 1012
 
 
 @pytest.mark.slow

@@ -18,6 +18,10 @@ from web import hypercorn_patches
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 PING_INTERVAL_S = 0.2
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: %d\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 class Recorder:
@@ -74,10 +78,7 @@ def client(port: int, **options: Any) -> Any:
 async def raw(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection that is upgraded, and whose frames are the test's own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
+    writer.write(HANDSHAKE % 13)
     try:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
         yield reader, writer
@@ -235,3 +236,90 @@ async def test_a_client_that_reads_nothing_is_cut_off() -> None:
             while not gone.is_set():
                 writer.write(frame(10, b""))  # a pong
                 await asyncio.sleep(0.05)
+
+
+async def test_frames_before_the_upgrade_hold_nothing() -> None:
+    """They are refused, and the application is told: it would wait for ever."""
+    app = Recorder()
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE % 13 + frame(1, b"early"))
+        async with asyncio.timeout(15):
+            assert (await reader.read()).startswith(b"HTTP/1.1 400")
+            await app.gone.wait()
+        writer.close()
+
+
+async def test_a_refused_handshake_ends_its_connection() -> None:
+    """The client does not have to."""
+    async with served(Recorder()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE % 99)
+        async with asyncio.timeout(15):
+            assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [frame(9, b""), frame(10, b""), bytes([0x00, 0x80]) + bytes(4)],  # ping, pong, fragment
+)
+async def test_a_flood_of_frames_is_closed(flood: bytes) -> None:
+    """Though none of them is a message."""
+    app = Recorder()
+    async with served(app) as port, raw(port) as (reader, writer):
+        writer.write(bytes([0x01, 0x80]) + bytes(4) + flood * 1000)
+        async with asyncio.timeout(15):
+            await app.gone.wait()
+            assert await close_code(reader) == 1008
+
+
+class Sender(Recorder):
+    """Sends more than any buffer holds, and at the same time echoes."""
+
+    SIZE = 32 << 20
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        sending: list[asyncio.Task[None]] = []
+
+        async def send_more(message: Any) -> None:
+            await send(message)
+            if message["type"] == "websocket.accept":
+                text = {"type": "websocket.send", "text": "x" * self.SIZE, "bytes": None}
+                sending.append(asyncio.create_task(send(text)))
+                await asyncio.sleep(0)
+
+        await super().__call__(scope, receive, send_more)
+        for task in sending:
+            task.cancel()
+
+
+async def test_a_reset_is_told_though_the_application_waits_to_send() -> None:
+    """At once, not when the stall limit is over."""
+    app = Sender()
+    async with served(app, stall_limit_s=60) as port, raw(port) as (_, writer):
+        writer.write(frame(1, b"echo") * 40)
+        await asyncio.sleep(0.5)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        async with asyncio.timeout(15):
+            await app.gone.wait()
+
+
+async def test_what_nobody_reads_is_not_kept_after_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The connection is cut then: its client may never read on."""
+    monkeypatch.setattr(hypercorn_patches, "_FLUSH_S", 0.2)
+    app = Sender()
+    async with served(app) as port, raw(port) as (reader, writer):
+        writer.write_eof()
+        async with asyncio.timeout(10):
+            await app.gone.wait()
+            await asyncio.sleep(1)
+            size = 0
+            with contextlib.suppress(ConnectionError):
+                while piece := await reader.read(1 << 20):
+                    size += len(piece)
+    assert size < Sender.SIZE
