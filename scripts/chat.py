@@ -3,7 +3,9 @@
 import contextlib
 import itertools
 import json
+import signal
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +15,8 @@ from scripts.remote import message_of, on_server
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
+
+_LOOK_S = 0.1  # how often it is looked for Ctrl-C while nothing comes
 
 _HELP = """Ctrl-C stops an answer, Ctrl-D ends. A line of \"\"\" begins and ends a longer text.
 /new forgets the conversation, /system TEXT sets the system prompt, /bye ends."""
@@ -154,21 +158,22 @@ class Conversation:
             "messages": system + self.messages,
             "events": ["progress"],
         }
-        with contextlib.ExitStack() as waiting:
+        with _interrupts() as interrupts, contextlib.ExitStack() as waiting:
             # On a terminal only: in a pipe it prints nothing.
             status = waiting.enter_context(Console(stderr=True).status("Waiting"))
             connection.send(json.dumps(request | self._parameters))
             is_cancelled = False
             while True:
-                try:
-                    frame = json.loads(connection.recv())
-                except KeyboardInterrupt:
-                    if is_cancelled:  # nothing has come since the first one
-                        return self.close()
+                if len(interrupts) > 1:  # it does not wait for the last frame then
+                    return self.close()
+                if interrupts and not is_cancelled:
                     is_cancelled = True
                     connection.send(
                         json.dumps({"type": "chat.completion.cancel", "stream_id": name})
                     )
+                try:
+                    frame = json.loads(connection.recv(timeout=_LOOK_S))
+                except TimeoutError:
                     continue
                 if frame.get("stream_id") != name:
                     continue
@@ -187,6 +192,17 @@ class Conversation:
         if self._connection is None:
             self._connection = _connect(self._server, self._key)
         return self._connection
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collects Ctrl-C: as an exception it would also come while a piece is printed."""
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _connect(server: str, key: str) -> "ClientConnection":

@@ -107,6 +107,19 @@ def terminal(server: ServerProcess) -> Iterator[Terminal]:
 
 
 @pytest.mark.slow
+def test_ctrl_c_while_a_piece_is_printed(server: ServerProcess, terminal: Terminal) -> None:
+    """It ends the answer wherever the program is at that moment."""
+    for _ in range(12):
+        terminal.until(">>> ")
+        terminal.type("hello\n")
+        while server.num_rows() == 0:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        terminal.type("\x03")
+        terminal.until("(stopped)")
+
+
+@pytest.mark.slow
 def test_ctrl_c_stops_the_answer_and_not_the_program(
     server: ServerProcess, terminal: Terminal
 ) -> None:
