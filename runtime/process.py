@@ -217,6 +217,7 @@ class EngineProcess:
                     case Step(events, num_rows):
                         self.num_rows = num_rows
                         for event in events:
+                            self._positions.pop(event.id, None)  # it waits no more
                             # A row that was cancelled has no mailbox any more.
                             if (mailbox := self._mailboxes.get(event.id)) is not None:
                                 mailbox.put(event)

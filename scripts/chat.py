@@ -189,7 +189,10 @@ class Conversation:
                     return _finish(frame)
 
     def _connected(self) -> "ClientConnection":
-        if self._connection is None:
+        from websockets.protocol import State
+
+        # A server that was started anew since the last question closed it.
+        if self._connection is None or self._connection.protocol.state is not State.OPEN:
             self._connection = _connect(self._server, self._key)
         return self._connection
 

@@ -113,9 +113,9 @@ class ChatChannel:
             self._streams.remove(stream)
 
     def _running(self, stream_id: str | None) -> "ChatStream":
-        for stream in self._streams:
-            if stream.id == stream_id:
-                return stream
+        streams = [stream for stream in self._streams if stream.id == stream_id]
+        if streams:  # of the default lane the first that was not cancelled before
+            return next((s for s in streams if not s.is_over), streams[0])
         name = "without a stream_id" if stream_id is None else repr(stream_id)
         raise ApiError(
             404, f"No stream {name} is running.", param="stream_id", code="stream_not_found"
@@ -139,9 +139,14 @@ class ChatStream:
         self._usage = Usage(0, 0)  # as far as it has come
         self._is_started = self._is_cancelled = self._is_ending = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its last frame is on its way."""
+        return self._is_cancelled or self._is_ending
+
     def cancel(self) -> None:
         """By the client; answered by the last frame, which may be on its way already."""
-        if not self._is_cancelled and not self._is_ending:
+        if not self.is_over:
             self._is_cancelled = True
             if self._is_started and self.task is not None:
                 self.task.cancel()

@@ -159,6 +159,10 @@ def test_a_server_that_is_gone_and_back(tmp_path: Path) -> None:
                 terminal.type("And its population?\n")
                 terminal.until("million")
                 terminal.until(">>> ")
+            with ServerProcess(tmp_path / "third", "--port", str(port)):
+                terminal.type("What is the capital of Japan?\n")
+                terminal.until("Tokyo")  # nothing was asked while it was gone
+                terminal.until(">>> ")
                 terminal.type("\x04")
                 assert terminal.status() == 0
         finally:

@@ -110,6 +110,25 @@ async def test_without_a_stream_id_one_after_the_other(server: ServerProcess) ->
     assert counts == [3, 4, 5]
 
 
+async def test_cancels_in_the_default_lane_go_in_order(server: ServerProcess) -> None:
+    """Each ends the first that was not cancelled yet, running or not."""
+    async with opened(server) as socket:
+        for _ in range(3):
+            await socket.create(None, max_tokens=5000)
+        for _ in range(2):
+            await socket.send(type="chat.completion.cancel")
+        ends: list[dict[str, Any]] = []
+        while len(ends) < 2:
+            frame = await socket.receive()
+            if frame["type"] == "chat.completion.done":
+                ends.append(frame)
+        assert [end["cancelled"] for end in ends] == [True, True]
+        while not (frame.get("choices") and frame["choices"][0]["delta"].get("content")):
+            frame = await socket.receive()
+        await socket.send(type="chat.completion.cancel")
+    await asyncio.to_thread(server.wait_until_empty)
+
+
 async def test_cancel_ends_one_stream_and_frees_its_row(server: ServerProcess) -> None:
     """Its last frame says so, with the tokens so far; the other stream goes on."""
     async with opened(server) as socket:
@@ -157,7 +176,13 @@ async def test_the_end_of_the_socket_cancels_its_streams(server: ServerProcess, 
         assert await asyncio.to_thread(server.num_rows) == 3
         if how == "abort":
             socket.connection.transport.abort()
-    await asyncio.to_thread(server.wait_until_empty)
+            await asyncio.to_thread(server.wait_until_empty)
+        else:
+            # It reads no more, so it waits for the answer to its close frame.
+            closing = asyncio.create_task(socket.connection.close())
+            await asyncio.to_thread(server.wait_until_empty, 8)
+            assert not closing.done()
+            socket.connection.transport.abort()
 
 
 async def test_progress_is_told_to_who_asks(tmp_path: Path) -> None:
