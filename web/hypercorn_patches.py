@@ -13,9 +13,10 @@ from typing import Any
 import hypercorn.asyncio.run as hypercorn_run
 import hypercorn.protocol.h11 as hypercorn_h11
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Event, RawData
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 
+from .outbox import Outbox
 from .websocket_stream import WebSocketStream
 
 FITS = "0.18"
@@ -32,6 +33,10 @@ def apply(max_connections: int, stall_limit_s: float) -> None:
 
     class BoundedServer(TCPServer):
         """One connection, among at most `max_connections`."""
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self._outbox = Outbox(self.writer)
 
         async def run(self) -> None:
             nonlocal num_connections
@@ -50,13 +55,18 @@ def apply(max_connections: int, stall_limit_s: float) -> None:
         async def protocol_send(self, event: Event) -> None:
             if not isinstance(event, RawData):
                 return await super().protocol_send(event)
+            if not self._outbox.put(event.data):
+                return
             try:
                 async with asyncio.timeout(stall_limit_s):
-                    await super().protocol_send(event)
+                    await self._outbox.drain()
             except TimeoutError:
                 self.writer.transport.abort()
+            except (ConnectionError, RuntimeError):
+                await self.protocol.handle(Closed())
 
         async def _close(self) -> None:
+            self._outbox.flush()
             # Hypercorn swallows the cancellation of a timeout, and would leave the rest open.
             limit = self.loop.call_later(_FLUSH_S, self.writer.transport.abort)
             try:
@@ -66,4 +76,4 @@ def apply(max_connections: int, stall_limit_s: float) -> None:
 
     hypercorn_h11.WSStream = WebSocketStream  # type: ignore[attr-defined, assignment]
     H11Protocol._check_protocol = stay_on_http1  # type: ignore[method-assign]
-    hypercorn_run.TCPServer = BoundedServer  # type: ignore[attr-defined]
+    hypercorn_run.TCPServer = BoundedServer  # type: ignore[attr-defined, assignment]
