@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, Route, WebSocketRoute, expect
 
 from tests.chat_page import answers, ask, launched, note_complaints, visit
 from tests.serving import ServerProcess
@@ -66,6 +66,19 @@ def test_what_is_said_stays_text(page: Page, server: ServerProcess) -> None:
     links = page.locator(".answer a")
     assert [link.get_attribute("rel") for link in links.all()] == ["noopener noreferrer"]
     assert page.title() != "gone"
+
+
+def test_a_question_before_the_models_are_listed(page: Page, server: ServerProcess) -> None:
+    """It waits for the list, and is lost nowhere."""
+    held: list[Route] = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    play(page, server.url, lambda _: says("Here."))
+    ask(page, "Early?")
+    for route in held:
+        route.continue_()
+    page.unroute("**/v1/models")
+    expect(answers(page)).to_have_text("Here.")
+    expect(page.locator(".bubble")).to_have_text("Early?")
 
 
 def test_markdown(page: Page, server: ServerProcess) -> None:

@@ -116,7 +116,15 @@ const lastQuestion = () => shown.messages.findLast((message) => message.role ===
 
 function send(text, isEdit = false) {
   if (isRunning(shown.id)) return;
-  if (!shown.model) return pullDialog.open();
+  if (!shown.model && !models.isKnown) {
+    // Asked before the models are listed: it waits for them.
+    models.addEventListener("change", () => send(text, isEdit), { once: true });
+    return;
+  }
+  if (!shown.model) {
+    composer.draft = text;
+    return pullDialog.open();
+  }
   if (isEdit) shown.messages.splice(shown.messages.lastIndexOf(lastQuestion()));
   shown.messages.push({ role: "user", content: text });
   shown.draft = "";
