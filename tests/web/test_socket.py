@@ -280,11 +280,11 @@ async def test_a_server_that_ends_says_so(tmp_path: Path) -> None:
 async def test_many_idle_sockets_are_cheap(server: ServerProcess) -> None:
     """Each costs some kilobytes, and all go when they are closed."""
     before = server.web_memory()
-    async with _many(server, 200):
+    async with _Many(server, 200):
         assert server.web_memory() - before < 30_000_000
 
 
-class _many:
+class _Many:
     def __init__(self, server: ServerProcess, count: int) -> None:
         self._contexts = [opened(server) for _ in range(count)]
 
