@@ -7,7 +7,7 @@ from .encoder_config import EncoderConfig, kind_of
 from .errors import InputTooLong, InvalidRequest, LoadFailed
 from .model import Model
 from .protocol import EmbeddingRequest, ModelKind, RerankRequest
-from .text.workers import TextWorkers
+from .text_workers import TextWorkers
 
 # No text has tokens as long as this on average: what is longer is not even tokenized.
 _MAX_CHARS_PER_TOKEN = 64

@@ -14,6 +14,7 @@ from functools import partial
 
 from .context import context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
+from .engine_process import EngineProcess, Watch
 from .errors import (
     Draining,
     EngineDied,
@@ -22,8 +23,8 @@ from .errors import (
     ModelNotLoaded,
     QueueFull,
 )
+from .eviction import Room
 from .model import Model
-from .process import EngineProcess, Watch
 from .protocol import (
     Embedded,
     EmbeddingRequest,
@@ -38,9 +39,8 @@ from .protocol import (
     RerankRequest,
     Scores,
 )
-from .room import Room
 from .slot import Load, Outcome, Slot
-from .text.workers import TextWorkers
+from .text_workers import TextWorkers
 
 _TICK_S = 0.5  # how often idle models are looked at
 

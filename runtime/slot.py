@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from .engine_process import EngineProcess
 from .errors import CrashLoop, InvalidRequest, QueueFull, Unavailable
 from .model import Model
-from .process import EngineProcess
 from .protocol import Finished, Loading, ModelInfo
 
 Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]

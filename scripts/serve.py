@@ -8,8 +8,8 @@ import click
 
 from registry.jobs import Jobs
 from registry.store import BUILT_IN_ID, Store
+from runtime.engine_process import Watch
 from runtime.pool import ModelPool, PoolSettings
-from runtime.process import Watch
 from scripts.settings import ENVIRONMENT_PREFIX, Duration, provision_settings
 from web.catalog import note_loads
 from web.server import serve as serve_web

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from runtime import frames
 from runtime.encoder_config import kind_of
+from runtime.engine.encoders.loop import EncodeLoop
 from runtime.model import Model
-from runtime.orphan import end_with_parent
+from runtime.processes import frames
+from runtime.processes.orphan import end_with_parent
 from runtime.protocol import (
     Command,
     EngineSettings,
@@ -26,7 +27,6 @@ from runtime.protocol import (
 )
 
 from . import device
-from .encode_loop import EncodeLoop
 from .loader import load, load_encoder, refuse_code
 from .loop import EngineLoop
 

@@ -18,7 +18,8 @@ from runtime.encoder_config import EncoderConfig
 from runtime.model import Model
 from runtime.protocol import ModelInfo
 
-from . import device, kv_cache
+from . import device
+from .cache import kv_cache
 from .encoders import ARCHITECTURES
 from .encoders.decoder import Decoder, load_lazily
 from .encoders.encoder import Encoder, Network

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.engine.answer.detokenizer import Detokenizer
+from runtime.engine.batch.batch import Batch, RowFailed, RowPrefilled, RowResult, RowToken
+from runtime.engine.batch.row import Row
+from runtime.engine.sampling.sampler import RowSampling
 from runtime.protocol import (
     Cancel,
     Command,
@@ -27,11 +31,7 @@ from runtime.protocol import (
     Usage,
 )
 
-from .batch import Batch, RowFailed, RowPrefilled, RowResult, RowToken
-from .detokenizer import Detokenizer
 from .loader import LoadedModel
-from .row import Row
-from .sampling import RowSampling
 
 logger = logging.getLogger(__name__)
 

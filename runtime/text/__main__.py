@@ -16,10 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from runtime import frames
-from runtime.orphan import end_with_parent
+from runtime.processes import frames
+from runtime.processes.orphan import end_with_parent
+from runtime.text_messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
 
-from .messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
 from .template import ChatTemplate, TemplateError
 from .tokenizer import Encoder, encoder_of
 

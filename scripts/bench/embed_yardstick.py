@@ -16,7 +16,7 @@ from runtime.engine import device
 # isort: split
 import mlx.core as mx
 
-from runtime.engine.encode_batch import EncodeBatch, Input
+from runtime.engine.encoders.batch import EncodeBatch, Input
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed, EngineSettings

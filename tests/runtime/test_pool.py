@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from runtime import memory
+from runtime import machine
+from runtime.engine_process import EngineProcess
 from runtime.errors import (
     ContextLengthExceeded,
     CrashLoop,
@@ -26,9 +27,9 @@ from runtime.errors import (
     ModelNotLoaded,
     QueueFull,
 )
+from runtime.memory import cost
 from runtime.model import Model
 from runtime.pool import LoadedModel, ModelPool, PoolSettings
-from runtime.process import EngineProcess
 from runtime.protocol import (
     ChatMessage,
     EmbeddingRequest,
@@ -289,15 +290,15 @@ async def test_room_is_made_from_idle_models_and_refused_with_numbers(
     ]
     for other in others:
         await load(pool, other)
-    needed = memory.load_bytes(model)
+    needed = cost.load_bytes(model)
 
     def available() -> int:
         return needed + 1 if len(pool.loaded()) < 2 else 0
 
-    monkeypatch.setattr(memory, "available_bytes", available)
+    monkeypatch.setattr(machine, "available_bytes", available)
     await load(pool, model)
     assert sorted(m.model.id for m in pool.loaded()) == ["b", "tiny"]
-    monkeypatch.setattr(memory, "available_bytes", lambda: 5)
+    monkeypatch.setattr(machine, "available_bytes", lambda: 5)
     for loaded in pool.loaded():
         await load(pool, loaded.model, pin=True)
     with pytest.raises(InsufficientMemory) as caught:

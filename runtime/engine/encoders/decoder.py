@@ -8,7 +8,7 @@ import mlx.core as mx
 from mlx.nn.layers.base import Module
 from mlx_lm.utils import _get_classes, load_model
 
-from runtime.engine import kv_cache
+from runtime.engine.cache import kv_cache
 
 from .attention import Pack
 

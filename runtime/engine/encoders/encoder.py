@@ -7,10 +7,10 @@ import mlx.core as mx
 import numpy as np
 
 from runtime.encoder_config import EncoderConfig
-from runtime.engine.encode_batch import Input
 from runtime.protocol import ModelInfo
 
 from .attention import Pack
+from .batch import Input
 from .bert import Bert
 from .decoder import Decoder
 from .modernbert import ModernBert

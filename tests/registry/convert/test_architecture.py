@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from registry.convert.conversion import carry_out
 from registry.convert.work import Work
 from registry.errors import NotAModel
-from runtime.engine.encode_batch import EncodeBatch
+from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed

@@ -18,7 +18,7 @@ from registry.convert.work import Work
 from registry.errors import ConversionFailed, NotAModel
 from registry.gguf.tokenizer import write_tokenizer
 from registry.verify import Verified
-from runtime.engine.encode_batch import EncodeBatch
+from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from runtime.engine.encode_batch import EncodeBatch
+from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
 from runtime.model import Model

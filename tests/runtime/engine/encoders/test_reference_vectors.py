@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.engine.encode_batch import EncodeBatch
+from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed

@@ -1,4 +1,4 @@
-"""Tests of runtime.engine.batch: equal to the oracle, lean in memory, fair between rows."""
+"""Tests of runtime.engine.batch.batch: equal to the oracle, lean in memory, fair between rows."""
 
 import random
 from collections.abc import Callable
@@ -10,11 +10,11 @@ import pytest
 from mlx_lm.generate import BatchGenerator, generate_step
 from mlx_lm.utils import load_model
 
-from runtime.engine import kv_cache
-from runtime.engine.batch import Batch, RowFailed, RowPrefilled, RowToken
-from runtime.engine.decode import DecodeGroup
-from runtime.engine.row import Row
-from runtime.engine.sampling import RowSampling
+from runtime.engine.batch.batch import Batch, RowFailed, RowPrefilled, RowToken
+from runtime.engine.batch.group import DecodeGroup
+from runtime.engine.batch.row import Row
+from runtime.engine.cache import kv_cache
+from runtime.engine.sampling.sampler import RowSampling
 from tests import tiny_models
 
 GREEDY = RowSampling.seeded(0, 1, 0)

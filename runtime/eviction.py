@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from . import memory
+from . import machine
 from .errors import InsufficientMemory, LoadFailed
+from .memory import cost
 from .model import Model
 from .slot import Slot
 
@@ -23,10 +24,10 @@ class Room:
         Raises InsufficientMemory, or LoadFailed when the weights cannot be measured.
         """
         try:
-            needed = await asyncio.to_thread(memory.load_bytes, model)
+            needed = await asyncio.to_thread(cost.load_bytes, model)
         except (OSError, ValueError) as error:
             raise LoadFailed(f"Model '{model.id}' could not be loaded: {error}") from error
-        while needed > (available := memory.available_bytes() - self.reserved_bytes()):
+        while needed > (available := machine.available_bytes() - self.reserved_bytes()):
             idle = [slot for slot in self._slots.values() if slot.is_idle and not slot.is_pinned]
             if not idle:
                 raise InsufficientMemory(model.id, needed, available)

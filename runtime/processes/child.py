@@ -1,6 +1,6 @@
 """One child Python process and its socket: spawn, send and receive frames, end it.
 
-Shared by `process` (an engine) and `text.workers`. The child's end of the socket is its file
+Shared by `engine_process` and `text_workers`. The child's end of the socket is its file
 descriptor number in argv; end of file on it means that the parent is gone.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import frames
 
-_IMPORT_ROOT = Path(__file__).resolve().parent.parent  # what makes `runtime` importable
+_IMPORT_ROOT = Path(__file__).resolve().parents[2]  # what makes `runtime` importable
 _SECRETS = ("MLX_EDGE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import mlx.core as mx
 
-from . import kv_cache
-from .decode import DecodeGroup, fits
+from runtime.engine.cache import kv_cache
+from runtime.engine.sampling.sampler import NUMERICAL_FAULT
+
+from .group import DecodeGroup, fits
 from .prefill import Prefill
 from .row import Row
-from .sampling import NUMERICAL_FAULT
 
 logger = logging.getLogger(__name__)
 

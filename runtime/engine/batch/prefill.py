@@ -6,8 +6,9 @@ from typing import Any
 
 import mlx.core as mx
 
-from . import kv_cache
-from .decode import DecodeGroup, fits
+from runtime.engine.cache import kv_cache
+
+from .group import DecodeGroup, fits
 from .row import Row
 
 logger = logging.getLogger(__name__)

@@ -5,10 +5,11 @@ from typing import Any
 
 import mlx.core as mx
 
-from . import kv_cache
-from .kv_cache import Cache
+from runtime.engine.cache import kv_cache
+from runtime.engine.cache.kv_cache import Cache
+from runtime.engine.sampling.sampler import Sampler
+
 from .row import Row
-from .sampling import Sampler
 
 
 def fits(lengths: Sequence[int]) -> bool:

@@ -1,4 +1,4 @@
-"""Tests of runtime.engine.sampling: what is drawn, and that company does not change it."""
+"""Tests of runtime.engine.sampling.sampler: what is drawn, and that company does not change it."""
 
 import math
 from collections import Counter
@@ -6,7 +6,7 @@ from collections import Counter
 import mlx.core as mx
 import pytest
 
-from runtime.engine.sampling import NUMERICAL_FAULT, RowSampling, Sampler
+from runtime.engine.sampling.sampler import NUMERICAL_FAULT, RowSampling, Sampler
 
 
 def draw(logits: mx.array, rows: list[RowSampling], position: int = 0) -> list[int]:

@@ -1,4 +1,4 @@
-"""Tests of runtime.engine.encode_batch and encode_loop: packs that are full, and fair."""
+"""Tests of runtime.engine.encoders.batch and encode_loop: packs that are full, and fair."""
 
 import queue
 import random
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.engine.encode_batch import EncodeBatch, Input
-from runtime.engine.encode_loop import EncodeLoop
+from runtime.engine.encoders.batch import EncodeBatch, Input
 from runtime.engine.encoders.encoder import Encoder
+from runtime.engine.encoders.loop import EncodeLoop
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import (

@@ -1,4 +1,4 @@
-"""Tests of runtime.memory: what a folder will cost, whatever its headers claim."""
+"""Tests of runtime.memory.cost: what a folder will cost, whatever its headers claim."""
 
 import json
 import os
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime import memory
+from runtime import machine
+from runtime.memory import cost
 from runtime.model import Model
 
 
@@ -29,10 +30,10 @@ def test_half_precision_is_counted_as_the_engine_holds_it(
     }
     tiny = model(tmp_path, json.dumps(header).encode(), 96)
     on_disk = tiny.weight_bytes
-    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: False)
-    assert memory.load_bytes(tiny) - memory.PROCESS_BYTES == on_disk + 64
-    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: True)
-    assert memory.load_bytes(tiny) - memory.PROCESS_BYTES == on_disk
+    monkeypatch.setattr(machine, "keeps_half_precision", lambda: False)
+    assert cost.load_bytes(tiny) - cost.PROCESS_BYTES == on_disk + 64
+    monkeypatch.setattr(machine, "keeps_half_precision", lambda: True)
+    assert cost.load_bytes(tiny) - cost.PROCESS_BYTES == on_disk
 
 
 @pytest.mark.parametrize(
@@ -51,17 +52,17 @@ def test_a_hostile_header_is_an_error(
     tmp_path: Path, header: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never a crash, never a cost below nothing that everything is admitted with."""
-    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: False)
+    monkeypatch.setattr(machine, "keeps_half_precision", lambda: False)
     with pytest.raises(ValueError):
-        memory.load_bytes(model(tmp_path, header))
+        cost.load_bytes(model(tmp_path, header))
 
 
 def test_a_pipe_is_no_weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening it would wait for ever."""
-    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: False)
+    monkeypatch.setattr(machine, "keeps_half_precision", lambda: False)
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="no file"):
-        memory.load_bytes(Model("tiny", tmp_path))
+        cost.load_bytes(Model("tiny", tmp_path))
 
 
 @pytest.mark.parametrize("keeps_half", [True, False])
@@ -69,12 +70,12 @@ def test_an_encoders_forward_pass_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps_half: bool
 ) -> None:
     """By its sizes, of a full pack or its longest text; a chat model of the same has none."""
-    monkeypatch.setattr(memory, "_keeps_half_precision", lambda: keeps_half)
-    before = memory.load_bytes(model(tmp_path, b"{}"))
+    monkeypatch.setattr(machine, "keeps_half_precision", lambda: keeps_half)
+    before = cost.load_bytes(model(tmp_path, b"{}"))
     sizes = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4}
     for longest, num_tokens in ((512, 4096), (8192, 8192)):
         config = {"model_type": "bert", "max_position_embeddings": longest} | sizes
         (tmp_path / "config.json").write_text(json.dumps(config))
         num_scores = 0 if keeps_half else 4 * min(longest, 1024)
-        counted = memory.load_bytes(Model("tiny", tmp_path)) - before
+        counted = cost.load_bytes(Model("tiny", tmp_path)) - before
         assert counted == 4 * num_tokens * (4 * 256 + 10 * 64 + num_scores)

@@ -1,4 +1,4 @@
-"""Tests of runtime.engine.detokenizer: whole characters, and stop sequences across borders."""
+"""Tests of engine.answer.detokenizer: whole characters, and stop sequences across borders."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlx_lm.tokenizer_utils import load as load_tokenizer
 
-from runtime.engine.detokenizer import Detokenizer, StopMatcher
+from runtime.engine.answer.detokenizer import Detokenizer, StopMatcher
 from tests.tiny_models import make_tokenizer
 
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import msgspec
 
-from runtime.child import Child
 from runtime.errors import TemplateFailed, TextRefused, Unavailable
+from runtime.processes.child import Child
 from runtime.protocol import ChatMessage, Json
 
-from .messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
+from .text_messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Tests of runtime.text.workers: templates that never end cost their own request only."""
+"""Tests of runtime.text_workers: templates that never end cost their own request only."""
 
 import asyncio
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from runtime.child import Child
 from runtime.errors import TemplateFailed, TextRefused, Unavailable
+from runtime.processes.child import Child
 from runtime.protocol import ChatMessage
-from runtime.text.workers import TextSettings, TextWorkers
+from runtime.text_workers import TextSettings, TextWorkers
 from tests import processes
 from tests.tiny_encoders import make_wordpiece
 from tests.tiny_models import make_tokenizer

@@ -1,11 +1,11 @@
-"""Tests of runtime.child: whatever happens while a child starts, none is left behind."""
+"""Tests of runtime.processes.child: whatever happens while a child starts, none is left behind."""
 
 import asyncio
 
 import psutil
 import pytest
 
-from runtime.child import Child
+from runtime.processes.child import Child
 
 
 @pytest.mark.parametrize("delay_s", [0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016])

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from .kv_cache import Cache
-from .sampling import RowSampling
+from runtime.engine.cache.kv_cache import Cache
+from runtime.engine.sampling.sampler import RowSampling
 
 
 @dataclass(eq=False, slots=True)

@@ -1,4 +1,4 @@
-"""Tests of runtime.process: a real engine child, killed, stopped, left and stalled."""
+"""Tests of runtime.engine_process: a real engine child, killed, stopped, left and stalled."""
 
 import asyncio
 import os
@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from runtime.engine_process import EngineProcess, Watch
 from runtime.errors import EngineDied, EngineFailed, LoadFailed, Stalled
 from runtime.model import Model
-from runtime.process import EngineProcess, Watch
 from runtime.protocol import EngineSettings, Finished, Loading, Prefill, SamplingParams, TextDelta
 from tests.tiny_encoders import make_bert
 from tests.tiny_models import make_llama
@@ -308,7 +308,7 @@ _PARENT = """
 import asyncio, sys
 from pathlib import Path
 from runtime.model import Model
-from runtime.process import EngineProcess, Watch
+from runtime.engine_process import EngineProcess, Watch
 from runtime.protocol import EngineSettings, SamplingParams
 
 async def main():

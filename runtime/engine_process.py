@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from . import memory
-from .child import Child
+from runtime.processes.child import Child
+
+from . import machine
 from .errors import EngineDied, EngineFailed, LoadFailed, RuntimeFault, Stalled
 from .mailbox import Mailbox
 from .model import Model
@@ -87,7 +88,7 @@ class EngineProcess:
         return bool(self._mailboxes)
 
     def footprint_bytes(self) -> int:
-        return memory.footprint_bytes(self._child.pid) if self._child else 0
+        return machine.footprint_bytes(self._child.pid) if self._child else 0
 
     async def start(self, on_loading: Callable[[Loading], None]) -> ModelInfo:
         """Spawn and load. Raises LoadFailed or EngineDied; the child is gone then."""

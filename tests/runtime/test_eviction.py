@@ -1,10 +1,10 @@
-"""Tests of runtime.room that need no engine; test_pool has those that do."""
+"""Tests of runtime.eviction that need no engine; test_pool has those that do."""
 
 from pathlib import Path
 
+from runtime.eviction import Room
 from runtime.model import Model
 from runtime.protocol import Loading
-from runtime.room import Room
 from runtime.slot import Load, Slot
 
 

@@ -1,16 +1,14 @@
-"""What a model will cost in memory, what a process holds, and what the machine has left."""
+"""What a model will cost in memory, by what its folder says."""
 
 import math
-import platform
-import sys
 from typing import Annotated
 
 import msgspec
-import psutil
 
-from .encoder_config import kind_of
-from .model import Model
-from .protocol import EngineSettings
+from runtime import machine
+from runtime.encoder_config import kind_of
+from runtime.model import Model
+from runtime.protocol import EngineSettings
 
 PROCESS_BYTES = 160 << 20  # an engine before its weights: Python, MLX and mlx-lm
 _MAX_HEADER_BYTES = 16 << 20  # of one shard; real ones stay under a tenth of it
@@ -23,29 +21,12 @@ _PASS_KEYS = (
 _SCORED_TOKENS = 1024  # `engine.encoders.attention` looks from so many at once
 
 
-def available_bytes() -> int:
-    """What new processes can take without swapping."""
-    return int(psutil.virtual_memory().available)
-
-
-def footprint_bytes(pid: int) -> int:
-    """What would come back if the process ended: its private memory, or 0 when it is gone."""
-    try:
-        process = psutil.Process(pid)
-        try:
-            return int(process.memory_full_info().uss)
-        except psutil.AccessDenied:  # macOS tells the private share only to root
-            return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
-
-
 def load_bytes(model: Model) -> int:
     """What loading the model will take, weights as the engine holds them.
 
     Raises ValueError or OSError when a weight file cannot be read.
     """
-    weights = model.weight_bytes if _keeps_half_precision() else _float32_bytes(model)
+    weights = model.weight_bytes if machine.keeps_half_precision() else _float32_bytes(model)
     return weights + PROCESS_BYTES + _pass_bytes(model)
 
 
@@ -62,13 +43,10 @@ def _pass_bytes(model: Model) -> int:
         for names in _PASS_KEYS
     )
     num_tokens = max(EngineSettings().pack_tokens, model.context_length)
-    num_scores = 0 if _keeps_half_precision() else heads * min(model.context_length, _SCORED_TOKENS)
+    num_scores = (
+        0 if machine.keeps_half_precision() else heads * min(model.context_length, _SCORED_TOKENS)
+    )
     return 4 * num_tokens * (4 * (inner or 4 * size) + 10 * size + num_scores)
-
-
-def _keeps_half_precision() -> bool:
-    """Apple Silicon computes in half precision; a CPU engine casts it to float32."""
-    return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 class _Tensor(msgspec.Struct):

@@ -20,8 +20,8 @@ from runtime.protocol import (
     Stop,
 )
 
-from .encode_batch import EncodeBatch, Input, Request
-from .encoders.encoder import Encoder
+from .batch import EncodeBatch, Input, Request
+from .encoder import Encoder
 
 logger = logging.getLogger(__name__)
 

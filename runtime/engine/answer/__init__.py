@@ -1,0 +1,1 @@
+"""Tokens of one row to what its client reads. Never imports MLX."""

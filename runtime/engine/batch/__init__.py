@@ -1,0 +1,1 @@
+"""Rows that run together: they wait, have their prompts read, decode, and leave."""

@@ -1,0 +1,1 @@
+"""How a child process is started, talked to and ended. The ground: it imports no other room."""
