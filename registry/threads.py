@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from .manifests import Step
+from registry.store.manifests import Step
 
 T = TypeVar("T")
 

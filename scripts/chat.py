@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry.store import BUILT_IN_ID
+from registry.store.store import BUILT_IN_ID
 from scripts.remote import message_of, on_server
 
 if TYPE_CHECKING:

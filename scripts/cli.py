@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from registry.catalog import CATALOG
 from registry.errors import RegistryError
-from registry.store import Entry, Store
+from registry.hub.catalog import CATALOG
+from registry.store.store import Entry, Store
 from scripts.bench.command import bench
 from scripts.chat import chat
 from scripts.description import described

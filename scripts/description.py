@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from registry.record import Record
-from registry.store import Entry
+from registry.store.record import Record
+from registry.store.store import Entry
 
 
 def described(entry: Entry) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import click
 
-from registry.job import JobState
+from registry.jobs.job import JobState
 
 Show: TypeAlias = Callable[[JobState], None]
 

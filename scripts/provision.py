@@ -13,13 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from registry import catalog
-from registry.acquire import ProvisionSettings
 from registry.errors import RegistryError
-from registry.jobs import Jobs
-from registry.order import Convert, Download, Import, Order, Pull, Verify
-from registry.record import Recipe
-from registry.store import Entry, Store
+from registry.hub import catalog
+from registry.jobs.acquire import ProvisionSettings
+from registry.jobs.jobs import Jobs
+from registry.jobs.order import Convert, Download, Import, Order, Pull, Verify
+from registry.store.record import Recipe
+from registry.store.store import Entry, Store
 from scripts.progress import Show, progress
 from scripts.settings import provision_settings
 
@@ -168,7 +168,7 @@ def _carry_out(home: Path, order: Order, settings: ProvisionSettings | None = No
 
 async def _run(store: Store, settings: ProvisionSettings, order: Order, show: Show) -> Entry:
     # What it warns of is what this command ends with.
-    logging.getLogger("registry.jobs").setLevel(logging.ERROR)
+    logging.getLogger("registry.jobs.jobs").setLevel(logging.ERROR)
     jobs = Jobs(store, settings)
     job = jobs.start(order)
     try:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from registry.jobs import Jobs
-from registry.store import BUILT_IN_ID, Store
+from registry.jobs.jobs import Jobs
+from registry.store.store import BUILT_IN_ID, Store
 from runtime.engine_process import Watch
 from runtime.pool import ModelPool, PoolSettings
 from scripts.settings import ENVIRONMENT_PREFIX, Duration, provision_settings

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
-from registry.acquire import ProvisionSettings
 from registry.download.fetch import DownloadSettings
-from registry.hub import HubSettings
+from registry.hub.repository import HubSettings
+from registry.jobs.acquire import ProvisionSettings
 from web import duration
 
 ENVIRONMENT_PREFIX = "MLX_EDGE"

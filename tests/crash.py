@@ -15,15 +15,16 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from registry import durable, provision
-from registry.acquire import ProvisionSettings, Report
 from registry.download.fetch import DownloadSettings
 from registry.errors import ModelNotFound
-from registry.hub import HubSettings
-from registry.jobs import Jobs
-from registry.order import Convert, Import, Order, Pull, Upload, Verify
-from registry.record import Description
-from registry.store import Store
+from registry.hub.repository import HubSettings
+from registry.jobs import provision
+from registry.jobs.acquire import ProvisionSettings, Report
+from registry.jobs.jobs import Jobs
+from registry.jobs.order import Convert, Import, Order, Pull, Upload, Verify
+from registry.store import durable
+from registry.store.record import Description
+from registry.store.store import Store
 from tests.fake_work import FakeWork, write_folder
 
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.truncate", "os.link"}

@@ -10,9 +10,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from registry.convert.work import Work
+from registry.checkpoint.verify import Verified
+from registry.convert_messages import Work
 from registry.errors import BrokenWeights, NotAModel
-from registry.verify import Verified
 
 WEIGHTS = b"weights, as it were" * 1000
 

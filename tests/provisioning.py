@@ -4,13 +4,14 @@ import hashlib
 import os
 import time
 
-from registry import durable, provision
-from registry.acquire import ProvisionSettings
 from registry.download.fetch import DownloadSettings
-from registry.hub import HubSettings
-from registry.order import Order
-from registry.record import Recipe, Record, Source
-from registry.store import Entry, Store
+from registry.hub.repository import HubSettings
+from registry.jobs import provision
+from registry.jobs.acquire import ProvisionSettings
+from registry.jobs.order import Order
+from registry.store import durable
+from registry.store.record import Recipe, Record, Source
+from registry.store.store import Entry, Store
 from tests.fake_work import WEIGHTS, fake_verified, write_folder
 from tests.hub_server import HubServer
 

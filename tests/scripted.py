@@ -1,13 +1,13 @@
-"""A stand-in for `registry.provision.run` in tests of jobs: it does what the test says."""
+"""A stand-in for `registry.jobs.provision.run` in tests of jobs: it does what the test says."""
 
 import asyncio
 import os
 
-from registry.acquire import ProvisionSettings, Receive, Report
-from registry.order import Order, Pull
-from registry.ownership import Ownership
-from registry.record import Recipe
-from registry.store import Store
+from registry.jobs.acquire import ProvisionSettings, Receive, Report
+from registry.jobs.order import Order, Pull
+from registry.store.ownership import Ownership
+from registry.store.record import Recipe
+from registry.store.store import Store
 
 PULL = Pull("tiny", "org/tiny", recipe=Recipe(bits=4))
 

@@ -14,9 +14,9 @@ from urllib.request import Request, urlopen
 
 import psutil
 
-from registry.record import Source
-from registry.store import Store
-from registry.verify import Verified
+from registry.checkpoint.verify import Verified
+from registry.store.record import Source
+from registry.store.store import Store
 from tests import processes
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -3,8 +3,8 @@
 from quart import Quart, Response, g, has_request_context, request, websocket
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from registry.jobs import Jobs
-from registry.store import Store
+from registry.jobs.jobs import Jobs
+from registry.store.store import Store
 from runtime.pool import ModelPool
 
 from . import chat, chat_socket, embeddings, health, models, page, rerank

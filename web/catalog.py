@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from registry import catalog
 from registry.errors import ModelNotFound
-from registry.store import Entry, Store
+from registry.hub import catalog
+from registry.store.store import Entry, Store
 from runtime.model import Model
 
 from .errors import ApiError

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from quart import Blueprint, Response, g, request
 
-from registry.store import Store
+from registry.store.store import Store
 from runtime.pool import ModelPool
 from runtime.protocol import Event, Finished, TextDelta
 

@@ -13,7 +13,7 @@ from contextlib import aclosing
 import msgspec
 from quart import Blueprint, websocket
 
-from registry.store import Store
+from registry.store.store import Store
 from runtime.pool import ModelPool
 from runtime.protocol import Event, Finished, Json, Loading, Prefill, Queued, TextDelta, Usage
 

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 from quart import Blueprint, Response, request
 
-from registry.store import Store
+from registry.store.store import Store
 from runtime.pool import ModelPool
 from runtime.protocol import EmbeddingRequest, Embeddings
 

@@ -1,9 +1,9 @@
 """A model on disk, or one to fetch, as the store API shows it. Used by `store` and `provision`."""
 
-from registry.catalog import CatalogEntry
-from registry.job import Job
-from registry.record import DEFAULT_VERSION
-from registry.store import Entry
+from registry.hub.catalog import CatalogEntry
+from registry.jobs.job import Job
+from registry.store.record import DEFAULT_VERSION
+from registry.store.store import Entry
 from runtime.protocol import Json
 
 

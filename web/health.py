@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from quart import Blueprint, Response
 
-from registry.store import Store
+from registry.store.store import Store
 from runtime.pool import ModelPool
 
 from .reply import json_reply

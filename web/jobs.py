@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response, request, websocket
 
-from registry.job import JobState
-from registry.jobs import Jobs
+from registry.jobs.job import JobState
+from registry.jobs.jobs import Jobs
 from runtime.protocol import Json
 
 from . import sse

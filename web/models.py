@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 from quart import Blueprint, Response, g, request
 
-from registry.store import Entry, Store
+from registry.store.store import Entry, Store
 from runtime.encoder_config import EncoderConfig
 from runtime.pool import LoadedModel, ModelPool
 from runtime.protocol import Json, Loading

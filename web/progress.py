@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from registry.job import Job
-from registry.store import Store
+from registry.jobs.job import Job
+from registry.store.store import Store
 
 from . import sse
 from .dialect import MIMOE

@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Meta
 from quart import Blueprint, Request, Response, g, request
 
-from registry import order as orders
-from registry.acquire import Report
 from registry.errors import ModelBusy, ModelExists, SourceRefused
-from registry.jobs import Jobs
-from registry.model_id import check_id
-from registry.record import Recipe
-from registry.store import Entry, Store
+from registry.jobs import order as orders
+from registry.jobs.acquire import Report
+from registry.jobs.jobs import Jobs
+from registry.store.model_id import check_id
+from registry.store.record import Recipe
+from registry.store.store import Entry, Store
 
 from . import pull, sse
 from .body import read_json

@@ -8,14 +8,14 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from registry import hub
-from registry.catalog import CATALOG
 from registry.errors import ModelNotFound, QuantRequired, RegistryError
-from registry.hub import HubRevision
-from registry.jobs import Jobs
-from registry.order import Pull
-from registry.record import Description, Kind, Recipe
-from registry.store import Entry, Store
+from registry.hub import repository
+from registry.hub.catalog import CATALOG
+from registry.hub.repository import HubRevision
+from registry.jobs.jobs import Jobs
+from registry.jobs.order import Pull
+from registry.store.record import Description, Kind, Recipe
+from registry.store.store import Entry, Store
 
 from . import sse
 from .progress import failure_of_job, sizes
@@ -45,7 +45,7 @@ async def stages(
     yield sse.data({"stage": "resolving", "repo": body.repo, "quant": body.quant or "auto"})
     try:
         quant = _plain(body.quant)
-        revision = await hub.resolve(body.repo, body.revision, settings.hub, quant)
+        revision = await repository.resolve(body.repo, body.revision, settings.hub, quant)
         model_id = body.name or _stem(revision)
         store.check_id(model_id)
         kind = _kind(revision)

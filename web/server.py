@@ -12,8 +12,8 @@ from typing import Any
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from registry.jobs import Jobs
-from registry.store import Store
+from registry.jobs.jobs import Jobs
+from registry.store.store import Store
 from runtime.pool import ModelPool
 
 from . import hypercorn_patches

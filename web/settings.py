@@ -4,7 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from registry.hub import HubSettings
+from registry.hub.repository import HubSettings
 
 DEFAULT_API_KEY = "1234"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

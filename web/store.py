@@ -8,12 +8,12 @@ import msgspec
 from msgspec import Meta
 from quart import Blueprint, Response, g, request
 
-from registry.catalog import CATALOG
 from registry.errors import ModelBusy
-from registry.jobs import Jobs
-from registry.model_id import check_id
-from registry.record import Description, Kind
-from registry.store import Store
+from registry.hub.catalog import CATALOG
+from registry.jobs.jobs import Jobs
+from registry.store.model_id import check_id
+from registry.store.record import Description, Kind
+from registry.store.store import Store
 from runtime.errors import ModelNotLoaded
 from runtime.pool import ModelPool
 

@@ -17,7 +17,7 @@ from msgspec import json
 from quart import Request, Response
 from werkzeug.http import parse_options_header
 
-from registry import companions
+from registry.checkpoint import companions
 
 from . import multipart
 from .dialect import MIMOE

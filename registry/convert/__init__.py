@@ -1,1 +1,1 @@
-"""The job process: what comes in is checked, converted and verified here, apart from the web."""
+"""The job process: other formats to MLX folders. It is started, never imported."""

@@ -16,11 +16,10 @@ from typing import BinaryIO
 
 import msgspec
 
+from registry.checkpoint.verify import verify
+from registry.checkpoint.weights import read_header
+from registry.convert_messages import Done, Line, Progress, Refused, Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
-from registry.verify import verify
-from registry.weights import read_header
-
-from .work import Done, Line, Progress, Refused, Work
 
 _REPORT_EVERY_S = 0.1
 _NICENESS = 5  # whoever chats comes first

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from registry import shards
+from registry.checkpoint import shards
+from registry.checkpoint.verify import ENCODER_TYPES, Config, Verified, read_config, verify
+from registry.checkpoint.weights import read_header
+from registry.convert_messages import Work
 from registry.errors import ConversionFailed, NotAModel
-from registry.gguf import convert as gguf
-from registry.verify import ENCODER_TYPES, Config, Verified, read_config, verify
-from registry.weights import read_header
 
 from . import neighbours
+from .gguf import convert as gguf
 from .recast import recast
 from .trial import check_architecture, try_out
-from .work import Work
 
 Report = Callable[[str, int, int], None]
 

@@ -5,8 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
-from registry.companions import NAMES, is_companion
-from registry.verify import Config, read_json
+from registry.checkpoint.companions import NAMES, is_companion
+from registry.checkpoint.verify import Config, read_json
 
 
 def copy_all(source: Path, target: Path) -> None:

@@ -9,11 +9,11 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from mlx_lm.convert import MODEL_CONVERSION_DTYPES
 from mlx_lm.utils import dequantize_model, quantize_model, save_config
 
+from registry.convert_messages import Work
 from registry.errors import NotAModel
 
 from .architecture import load_lazily
 from .shard_writer import ShardWriter
-from .work import Work
 
 
 def recast(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from registry import shards
+from registry.checkpoint import shards
 
 _SHARD_BYTES = 2 << 30
 

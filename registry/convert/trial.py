@@ -11,9 +11,9 @@ from pathlib import Path
 from mlx_lm.utils import MODEL_REMAPPING, load_tokenizer
 from tokenizers import Tokenizer
 
-from registry import embedder
+from registry.checkpoint import embedder
+from registry.checkpoint.verify import ENCODER_TYPES, Config, Verified, read_config
 from registry.errors import NotAModel
-from registry.verify import ENCODER_TYPES, Config, Verified, read_config
 
 from .architecture import load_lazily
 

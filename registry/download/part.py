@@ -15,8 +15,8 @@ from typing import ParamSpec, TypeVar
 
 import msgspec
 
-from registry import durable
 from registry.errors import DownloadFailed
+from registry.store import durable
 from registry.threads import in_thread
 
 P = ParamSpec("P")

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from registry.convert import __main__ as convert
-from registry.convert.work import Work
+from registry.convert_messages import Work
 from registry.errors import BrokenWeights
 
 

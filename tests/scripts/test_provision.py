@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.store import Store
+from registry.store.store import Store
 from tests.gguf_files import write_gguf
 from tests.hub_server import HubServer, Slow, Status
 from tests.scripts.test_cli import run

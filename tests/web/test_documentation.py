@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from registry.store import BUILT_IN
+from registry.store.store import BUILT_IN
 from tests.serving import ROOT, ServerProcess, link_model
 from tests.tiny_models import make_llama
 

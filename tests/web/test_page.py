@@ -8,7 +8,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from registry.catalog import CATALOG
+from registry.hub.catalog import CATALOG
 from tests.serving import KEY, ServerProcess
 
 STATIC = Path(__file__).parents[2] / "web" / "static"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from registry.record import Source
-from registry.store import Store
-from registry.verify import Verified
+from registry.checkpoint.verify import Verified
+from registry.store.record import Source
+from registry.store.store import Store
 from tests.chat_page import answers, ask, choose, launched, note_complaints, set_up, visit
 from tests.hub_faults import Slow, Stall
 from tests.hub_server import HubServer

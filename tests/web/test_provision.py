@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 
-from registry.store import Store
+from registry.store.store import Store
 from tests.hub_server import HubServer, Slow, Status, Truncate
 from tests.serving import KEY, ServerProcess
 from tests.store_client import (

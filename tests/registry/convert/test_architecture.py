@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from registry.convert.conversion import carry_out
-from registry.convert.work import Work
+from registry.convert_messages import Work
 from registry.errors import NotAModel
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder

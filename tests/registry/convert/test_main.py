@@ -13,13 +13,13 @@ import mlx.core as mx
 import pytest
 from mlx_lm.utils import load_model
 
-from registry import shards
+from registry.checkpoint import shards
+from registry.checkpoint.verify import Verified
 from registry.convert import __main__ as convert
 from registry.convert.conversion import carry_out
 from registry.convert.shard_writer import ShardWriter
-from registry.convert.work import Work
+from registry.convert_messages import Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
-from registry.verify import Verified
 from tests.gguf_files import write_gguf
 from tests.tiny_models import make_llama, make_llama4
 

@@ -1,0 +1,1 @@
+"""What a model's folder says, read in pure Python. The ground: the runtime reads it too."""

@@ -1,0 +1,75 @@
+"""Which files of a folder hold its weights, and whether they agree with each other and their index.
+
+mlx-lm loads every model*.safetensors of a folder, so each of them must be sound and belong to it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from registry.errors import BrokenWeights, NotAModel
+
+from .weights import Header, quote, read_header
+
+INDEX = "model.safetensors.index.json"
+
+_NAME = re.compile(r"model[A-Za-z0-9._-]{0,200}\.safetensors")
+_MAX_INDEX_BYTES = 64 << 20
+_PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
+
+
+def find(folder: Path) -> list[Path]:
+    """The weight files, by name. Raises NotAModel if there are none, BrokenWeights if one lacks."""
+    found = sorted(path for path in folder.glob("model*.safetensors") if path.is_file())
+    weight_map = read_index(folder)
+    if weight_map is not None:
+        names = set(weight_map.values())
+        for name in sorted(names):
+            if not (folder / name).is_file():
+                raise BrokenWeights(name, f"{INDEX} names this file, and it is not there")
+        for path in found:
+            if path.name not in names:
+                raise BrokenWeights(path.name, f"{INDEX} does not name this file")
+    if found:
+        return found
+    if any(path.suffix in _PICKLES for path in folder.iterdir()):
+        raise NotAModel(
+            f"{folder.name} has its weights as pickles only, which are never read because they can "
+            "hold code. Choose a repository with safetensors."
+        )
+    raise NotAModel(f"{folder.name} has no model*.safetensors, so it has no weights to serve.")
+
+
+def check(folder: Path, paths: list[Path]) -> dict[str, Header]:
+    """Walk every header. Raises BrokenWeights where files contradict each other or the index."""
+    headers = {path.name: read_header(path) for path in paths}
+    places: dict[str, str] = {}
+    for name, header in headers.items():
+        for tensor in header.tensors:
+            if (other := places.setdefault(tensor.name, name)) != name:
+                raise BrokenWeights(name, f"tensor {quote(tensor.name)} is in {other} too")
+    weight_map = read_index(folder)
+    if weight_map is not None and weight_map != places:
+        wrong = min(set(weight_map.items()) ^ set(places.items()))
+        raise BrokenWeights(wrong[1], f"{INDEX} and the file disagree on tensor {quote(wrong[0])}")
+    return headers
+
+
+def read_index(folder: Path) -> dict[str, str] | None:
+    """Which file each tensor is in; None where no index says so. Raises BrokenWeights."""
+    path = folder / INDEX
+    if not path.is_file():
+        return None
+    if path.stat().st_size > _MAX_INDEX_BYTES:
+        raise BrokenWeights(INDEX, f"it is larger than {_MAX_INDEX_BYTES} bytes")
+    try:
+        weight_map = json.loads(path.read_bytes())["weight_map"]
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise BrokenWeights(INDEX, f"it cannot be read ({error!r})") from None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise BrokenWeights(INDEX, "its weight_map is not a map of tensors to files")
+    for name in weight_map.values():
+        # The name becomes a path: nothing but a plain weight file of this folder will do.
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise BrokenWeights(INDEX, f"it names {quote(str(name))}, not a model*.safetensors")
+    return weight_map

@@ -1,0 +1,113 @@
+"""A GGUF on the disk: its metadata by name, and its tensors as plain numbers."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from gguf.constants import GGMLQuantizationType
+from gguf.quants import dequantize
+
+from registry.checkpoint.weights import Tensor, Value, quote, read_header
+from registry.errors import BrokenWeights, NotAModel
+
+ENCODERS = ("bert", "nomic-bert")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "smollm3", *ENCODERS)
+
+# Of whose q and k rows llama.cpp's converter changes the order, for its own kind of rotation.
+_PERMUTED = ("llama", "smollm3")
+_BLOCK_BYTES = 64 << 20  # of float32 that are worked on at a time
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFile:
+    """One file of a family that is read here; mapped, so that its size costs no memory."""
+
+    name: str
+    architecture: str
+    metadata: dict[str, Value]
+    tensors: dict[str, Tensor]
+    data: npt.NDArray[np.uint8]
+
+    @classmethod
+    def open(cls, path: Path) -> "GgufFile":
+        """Raises BrokenWeights, NotAModel."""
+        header = read_header(path, with_arrays=True)
+        architecture = header.metadata.get("general.architecture")
+        if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise NotAModel(
+                f"{path.name} is of the architecture {quote(str(architecture))}; {known} are read."
+            )
+        tensors = {tensor.name: tensor for tensor in header.tensors}
+        data = np.memmap(path, np.uint8, "r")
+        return cls(path.name, architecture, header.metadata, tensors, data)
+
+    @property
+    def is_encoder(self) -> bool:
+        return self.architecture in ENCODERS
+
+    @property
+    def head_dim(self) -> int:
+        per_head = self.count("embedding_length") // self.count("attention.head_count")
+        return self.count("attention.key_length", per_head)
+
+    def count(self, name: str, default: int | None = None) -> int:
+        """A positive whole number of the architecture. Raises NotAModel."""
+        value = self.metadata.get(f"{self.architecture}.{name}", default)
+        if type(value) is not int or value <= 0:
+            raise self._unusable(name)
+        return value
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """A positive number of the architecture. Raises NotAModel."""
+        value = self.metadata.get(f"{self.architecture}.{name}", default)
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise self._unusable(name)
+        return float(value)
+
+    def blocks(self, tensor: Tensor) -> Iterator[npt.NDArray[np.float32]]:
+        """The tensor in float32, some rows at a time, in the order of rows that mlx-lm wants."""
+        order = self._row_order(tensor)
+        # A vector whose order changes is taken as rows of one number.
+        is_column = order is not None and len(tensor.shape) == 1
+        num_columns = 1 if is_column else tensor.shape[-1]
+        num_rows = tensor.num_elements // num_columns
+        rows = self.data[tensor.begin : tensor.end].reshape(num_rows, -1)
+        step = max(1, _BLOCK_BYTES // (4 * num_columns))
+        for start in range(0, num_rows, step):
+            part = slice(start, start + step)
+            block = np.ascontiguousarray(rows[part] if order is None else rows[order[part]])
+            try:
+                with np.errstate(all="ignore"):  # what is no number is found below
+                    values = dequantize(block, GGMLQuantizationType[tensor.dtype])
+            except NotImplementedError:
+                raise NotAModel(f"{self.name} has weights of the type {tensor.dtype}.") from None
+            if not np.isfinite(values).all():
+                reason = f"tensor {quote(tensor.name)} holds values that are no numbers"
+                raise BrokenWeights(self.name, reason)
+            yield values
+
+    def _row_order(self, tensor: Tensor) -> npt.NDArray[np.intp] | None:
+        """Where each row of a q or k projection is in the file; None where order was kept.
+
+        The converter reshapes (heads, 2, half) and swaps the latter two; this swaps them back.
+        """
+        is_q, is_k = (f".{name}." in tensor.name for name in ("attn_q", "attn_k"))
+        if self.architecture not in _PERMUTED or not (is_q or is_k):
+            return None
+        num_rows, num_heads = tensor.shape[0], self.count("attention.head_count")
+        if is_k:
+            num_heads = self.count("attention.head_count_kv", num_heads)
+        if num_rows % (2 * num_heads):
+            raise NotAModel(f"{self.name} has {num_rows} rows for {num_heads} heads.")
+        halves = np.arange(num_rows).reshape(num_heads, num_rows // num_heads // 2, 2)
+        return halves.swapaxes(1, 2).reshape(-1)
+
+    def _unusable(self, name: str) -> NotAModel:
+        key = f"{self.architecture}.{name}"
+        value = self.metadata.get(key)
+        shown = "a list" if isinstance(value, list) else quote(str(value))
+        return NotAModel(f"{self.name} cannot be used: its {key} is {shown}.")

@@ -1,0 +1,260 @@
+"""tokenizer.json and tokenizer_config.json, rebuilt from the metadata of a GGUF.
+
+The kinds of the families that are read: byte-level BPE ("gpt2"), SentencePiece's BPE ("llama") and
+WordPiece ("bert", see `wordpiece`). What is done with text before it is split follows llama.cpp's
+src/llama-vocab.cpp.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
+
+from registry.checkpoint.weights import Value
+from registry.errors import NotAModel
+
+from . import wordpiece
+
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 3, 4, 5, 6  # llama.cpp's token types
+_MAX_PIECE_CHARS = 512  # in which merges are looked for; real vocabularies stay under 200
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_QWEN2 = _LLAMA3.replace("{1,3}", "")
+_TEKKEN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|"
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|"
+    r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """What a pre-tokenizer of tokenizer.ggml.pre does."""
+
+    patterns: tuple[str, ...]
+    ignore_merges: bool = False  # a word that is a token is taken whole
+    add_bos: bool = False
+    is_nfc: bool = False
+
+
+_SPLITS = {
+    "default": _Split((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
+    "gpt-2": _Split((_GPT2,)),
+    "smollm": _Split((r"\p{N}", _GPT2)),
+    "qwen2": _Split((_QWEN2,), is_nfc=True),
+    "llama-bpe": _Split((_LLAMA3,), ignore_merges=True, add_bos=True),
+    "smaug-bpe": _Split((_LLAMA3,)),
+    "tekken": _Split((_TEKKEN,), ignore_merges=True, add_bos=True),
+}
+_ALIASES = {
+    "llama3": "llama-bpe",
+    "llama-v3": "llama-bpe",
+    "falcon3": "llama-bpe",
+    "pixtral": "llama-bpe",
+    "dbrx": "smaug-bpe",
+    "starcoder": "smollm",
+    "refact": "smollm",
+    "deepseek-r1-qwen": "qwen2",
+    "megrez": "qwen2",
+}
+
+
+def write_tokenizer(metadata: dict[str, Value], folder: Path) -> None:
+    """Write both files. Raises NotAModel if the metadata makes no tokenizer that is known here."""
+    vocabulary = _Vocabulary.of(metadata)
+    try:
+        tokenizer = vocabulary.build()
+        tokenizer.save(str(folder / "tokenizer.json"))
+    except NotAModel:
+        raise
+    except Exception as error:  # of Rust: a merge out of the vocabulary, and the like
+        raise NotAModel(f"The GGUF's vocabulary makes no tokenizer: {error}") from None
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        **vocabulary.special_tokens(),
+    }
+    if isinstance(template := metadata.get("tokenizer.chat_template"), str):
+        config["chat_template"] = template
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2))
+
+
+def token_id(metadata: dict[str, Value], role: str) -> int | None:
+    """The id of the "bos", "eos", "eot", "padding" or "unknown" token, if it has one."""
+    value = metadata.get(f"tokenizer.ggml.{role}_token_id")
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if type(value) is int and isinstance(tokens, list) and 0 <= value < len(tokens):
+        return value
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    metadata: dict[str, Value]
+    tokens: list[str]
+    types: list[int]
+
+    @classmethod
+    def of(cls, metadata: dict[str, Value]) -> "_Vocabulary":
+        tokens = metadata.get("tokenizer.ggml.tokens")
+        if not isinstance(tokens, list) or not tokens or not isinstance(tokens[0], str):
+            raise NotAModel("The GGUF has no vocabulary (tokenizer.ggml.tokens).")
+        types = metadata.get("tokenizer.ggml.token_type", [1] * len(tokens))
+        if not isinstance(types, list) or len(types) != len(tokens):
+            raise NotAModel("The GGUF's tokenizer.ggml.token_type does not fit its tokens.")
+        if metadata.get("tokenizer.ggml.model") == "bert":
+            is_control = [kind == _CONTROL for kind in types]
+            tokens = wordpiece.original_tokens(tokens, is_control)
+        return cls(metadata, tokens, types)  # type: ignore[arg-type]
+
+    def build(self) -> Tokenizer:
+        match kind := self.metadata.get("tokenizer.ggml.model"):
+            case "gpt2":
+                tokenizer = self._byte_level()
+            case "llama":
+                tokenizer = self._sentencepiece()
+            case "bert":
+                tokenizer = wordpiece.build(self._ids(), *self._bert_tokens())
+            case _:
+                raise NotAModel(
+                    f"The GGUF's tokenizer is of the kind {kind!r}; 'gpt2', 'llama' and 'bert' "
+                    "are read."
+                )
+        tokenizer.add_tokens(
+            [
+                AddedToken(token, special=kind == _CONTROL, normalized=False)
+                for token, kind in zip(self.tokens, self.types, strict=True)
+                if kind in (_CONTROL, _USER_DEFINED) and token
+            ]
+        )
+        return tokenizer
+
+    def special_tokens(self) -> dict[str, str]:
+        """The tokens that play a part, as tokenizer_config.json names them."""
+        roles = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
+        found = {f"{name}_token": self._token(role) for name, role in roles.items()}
+        tokens = {name: token for name, token in found.items() if token is not None}
+        if self.metadata.get("tokenizer.ggml.model") != "bert":
+            return tokens
+        cls, sep, unknown = self._bert_tokens()
+        return tokens | {"cls_token": cls, "sep_token": sep, "unk_token": unknown}
+
+    def _byte_level(self) -> Tokenizer:
+        name = str(self.metadata.get("tokenizer.ggml.pre", "default"))
+        split = _SPLITS.get(_ALIASES.get(name, name))
+        if split is None:
+            known = ", ".join((*_SPLITS, *_ALIASES))
+            raise NotAModel(f"The GGUF's pre-tokenizer {name!r} is not one of {known}.")
+        merges = []
+        for merge in self._strings("merges"):
+            at = merge.find(" ", 1)
+            merges.append((merge[:at], merge[at + 1 :]))
+        model = models.BPE(self._ids(), merges, ignore_merges=split.ignore_merges)
+        tokenizer = Tokenizer(model)
+        if split.is_nfc:
+            tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                *(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in split.patterns),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        tokenizer.decoder = decoders.ByteLevel()
+        self._add_ends(tokenizer, add_bos=split.add_bos)
+        return tokenizer
+
+    def _sentencepiece(self) -> Tokenizer:
+        unknown = token_id(self.metadata, "unknown")
+        model = models.BPE(
+            self._ids(),
+            self._merges_by_score(),
+            unk_token=self.tokens[0 if unknown is None else unknown],
+            fuse_unk=True,
+            byte_fallback=self.types.count(_BYTE) == 256,
+        )
+        tokenizer = Tokenizer(model)
+        # As llama.cpp does it, a space is put before every stretch between special tokens.
+        has_prefix = self.metadata.get("tokenizer.ggml.add_space_prefix", 1)
+        steps = [normalizers.Prepend("▁")] if has_prefix else []
+        tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
+        tokenizer.decoder = decoders.Sequence(
+            [
+                decoders.Replace("▁", " "),
+                decoders.ByteFallback(),
+                decoders.Fuse(),
+                *([decoders.Strip(" ", 1, 0)] if has_prefix else []),
+            ]
+        )
+        self._add_ends(tokenizer, add_bos=True)
+        return tokenizer
+
+    def _bert_tokens(self) -> tuple[str, str, str]:
+        """What a text begins and ends with, and what stands for words that are unknown."""
+        # The misspelling is llama.cpp's. Newer files call the first token "bos" only.
+        begin = self._token("cls") or self._token("bos") or "[CLS]"
+        end = self._token("seperator") or self._token("eos") or "[SEP]"
+        return begin, end, self._token("unknown") or "[UNK]"
+
+    def _token(self, role: str) -> str | None:
+        id = token_id(self.metadata, role)
+        return None if id is None else self.tokens[id]
+
+    def _merges_by_score(self) -> list[tuple[str, str]]:
+        """SentencePiece joins the pair whose piece scores best: the same, as a list of merges.
+
+        Ordered as transformers' converter does it.
+        """
+        scores = self.metadata.get("tokenizer.ggml.scores")
+        if not isinstance(scores, list) or len(scores) != len(self.tokens):
+            raise NotAModel("The GGUF's tokenizer.ggml.scores do not fit its tokens.")
+        ids = {token: id for token, id in self._ids().items() if self.types[id] == _NORMAL}
+        merges: list[tuple[Any, int, int, str, str]] = []
+        for piece, id in ids.items():
+            cuts = range(1, min(len(piece), _MAX_PIECE_CHARS))
+            pairs = [(piece[:cut], piece[cut:]) for cut in cuts]
+            known = [(left, right) for left, right in pairs if left in ids and right in ids]
+            known.sort(key=lambda pair: (ids[pair[0]], ids[pair[1]]))
+            merges.extend((scores[id], len(left), len(right), left, right) for left, right in known)
+        merges.sort(key=lambda merge: merge[:3], reverse=True)
+        return [(left, right) for *_, left, right in merges]
+
+    def _add_ends(self, tokenizer: Tokenizer, *, add_bos: bool) -> None:
+        """The tokens that a text begins or ends with, where special tokens are asked for."""
+        ends: dict[str, str | None] = {}
+        for role, default in (("bos", add_bos), ("eos", False)):
+            is_added = self.metadata.get(f"tokenizer.ggml.add_{role}_token", default)
+            ends[role] = self._token(role) if is_added else None
+        if any(ends.values()):
+            ids = self._ids()
+            pieces = [piece for piece in (ends["bos"], "$A", ends["eos"]) if piece]
+            tokenizer.post_processor = processors.TemplateProcessing(
+                single=pieces, special_tokens=[(end, ids[end]) for end in ends.values() if end]
+            )
+
+    def _ids(self) -> dict[str, int]:
+        ids: dict[str, int] = {}
+        for id, (token, kind) in enumerate(zip(self.tokens, self.types, strict=True)):
+            if kind != _UNUSED:
+                ids.setdefault(token, id)
+        return ids
+
+    def _strings(self, name: str) -> list[str]:
+        value = self.metadata.get(f"tokenizer.ggml.{name}")
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise NotAModel(f"The GGUF has no list of strings tokenizer.ggml.{name}.")
+        return [str(item) for item in value]

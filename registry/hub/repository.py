@@ -1,0 +1,220 @@
+"""A repository of the hub, pinned to a commit: which of its files a model needs, and their URLs.
+
+huggingface_hub asks for the metadata; the bytes come through `download.fetch`. What is in the list
+of files was written by strangers: `hub_files` judges it.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
+
+from registry.download.fetch import RETRIED, Remote
+from registry.errors import DownloadFailed, SourceRefused
+
+from .files import HubFile, needed
+
+T = TypeVar("T")
+
+_REPO_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,95}/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubRevision:
+    """A repository at one commit, with the files to fetch."""
+
+    repo_id: str
+    commit: str
+    files: tuple[HubFile, ...]
+    licence: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """Which hub, and as whom."""
+
+    endpoint: str = "https://huggingface.co"
+    token: str | None = field(default=None, repr=False)
+    timeout_s: float = 30  # for one answer
+    max_attempts: int = 3
+    backoff_s: float = 1
+
+    @classmethod
+    def from_environment(cls) -> "HubSettings":
+        """HF_ENDPOINT and HF_TOKEN, as every tool of the hub reads them."""
+        endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/")
+        token = os.environ.get("HF_TOKEN", "").strip()
+        return cls(endpoint or "https://huggingface.co", token or None)
+
+
+async def resolve(
+    repo_id: str, revision: str | None, settings: HubSettings, file: str | None = None
+) -> HubRevision:
+    """What a branch, tag or commit (None: main) is now. `file`: a GGUF's name or quantisation.
+
+    Raises SourceRefused, or DownloadFailed when the hub could not be asked.
+    """
+    if not _REPO_ID.fullmatch(repo_id) or ".." in repo_id or "--" in repo_id:
+        raise SourceRefused(f"{repo_id!r} is no repository of the hub: expected 'owner/name'.")
+    if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
+        raise SourceRefused(f"{revision!r} is no revision: expected a branch, a tag or a commit.")
+    _check_endpoint(settings)
+    found = await _ask(repo_id, revision, settings)
+    if revision is not None and _COMMIT.fullmatch(revision) and found.commit != revision:
+        raise SourceRefused(f"Asked for commit {revision} of {repo_id}, got {found.commit}.")
+    if found.is_gated and settings.token is None:
+        raise SourceRefused(_no_access(repo_id, settings))
+    return HubRevision(repo_id, found.commit, needed(repo_id, found.files, file), found.licence)
+
+
+def remote(revision: HubRevision, file: HubFile, settings: HubSettings) -> Remote:
+    """A file of the pinned commit, for `download.fetch`."""
+    path = f"{revision.repo_id}/resolve/{revision.commit}/{quote(file.name)}"
+    return Remote(f"{settings.endpoint}/{path}", file.size, file.sha256, settings.token)
+
+
+@dataclass(frozen=True, slots=True)
+class _Info:
+    commit: str
+    files: list[HubFile]
+    licence: str | None
+    is_gated: bool
+
+
+async def _ask(repo_id: str, revision: str | None, settings: HubSettings) -> _Info:
+    """The hub's answer; asked again when it is only busy."""
+    for attempt in range(1, settings.max_attempts + 1):
+        try:
+            # Each read has a timeout of its own; this one is for an answer that trickles.
+            async with asyncio.timeout(2 * settings.timeout_s):
+                return await _in_daemon(lambda: _model_info(repo_id, revision, settings))
+        except (TimeoutError, DownloadFailed) as error:
+            if attempt == settings.max_attempts:
+                reason = str(error) or "it did not answer in time"
+                raise DownloadFailed(
+                    f"{settings.endpoint} could not be asked about {repo_id}: {reason}"
+                ) from error
+        await asyncio.sleep(settings.backoff_s * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25))
+    raise AssertionError("max_attempts is below 1")
+
+
+def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _Info:
+    """Blocking. Raises SourceRefused, or DownloadFailed for what another attempt may mend."""
+    # A fifth of a second that a server which pulls nothing does not pay.
+    from huggingface_hub import HfApi, ModelInfo
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    # The token is ours or none: not the one that a login left. The agent says what we are, not
+    # what is installed beside us.
+    api = HfApi(settings.endpoint, settings.token or False, headers={"user-agent": "mlx-edge"})
+    try:
+        info: ModelInfo = api.model_info(
+            repo_id, revision=revision, files_metadata=True, timeout=settings.timeout_s
+        )
+        files = [_file(repo_id, s.rfilename, s.size, s.lfs) for s in info.siblings or []]
+        licence = getattr(info.card_data, "license", None)
+        commit = str(info.sha)
+        is_gated = bool(info.gated)
+    except OfflineModeIsEnabled as error:
+        raise SourceRefused(
+            "HF_HUB_OFFLINE is set, so the hub is not asked. Unset it to pull."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise SourceRefused(f"{repo_id} has no revision '{revision}'.") from error
+    except GatedRepoError as error:
+        raise SourceRefused(_no_access(repo_id, settings)) from error
+    except RepositoryNotFoundError as error:
+        raise SourceRefused(_not_found(repo_id, settings)) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in RETRIED:
+            raise DownloadFailed(f"it answered {status}") from error
+        if status in (401, 403):
+            raise SourceRefused(_no_access(repo_id, settings)) from error
+        if status == 404:
+            raise SourceRefused(_not_found(repo_id, settings)) from error
+        raise SourceRefused(f"{settings.endpoint} answered {status} for {repo_id}.") from error
+    except SourceRefused:
+        raise
+    except Exception as error:  # no connection, or JSON that is not what the hub sends
+        raise DownloadFailed(f"{type(error).__name__}: {error}") from error
+    if not _COMMIT.fullmatch(commit):
+        raise SourceRefused(f"{settings.endpoint} names no commit for {repo_id}.")
+    return _Info(commit, files, licence if isinstance(licence, str) else None, is_gated)
+
+
+def _file(repo_id: str, name: object, size: object, lfs: object) -> HubFile:
+    """An entry of the list, taken for nothing yet but its types."""
+    sha256 = getattr(lfs, "sha256", None)
+    has_hash = isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256)
+    if not isinstance(name, str) or not isinstance(size, int) or size < 0:
+        raise SourceRefused(f"The list of files of {repo_id} has an entry without name or size.")
+    if lfs is not None and not has_hash:
+        raise SourceRefused(f"The list of files of {repo_id} has a hash that is no SHA-256.")
+    return HubFile(name, size, str(sha256) if has_hash else None)
+
+
+def _check_endpoint(settings: HubSettings) -> None:
+    parts = urlsplit(settings.endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SourceRefused(f"HF_ENDPOINT is {settings.endpoint!r}, expected an http(s) URL.")
+    is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if settings.token and parts.scheme == "http" and not is_here:
+        raise SourceRefused(
+            f"HF_TOKEN would travel readable to {settings.endpoint}. Use https, or no token."
+        )
+
+
+def _no_access(repo_id: str, settings: HubSettings) -> str:
+    page = f"{settings.endpoint}/{repo_id}"
+    if settings.token is None:
+        return (
+            f"{repo_id} is gated: accept its terms at {page}, make a token at "
+            f"{settings.endpoint}/settings/tokens, set HF_TOKEN to it and start again."
+        )
+    return f"HF_TOKEN may not read {repo_id}: accept its terms at {page}, or use another token."
+
+
+def _not_found(repo_id: str, settings: HubSettings) -> str:
+    private = "" if settings.token else " If it is private, set HF_TOKEN."
+    return f"{settings.endpoint} has no model {repo_id}. Check the name.{private}"
+
+
+async def _in_daemon(function: Callable[[], T]) -> T:
+    """Run in a thread that nobody has to wait for: a hub that hangs does not hold up the exit."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return  # cancelled meanwhile
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = function()
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="hub", daemon=True).start()
+    return await future

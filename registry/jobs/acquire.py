@@ -1,0 +1,287 @@
+"""The files of a model on their way into HOME/partial/ID: from the hub, a URL, a client, a folder.
+
+Called by `provision`. What has arrived stays there until it is published, so that the next try of
+the same order goes on from it; what another order left goes first.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from registry.checkpoint import companions, embedder, shards
+from registry.download.fetch import DownloadSettings, Remote, fetch
+from registry.errors import DownloadFailed, SourceMissing, SourceRefused
+from registry.hub import repository
+from registry.hub.repository import HubSettings
+from registry.store import manifests
+from registry.store.manifests import Step
+from registry.store.ownership import Ownership
+from registry.store.record import Recipe, Source, is_weight
+from registry.threads import in_thread
+
+from .order import Download, Import, Pull, Upload
+
+Report: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
+Receive: TypeAlias = Callable[[Path, Report], Awaitable[None]]  # fills an empty folder
+
+_SUFFIXES = {".gguf", ".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()-]{0,199}")
+_OPTIONAL = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionSettings:
+    """What acquiring can be told."""
+
+    download: DownloadSettings = field(default_factory=DownloadSettings)
+    hub: HubSettings = field(default_factory=HubSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """The files, all here and not yet looked at."""
+
+    path: Path  # a model folder, or a .gguf file
+    source: Source
+    licence: str | None = None
+    is_own: bool = True  # the registry's own files: a hard link to them is as good as a copy
+
+
+async def pull(
+    order: Pull, owned: Ownership, settings: ProvisionSettings, report: Report
+) -> Acquired:
+    """A repository's files at one commit: a branch that moves on meanwhile mixes nothing."""
+    report("resolving", 0, None)
+    revision = await repository.resolve(order.repo, order.revision, settings.hub, order.file)
+    folder = _folder(owned, "hub", revision.repo_id, revision.commit, order.file or "")
+    files = [
+        (repository.remote(revision, file, settings.hub), file.name) for file in revision.files
+    ]
+    sha256 = await _fetch_all(files, folder, settings, report, order.recipe)
+    source = Source("hub", revision.repo_id, revision.commit, sha256)
+    return Acquired(_model_in(folder), source, revision.licence)
+
+
+async def download(
+    order: Download, owned: Ownership, settings: ProvisionSettings, report: Report
+) -> Acquired:
+    """One .gguf; or the files of a model folder, by the names that they always have."""
+    report("resolving", 0, None)
+    path = urlsplit(order.url).path
+    name = _plain(unquote(path.rsplit("/", 1)[-1])) if not path.endswith("/") else ""
+    folder = _folder(owned, "url", order.url)
+    if name.endswith(".gguf"):
+        files = [(Remote(order.url), name)]
+        sha256 = await _fetch_all(files, folder, settings, report, order.recipe)
+    elif name == "" or name.endswith(".safetensors"):
+        sha256 = await _fetch_folder(order, name, folder, settings, report)
+    else:
+        raise SourceRefused(
+            f"{order.url} names no model: a .gguf, a .safetensors or a folder (with a slash at "
+            "its end) can be downloaded."
+        )
+    # The query may hold a signature, which is nobody's business later.
+    return Acquired(_model_in(folder), Source("url", order.url.split("?")[0], None, sha256))
+
+
+async def receive_upload(
+    order: Upload, owned: Ownership, receive: Receive | None, report: Report
+) -> Acquired:
+    """What a client sends. Whole, it can be gone on with after a restart."""
+    folder = _folder(owned, "upload", order.file)
+    if receive is not None:
+        owned.discard()
+        arriving = owned.folder / "arriving"
+        arriving.mkdir(mode=0o700)
+        report("uploading", 0, None)
+        try:
+            await receive(arriving, report)
+        except BaseException:
+            owned.discard()  # nobody can send the rest of it
+            raise
+        arriving.rename(folder)
+    elif not folder.exists():
+        raise SourceRefused(
+            f"The server was restarted while '{order.file}' was being uploaded. Upload it again."
+        )
+    sha256 = await _hashes(folder, _copied(folder), report)
+    return Acquired(_model_in(folder), Source("upload", order.file, None, sha256))
+
+
+async def import_path(
+    order: Import, owned: Ownership, settings: ProvisionSettings, report: Report
+) -> Acquired:
+    """A local folder's copy; what is to be converted anyway is read where it is."""
+    path = Path(order.path)
+    owned.discard()  # a copy is begun anew: its source may be another one by now
+    if path.is_file() or order.recipe.converts:
+        folder, names = (path.parent, [path.name]) if path.is_file() else (path, _copied(path))
+        source = Source("folder", str(path), None, await _hashes(folder, names, report))
+        return Acquired(path, source, is_own=False)
+    folder = _folder(owned, "folder", order.path)
+    folder.mkdir(mode=0o700)
+    names = _copied(path)
+    num_bytes = sum((path / name).stat().st_size for name in names)
+    require_space(owned.folder, num_bytes, settings)
+
+    def copy(step: Step) -> dict[str, str]:
+        return {name: manifests.copy(path / name, folder / name, step) for name in names}
+
+    try:
+        sha256 = await in_thread(copy, Counter(report, "copying", num_bytes).add)
+    except BaseException:
+        owned.discard()  # half a copy is of no use to anybody
+        raise
+    return Acquired(folder, Source("folder", str(path), None, sha256))
+
+
+async def _hashes(folder: Path, names: Sequence[str], report: Report) -> dict[str, str]:
+    """The provenance of files that came without hashes."""
+    counter = Counter(report, "hashing", sum((folder / name).stat().st_size for name in names))
+
+    def all_of_them(step: Step) -> dict[str, str]:
+        return {name: manifests.sha256(folder / name, step) for name in names}
+
+    return await in_thread(all_of_them, counter.add)
+
+
+class Counter:
+    """Bytes of a stage, added up."""
+
+    def __init__(self, report: Report, stage: str, total: int | None) -> None:
+        self._report, self._stage, self._total = report, stage, total
+        self.done = 0
+        report(stage, 0, total)
+
+    def add(self, num_bytes: int) -> None:
+        """So many bytes more."""
+        self.done += num_bytes
+        self._report(self._stage, self.done, self._total)
+
+
+def _folder(owned: Ownership, kind: str, *source: str) -> Path:
+    """Where the files of one source come together; those of any other are removed."""
+    key = hashlib.sha256("\n".join(source).encode()).hexdigest()[:16]
+    owned.discard(keep=f"{kind}-{key}")
+    return owned.folder / f"{kind}-{key}"
+
+
+def _model_in(folder: Path) -> Path:
+    """A lone .gguf is the model itself."""
+    names = [path for path in folder.iterdir() if path.suffix in (".gguf", ".safetensors")]
+    return names[0] if len(names) == 1 and names[0].suffix == ".gguf" else folder
+
+
+async def _fetch_all(
+    files: Sequence[tuple[Remote, str]],
+    folder: Path,
+    settings: ProvisionSettings,
+    report: Report,
+    recipe: Recipe,
+) -> dict[str, str]:
+    """All files, one after the other and weights last, and their hashes."""
+    sizes = [remote.size for remote, _ in files]
+    total = sum(size or 0 for size in sizes) if None not in sizes else None
+    folder.mkdir(mode=0o700, exist_ok=True)
+    here = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    require_space(folder, (total or 0) - here, settings)
+    sha256: dict[str, str] = {}
+    before = 0
+    for remote, name in sorted(files, key=lambda file: is_weight(file[1])):
+
+        def told(stage: str, done: int, size: int | None, before: int = before) -> None:
+            whole = before + size if total is None and size is not None else total
+            report(stage, before + done, whole)
+
+        if is_weight(name):  # what is refused is refused before gigabytes come
+            embedder.check_recipe(folder, recipe)
+            embedder.check(folder)
+        target = folder / name
+        sha256[name] = await _fetch(remote, target, settings, told)
+        before += target.stat().st_size
+    return sha256
+
+
+async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: Report) -> str:
+    """One file's hash. What has its final name was whole, and is hashed again, not trusted.
+
+    Without a hash to hold it against it is fetched again: the source may have moved on, and a model
+    of two versions would look like one.
+    """
+    if target.exists():
+        counter = Counter(report, "downloading", target.stat().st_size)
+        if remote.sha256 is not None:
+            found = await in_thread(lambda step: manifests.sha256(target, step), counter.add)
+            if found == remote.sha256:
+                return found
+        target.unlink()
+    fetched = await fetch(
+        remote, target, lambda done, size: report("downloading", done, size), settings.download
+    )
+    return fetched.sha256
+
+
+async def _fetch_folder(
+    order: Download, name: str, folder: Path, settings: ProvisionSettings, report: Report
+) -> dict[str, str]:
+    """A safetensors model next to a URL: its configuration and tokenizer, then its shards."""
+    url = order.url
+
+    async def fetch_named(*names: str) -> dict[str, str]:
+        files = [(Remote(urljoin(url, quote(name))), name) for name in names]
+        return await _fetch_all(files, folder, settings, report, order.recipe)
+
+    async def fetch_optional(*names: str) -> dict[str, str]:
+        fetched: dict[str, str] = {}
+        for name in names:
+            with contextlib.suppress(SourceMissing):
+                fetched |= await fetch_named(name)
+        return fetched
+
+    sha256 = await fetch_named("config.json")
+    sha256 |= await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
+    if companions.MODULES in sha256:  # nobody else has the others of an embedder
+        sha256 |= await fetch_optional(*companions.EMBEDDER_FILES[1:])
+    weight_map = shards.read_index(folder)
+    if weight_map is not None and (name == "" or name in weight_map.values()):
+        return sha256 | await fetch_named(*sorted(set(weight_map.values())))
+    weights = (Remote(url if name else urljoin(url, "model.safetensors")), "model.safetensors")
+    return sha256 | await _fetch_all([weights], folder, settings, report, order.recipe)
+
+
+def _plain(name: str) -> str:
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise SourceRefused(f"{name!r} cannot be a model's file: a plain name is wanted.")
+    return name
+
+
+def _copied(folder: Path) -> list[str]:
+    """By content: a hub cache's links to its blobs are followed; a pipe or device is no file."""
+    names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
+    names += (name for name in companions.NAMES if "/" in name)
+    wanted = [name for name in names if is_weight(name) or not name.endswith(".safetensors")]
+    return sorted(name for name in wanted if (folder / name).is_file())
+
+
+def require_space(folder: Path, num_bytes: int, settings: ProvisionSettings) -> None:
+    """Raises DownloadFailed when the disk could not take so much more."""
+    free, reserve = shutil.disk_usage(folder).free, settings.download.reserve_bytes
+    if num_bytes > 0 and num_bytes + reserve > free:
+        raise DownloadFailed(
+            f"The files take {num_bytes / 1e6:.1f} MB, and the disk has {free / 1e6:.1f} MB left; "
+            f"{reserve / 1e6:.0f} MB of it stay free. Remove a model first."
+        )

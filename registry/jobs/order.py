@@ -1,0 +1,67 @@
+"""Orders: what a job is asked to do. Kept in HOME/jobs until it is done, so that a restart goes on.
+
+A hub token is never part of an order, and so never on disk.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from registry.store.record import Recipe
+
+
+class Pull(msgspec.Struct, frozen=True, omit_defaults=True, tag="pull", tag_field="action"):
+    """A repository of the hub. `revision` is a branch, tag or commit; `file` one GGUF of many."""
+
+    model_id: str
+    repo: str
+    revision: str | None = None
+    file: str | None = None
+    recipe: Recipe = Recipe()
+
+
+class Download(msgspec.Struct, frozen=True, omit_defaults=True, tag="download", tag_field="action"):
+    """A .gguf, a .safetensors with its neighbours, or a model folder (the URL ends in a slash)."""
+
+    model_id: str
+    url: str
+    recipe: Recipe = Recipe()
+
+
+class Upload(msgspec.Struct, frozen=True, omit_defaults=True, tag="upload", tag_field="action"):
+    """A file that a client sends. It cannot be gone on with after a restart."""
+
+    model_id: str
+    file: str  # its name, as the client gave it
+    recipe: Recipe = Recipe()
+
+
+class Import(msgspec.Struct, frozen=True, omit_defaults=True, tag="import", tag_field="action"):
+    """A local folder, or a local .gguf. A linked folder stays where it is."""
+
+    model_id: str
+    path: str
+    link: bool = False
+    recipe: Recipe = Recipe()
+
+
+class Convert(msgspec.Struct, frozen=True, omit_defaults=True, tag="convert", tag_field="action"):
+    """A model that is here, again, under another id and with other bits."""
+
+    model_id: str
+    from_id: str
+    recipe: Recipe = Recipe()
+
+
+class Verify(msgspec.Struct, frozen=True, omit_defaults=True, tag="verify", tag_field="action"):
+    """The verification of a model that is here, once more."""
+
+    model_id: str
+
+
+Order: TypeAlias = Pull | Download | Upload | Import | Convert | Verify
+
+
+def action_of(order: Order) -> str:
+    """The order's name: "pull", "download", "upload", "import", "convert" or "verify"."""
+    return str(order.__struct_config__.tag)

@@ -1,0 +1,112 @@
+"""What a model folder holds, file by file: taken when it is published, checked by `verify`."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from registry.errors import BrokenWeights
+
+from . import durable
+from .record import Manifest, Stored, is_weight
+
+_BLOCK_BYTES = 1 << 20
+
+Step = Callable[[int], None]  # told how many bytes more are done; may raise to stop
+
+
+def take(folder: Path, step: Step) -> Manifest:
+    """Size and hash of every file of a folder of our own; the bytes read are told to `step`."""
+    return {
+        path.relative_to(folder).as_posix(): Stored(path.stat().st_size, sha256(path, step))
+        for path in _files(folder)
+    }
+
+
+def sizes(folder: Path) -> Manifest:
+    """The sizes of the files that matter in a folder that is somebody else's."""
+    return {
+        path.name: Stored(path.stat().st_size)
+        for path in sorted(folder.iterdir())
+        if _matters(path.name) and path.is_file()
+    }
+
+
+def num_bytes(folder: Path) -> int:
+    """What all files of a folder take."""
+    return sum(path.stat().st_size for path in _files(folder))
+
+
+def weight_bytes(folder: Path) -> int:
+    """What the weights of a folder take."""
+    return sum(stored.size for name, stored in sizes(folder).items() if is_weight(name))
+
+
+def is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether the files that matter are there, in the sizes that were published."""
+    try:
+        return bool(manifest) and all(
+            os.stat(f"{folder}/{name}").st_size == stored.size
+            for name, stored in manifest.items()
+            if _matters(name)
+        )
+    except OSError:
+        return False
+
+
+def check(folder: Path, manifest: Manifest, step: Step) -> None:
+    """Raises BrokenWeights for the first file that is not what it was when it was published."""
+    for name, stored in manifest.items():
+        if stored.sha256 is None:
+            continue  # of a linked folder, which is its owner's to change
+        path = folder / name
+        if not path.is_file():
+            raise BrokenWeights(name, "it is gone")
+        if (size := path.stat().st_size) != stored.size:
+            raise BrokenWeights(
+                name, f"it has {size} bytes, and had {stored.size} when it was published"
+            )
+        if sha256(path, step) != stored.sha256:
+            raise BrokenWeights(name, "its content changed since it was published")
+
+
+def sha256(path: Path, step: Step) -> str:
+    """The hash of a file's content, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            step(len(block))
+    return digest.hexdigest()
+
+
+def copy(source: Path, target: Path, step: Step) -> str:
+    """Copy a file's content, for the user alone, and return its hash."""
+    digest = hashlib.sha256()
+    durable.make_folder(target.parent)
+    with source.open("rb") as read, target.open("wb") as written:
+        while block := read.read(_BLOCK_BYTES):
+            written.write(block)
+            digest.update(block)
+            step(len(block))
+    return digest.hexdigest()
+
+
+def seal(folder: Path) -> None:
+    """Files and folders are on the disk, and for the user alone."""
+    for path in _files(folder):
+        path.chmod(0o600)
+        durable.sync(path)
+    for path in (*folder.rglob("*/"), folder):
+        if path.is_dir():
+            path.chmod(0o700)
+            durable.sync(path)
+
+
+def _matters(name: str) -> bool:
+    """Whether no answer is possible without the file."""
+    return is_weight(name) or name in ("config.json", "tokenizer.json", "tokenizer.model")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,117 @@
+"""model.json: all that is known of one model on disk. Written by `store`, filled by `provision`."""
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+
+from registry.checkpoint.verify import Verified
+from registry.errors import ModelExists
+
+if TYPE_CHECKING:
+    Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+else:
+    Json = Any  # msgspec knows no recursive alias; whatever it decodes is this anyway
+
+Kind: TypeAlias = Literal["llm", "vlm", "embed", "onnx"]
+DEFAULT_VERSION = "1.0.0"
+
+
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a model's files came from, for good: a hub's branch is pinned to its commit."""
+
+    kind: Literal["hub", "url", "upload", "folder"]
+    location: str  # repo_id, URL, file name or path
+    revision: str | None = None
+    sha256: dict[str, str] = {}  # file -> hash, as the files arrived
+
+
+class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a person wants a model's weights to be; as they are, when nothing is said."""
+
+    bits: int | None = None
+    group_size: int = 64
+    dtype: str | None = None
+
+    @property
+    def converts(self) -> bool:
+        """Whether weights that can be served as they are shall be others."""
+        return self.bits is not None or self.dtype is not None
+
+
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One file of a model as it was published; a linked one is not hashed."""
+
+    size: int
+    sha256: str | None = None
+
+
+Manifest: TypeAlias = dict[str, Stored]  # file name -> what it was when it was published
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What a person says of a model; None leaves a thing as it is."""
+
+    kind: Kind | None = None
+    version: str | None = None
+    init_context_size: int | None = None
+    gguf: dict[str, Json] | None = None
+    metadata: dict[str, Json] | None = None
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """model.json."""
+
+    id: str
+    kind: Kind
+    created_at: float  # unix seconds
+    version: str = DEFAULT_VERSION
+    linked: str | None = None  # the folder elsewhere that holds the files
+    files: str | None = None  # the name of the folder in here that holds them
+    manifest: Manifest = {}
+    init_context_size: int | None = None
+    gguf: dict[str, Json] = {}
+    metadata: dict[str, Json] = {}
+    source: Source | None = None
+    recipe: Recipe | None = None
+    verified: Verified | None = None
+    failure: str | None = None  # why the last verification failed
+    licence: str | None = None
+    load_s: float | None = None
+    peak_memory_bytes: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What the weights take on disk."""
+        return sum(stored.size for name, stored in self.manifest.items() if is_weight(name))
+
+    def described(self, description: Description) -> "Record":
+        """The record with what was said in place.
+
+        Raises ModelExists for a kind that its verified files contradict.
+        """
+        if self.verified is not None and description.kind not in (None, self.kind):
+            raise ModelExists(
+                f"A model '{self.id}' already exists, and its files are of kind '{self.kind}', "
+                f"not '{description.kind}'."
+            )
+        said = msgspec.structs.asdict(description)
+        return msgspec.structs.replace(
+            self, **{name: value for name, value in said.items() if value is not None}
+        )
+
+    def passed(self, verified: Verified) -> "Record":
+        """The record with new files that passed verification."""
+        kind: Kind = "embed" if verified.kind == "embed" else "llm"
+        return msgspec.structs.replace(
+            self,
+            kind=self.kind if self.kind in ("vlm", "onnx") else kind,  # which only a person knows
+            verified=verified,
+            failure=None,
+            load_s=None,  # both were measured with other files
+            peak_memory_bytes=None,
+        )
+
+
+def is_weight(name: str) -> bool:
+    """Whether a file of a model folder holds weights: mlx-lm loads each of these, and no other."""
+    return name.startswith("model") and name.endswith(".safetensors")
