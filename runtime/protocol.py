@@ -16,7 +16,7 @@ ModelKind: TypeAlias = Literal["llm", "embed", "rerank"]
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
-    """How one request wants its tokens drawn. Ranges are checked at the door (`web.schema`)."""
+    """How one request wants its tokens drawn. Ranges are checked at the door (`web.api.schema`)."""
 
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0

@@ -11,10 +11,11 @@ from registry.store.store import Entry, Store
 from scripts.bench.command import bench
 from scripts.chat import chat
 from scripts.description import described
-from scripts.provision import convert, import_, pull, verify
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
 from scripts.settings import ENVIRONMENT_PREFIX, default_home, read_config
+
+from .jobs import convert, import_, pull, verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

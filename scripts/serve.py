@@ -11,8 +11,8 @@ from registry.store.store import BUILT_IN_ID, Store
 from runtime.engine_process import Watch
 from runtime.pool import ModelPool, PoolSettings
 from scripts.settings import ENVIRONMENT_PREFIX, Duration, provision_settings
-from web.catalog import note_loads
 from web.server import serve as serve_web
+from web.serving import note_loads
 from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.tiny_models import make_llama
 from tests.serving import ServerProcess, link_model
-from tests.tiny_models import make_llama
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from registry.download.fetch import DownloadSettings, Fetched, Remote, fetch
-from tests.hub_server import HubServer
+from tests.hub.hub_server import HubServer
 
 DATA = random.Random(4).randbytes(1_000_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()

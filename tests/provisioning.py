@@ -13,7 +13,7 @@ from registry.store import durable
 from registry.store.record import Recipe, Record, Source
 from registry.store.store import Entry, Store
 from tests.fake_work import WEIGHTS, fake_verified, write_folder
-from tests.hub_server import HubServer
+from tests.hub.hub_server import HubServer
 
 SOURCE = Source("folder", "/somewhere")
 

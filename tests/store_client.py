@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.hub_server import HubServer
+from tests.hub.hub_server import HubServer
 from tests.serving import KEY, ServerProcess
 
 BASE = "/mimik-ai/store/v1"

@@ -1,1 +1,1 @@
-"""The wire: requests in, events out."""
+"""The wire: requests in, events out. Never imports MLX, transformers or numpy."""

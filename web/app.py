@@ -6,22 +6,23 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from registry.jobs.jobs import Jobs
 from registry.store.store import Store
 from runtime.pool import ModelPool
-
-from . import chat, chat_socket, embeddings, health, models, page, rerank
-from . import jobs as job_routes
-from . import store as store_routes
-from .backpressure import (
+from web.door.guard import REQUEST_ID
+from web.transport.backpressure import (
     BoundedConnection,
     BoundedRequest,
     BoundedSocketConnection,
     DirectWebsocket,
 )
+from web.transport.reply import failure_reply
+from web.transport.socket import Sockets
+
+from . import health, page
+from .api import chat, chat_socket, embeddings, models, rerank
+from .api import jobs as job_routes
 from .dialect import DIALECTS, dialect_of
 from .errors import Failure, answer_to
-from .guard import REQUEST_ID
-from .reply import failure_reply
 from .settings import WebSettings
-from .socket import Sockets
+from .store import routes as store_routes
 
 
 def create_app(

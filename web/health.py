@@ -11,8 +11,7 @@ from quart import Blueprint, Response
 
 from registry.store.store import Store
 from runtime.pool import ModelPool
-
-from .reply import json_reply
+from web.transport.reply import json_reply
 
 
 def blueprint(pool: ModelPool, store: Store) -> Blueprint:

@@ -7,9 +7,9 @@ from runtime.model import Model
 from runtime.pool import LoadedModel, ModelPool
 from runtime.protocol import Json, Loading
 
-from . import sse
 from .dialect import Dialect
 from .errors import answer_to
+from .transport import sse
 
 
 class Load:

@@ -15,13 +15,13 @@ from hypercorn.config import Config
 from registry.jobs.jobs import Jobs
 from registry.store.store import Store
 from runtime.pool import ModelPool
+from web.door.guard import Guard
+from web.transport.socket import Sockets
 
-from . import hypercorn_patches
 from .app import create_app
-from .catalog import loadable
-from .guard import Guard
+from .serving import loadable
 from .settings import WebSettings, check_bind
-from .socket import Sockets
+from .transport import hypercorn_patches
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import pytest
 from runtime.encoder_config import EncoderConfig, kind_of
 from runtime.errors import InvalidRequest
 from runtime.model import Model
-from tests.tiny_encoders import write_pooling
+from tests.models.tiny_encoders import write_pooling
 
 BERT = {"model_type": "bert", "hidden_size": 64, "max_position_embeddings": 512}
 

@@ -17,8 +17,8 @@ from runtime.engine_process import EngineProcess, Watch
 from runtime.errors import EngineDied, EngineFailed, LoadFailed, Stalled
 from runtime.model import Model
 from runtime.protocol import EngineSettings, Finished, Loading, Prefill, SamplingParams, TextDelta
-from tests.tiny_encoders import make_bert
-from tests.tiny_models import make_llama
+from tests.models.tiny_encoders import make_bert
+from tests.models.tiny_models import make_llama
 
 LONG = SamplingParams(temperature=0, max_tokens=8000)
 

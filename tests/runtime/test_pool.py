@@ -46,8 +46,8 @@ from runtime.protocol import (
     TextDelta,
 )
 from tests import processes
-from tests.tiny_encoders import make_bert, make_nomic_bert
-from tests.tiny_models import make_llama
+from tests.models.tiny_encoders import make_bert, make_nomic_bert
+from tests.models.tiny_models import make_llama
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from runtime.processes.child import Child
 from runtime.protocol import ChatMessage
 from runtime.text_workers import TextSettings, TextWorkers
 from tests import processes
-from tests.tiny_encoders import make_wordpiece
-from tests.tiny_models import make_tokenizer
+from tests.models.tiny_encoders import make_wordpiece
+from tests.models.tiny_models import make_tokenizer
 
 HELLO = (ChatMessage("user", "Hello you"),)
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"

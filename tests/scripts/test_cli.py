@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.models.tiny_models import make_llama
 from tests.serving import ROOT, ServerProcess
-from tests.tiny_models import make_llama
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.gguf_files import write_gguf
-from tests.hub_server import HubServer
+from tests.hub.hub_server import HubServer
+from tests.models.gguf_files import write_gguf
+from tests.models.tiny_encoders import MINILM, make_bert
+from tests.models.tiny_models import make_llama
 from tests.serving import ServerProcess, import_model, link_model
 from tests.store_client import start
-from tests.tiny_encoders import MINILM, make_bert
-from tests.tiny_models import make_llama
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from registry.store.store import BUILT_IN
+from tests.models.tiny_models import make_llama
 from tests.serving import ROOT, ServerProcess, link_model
-from tests.tiny_models import make_llama
 
 JAVASCRIPT = ROOT / "tests" / "javascript"
 BASE = "/mimik-ai/openai/v1"

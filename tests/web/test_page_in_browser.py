@@ -13,11 +13,11 @@ from registry.checkpoint.verify import Verified
 from registry.store.record import Source
 from registry.store.store import Store
 from tests.chat_page import answers, ask, choose, launched, note_complaints, set_up, visit
-from tests.hub_faults import Slow, Stall
-from tests.hub_server import HubServer
+from tests.hub.hub_faults import Slow, Stall
+from tests.hub.hub_server import HubServer
+from tests.models.tiny_models import make_llama
 from tests.serving import ROOT, ServerProcess, link_model
 from tests.store_client import start, wait_until
-from tests.tiny_models import make_llama
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,9 @@ import psutil
 import pytest
 from openai import APIError, OpenAI
 
+from tests.models.tiny_models import make_llama
 from tests.serving import KEY, ROOT, ServerProcess, chat_request, link_model, read_all
-from tests.tiny_models import make_llama
-from web import hypercorn_patches
+from web.transport import hypercorn_patches
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 

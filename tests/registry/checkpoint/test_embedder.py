@@ -12,11 +12,11 @@ from registry.errors import NotAModel
 from registry.jobs import provision
 from registry.jobs.order import Pull
 from registry.store.store import Store
-from tests import random_encoders
 from tests.fake_work import WEIGHTS, FakeWork
-from tests.hub_server import HubServer
+from tests.hub.hub_server import HubServer
+from tests.models import random_encoders
+from tests.models.tiny_encoders import write_pooling
 from tests.provisioning import run, settings_of
-from tests.tiny_encoders import write_pooling
 
 DENSE = [{"type": "x.Transformer"}, {"type": "x.Pooling"}, {"type": "x.models.Dense"}]
 

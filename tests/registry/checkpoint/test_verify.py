@@ -14,8 +14,8 @@ from registry.checkpoint import shards
 from registry.checkpoint.verify import ENCODER_TYPES, verify
 from registry.convert.trial import try_out
 from registry.errors import BrokenWeights, NotAModel
-from tests import random_encoders
-from tests.tiny_models import make_gemma3, make_lfm2, make_llama, make_llama4, make_mamba2
+from tests.models import random_encoders
+from tests.models.tiny_models import make_gemma3, make_lfm2, make_llama, make_llama4, make_mamba2
 
 
 @pytest.fixture

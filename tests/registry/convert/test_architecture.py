@@ -16,8 +16,8 @@ from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed
-from tests import random_encoders
-from tests.tiny_encoders import write_pooling
+from tests.models import random_encoders
+from tests.models.tiny_encoders import write_pooling
 
 
 def make(folder: Path, layout: str) -> Path:

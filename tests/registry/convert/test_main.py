@@ -20,8 +20,8 @@ from registry.convert.conversion import carry_out
 from registry.convert.shard_writer import ShardWriter
 from registry.convert_messages import Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
-from tests.gguf_files import write_gguf
-from tests.tiny_models import make_llama, make_llama4
+from tests.models.gguf_files import write_gguf
+from tests.models.tiny_models import make_llama, make_llama4
 
 
 def run(source: Path, target: Path | None, **recipe: Any) -> Verified:

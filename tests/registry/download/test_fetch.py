@@ -15,7 +15,7 @@ import pytest
 from registry.download.fetch import DownloadSettings, Fetched, Remote, fetch
 from registry.errors import DownloadFailed, SourceRefused
 from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, is_whole, ranges
-from tests.hub_server import (
+from tests.hub.hub_server import (
     ChangeETag,
     Corrupt,
     Endless,

@@ -17,14 +17,7 @@ import pytest
 from registry.download.fetch import DownloadSettings
 from registry.errors import DownloadFailed
 from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, get_some, is_whole, leave, ranges
-from tests.hub_server import (
-    HubServer,
-    NoValidators,
-    RefuseRange,
-    Slow,
-    Stall,
-    Truncate,
-)
+from tests.hub.hub_server import HubServer, NoValidators, RefuseRange, Slow, Stall, Truncate
 from tests.serving import ROOT
 
 

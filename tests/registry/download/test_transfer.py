@@ -12,7 +12,7 @@ import pytest
 from registry.download.fetch import Fetched, Remote, fetch
 from registry.errors import DownloadFailed, SourceRefused
 from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, get_some, is_whole, ranges
-from tests.hub_server import (
+from tests.hub.hub_server import (
     ChangeETag,
     Endless,
     Fault,

@@ -15,7 +15,7 @@ from registry.download.fetch import DownloadSettings, fetch
 from registry.errors import DownloadFailed, SourceRefused
 from registry.hub import repository
 from registry.hub.repository import HubSettings
-from tests.hub_server import Corrupt, Fault, HubServer, Redirect, Slow, Stall, Status, Truncate
+from tests.hub.hub_server import Corrupt, Fault, HubServer, Redirect, Slow, Stall, Status, Truncate
 from tests.serving import ROOT
 
 REPO = "org/tiny"

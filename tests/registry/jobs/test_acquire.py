@@ -13,7 +13,7 @@ from registry.jobs.order import Download, Pull
 from registry.store.record import Recipe
 from registry.store.store import Store
 from tests.fake_work import WEIGHTS, FakeWork
-from tests.hub_server import HubServer, Stall, Status, Truncate
+from tests.hub.hub_server import HubServer, Stall, Status, Truncate
 from tests.provisioning import left, listed, record_of, run, settings_of, sha256, stages
 
 CONFIG = b'{"model_type":"llama"}'

@@ -16,10 +16,10 @@ from registry.convert_messages import Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
 from registry.jobs import conversion
 from registry.jobs.conversion import run_work
-from tests.gguf_files import write_gguf
+from tests.models.gguf_files import write_gguf
+from tests.models.tiny_models import make_llama
 from tests.registry.damage import KILLER
 from tests.serving import ROOT
-from tests.tiny_models import make_llama
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_work import write_folder
-from tests.hub_server import HubServer
+from tests.hub.hub_server import HubServer
 from tests.serving import ROOT
 
 

@@ -22,8 +22,8 @@ from registry.jobs.order import Convert, Import, Upload, Verify
 from registry.store.record import Description, Recipe
 from registry.store.store import Entry, Store
 from tests.fake_work import WEIGHTS, FakeWork, write_folder
+from tests.models.tiny_models import make_llama
 from tests.provisioning import left, listed, record_of, run, settings_of, stages
-from tests.tiny_models import make_llama
 
 
 @pytest.fixture

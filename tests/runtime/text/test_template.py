@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from runtime.text.template import ChatTemplate, TemplateError
 from scripts.bench.random_model import CHAT_TEMPLATE
-from tests.tiny_models import make_tokenizer
+from tests.models.tiny_models import make_tokenizer
 
 TEMPLATES = {
     "chatml": CHAT_TEMPLATE,

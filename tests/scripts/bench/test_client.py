@@ -8,8 +8,8 @@ from tokenizers import Tokenizer
 
 from scripts.bench.cell import GREEDY, LONG, SHORT, Cell, cells, prompts
 from scripts.bench.client import Endpoint, Timeline, percentiles, together
+from tests.models.tiny_models import make_tokenizer
 from tests.serving import KEY, ServerProcess
-from tests.tiny_models import make_tokenizer
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.tiny_encoders import make_bert
 from tests.serving import ROOT
-from tests.tiny_encoders import make_bert
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.tiny_models import make_llama
 from tests.serving import ROOT
-from tests.tiny_models import make_llama
 
 
 @pytest.mark.slow

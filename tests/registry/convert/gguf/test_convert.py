@@ -23,8 +23,8 @@ from registry.convert.gguf import file as gguf_file
 from registry.convert.gguf.file import GgufFile
 from registry.convert_messages import Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
-from tests.gguf_files import write_gguf
-from tests.tiny_models import make_llama
+from tests.models.gguf_files import write_gguf
+from tests.models.tiny_models import make_llama
 
 PROMPT = "def reverse(text: str) -> str: Grüße 123"
 

@@ -22,8 +22,8 @@ from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed
-from tests.gguf_encoders import wordpiece_metadata, write_encoder_gguf
-from tests.tiny_encoders import MINILM, make_bert, make_nomic_bert, make_wordpiece
+from tests.models.gguf_encoders import wordpiece_metadata, write_encoder_gguf
+from tests.models.tiny_encoders import MINILM, make_bert, make_nomic_bert, make_wordpiece
 
 TEXTS = [
     "",

@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence,
 
 from registry.convert.gguf.tokenizer import write_tokenizer
 from registry.errors import NotAModel
-from tests.gguf_files import tokenizer_metadata
+from tests.models.gguf_files import tokenizer_metadata
 
 TEXTS = [
     "",

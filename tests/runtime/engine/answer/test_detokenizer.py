@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlx_lm.tokenizer_utils import load as load_tokenizer
 
 from runtime.engine.answer.detokenizer import Detokenizer, StopMatcher
-from tests.tiny_models import make_tokenizer
+from tests.models.tiny_models import make_tokenizer
 
 
 @given(

