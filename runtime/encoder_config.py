@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias, get_args
 
+from .engine_messages import Json, ModelKind
 from .errors import InvalidRequest
 from .model import Model
-from .protocol import Json, ModelKind
 
 ENCODER_TYPES = frozenset({"bert", "nomic_bert", "modernbert", "xlm-roberta"})
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .encoder_config import EncoderConfig, kind_of
+from .engine_messages import EmbeddingRequest, ModelKind, RerankRequest
 from .errors import InputTooLong, InvalidRequest, LoadFailed
 from .model import Model
-from .protocol import EmbeddingRequest, ModelKind, RerankRequest
 from .text_workers import TextWorkers
 
 # No text has tokens as long as this on average: what is longer is not even tokenized.

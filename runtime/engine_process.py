@@ -14,10 +14,7 @@ import msgspec
 from runtime.processes.child import Child
 
 from . import machine
-from .errors import EngineDied, EngineFailed, LoadFailed, RuntimeFault, Stalled
-from .mailbox import Mailbox
-from .model import Model
-from .protocol import (
+from .engine_messages import (
     Cancel,
     Command,
     Embed,
@@ -41,6 +38,9 @@ from .protocol import (
     Stop,
     TextDelta,
 )
+from .errors import EngineDied, EngineFailed, LoadFailed, RuntimeFault, Stalled
+from .mailbox import Mailbox
+from .model import Model
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .protocol import Json
+from .engine_messages import Json
 
 DEFAULT_CONTEXT_LENGTH = 32_768  # for architectures that set no limit, such as state-space models
 

@@ -14,18 +14,7 @@ from functools import partial
 
 from .context import context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
-from .engine_process import EngineProcess, Watch
-from .errors import (
-    Draining,
-    EngineDied,
-    EngineFailed,
-    LoadFailed,
-    ModelNotLoaded,
-    QueueFull,
-)
-from .eviction import Room
-from .model import Model
-from .protocol import (
+from .engine_messages import (
     Embedded,
     EmbeddingRequest,
     Embeddings,
@@ -39,6 +28,17 @@ from .protocol import (
     RerankRequest,
     Scores,
 )
+from .engine_process import EngineProcess, Watch
+from .errors import (
+    Draining,
+    EngineDied,
+    EngineFailed,
+    LoadFailed,
+    ModelNotLoaded,
+    QueueFull,
+)
+from .eviction import Room
+from .model import Model
 from .slot import Load, Outcome, Slot
 from .text_workers import TextWorkers
 

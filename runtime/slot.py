@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from .engine_messages import Finished, Loading, ModelInfo
 from .engine_process import EngineProcess
 from .errors import CrashLoop, InvalidRequest, QueueFull, Unavailable
 from .model import Model
-from .protocol import Finished, Loading, ModelInfo
 
 Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
 

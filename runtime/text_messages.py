@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from runtime.protocol import ChatMessage, Json
+from runtime.engine_messages import ChatMessage, Json
 
 
 class EncodeChat(msgspec.Struct, frozen=True, tag=True):

@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
+from runtime.engine_messages import ChatMessage, Json
 from runtime.errors import TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
-from runtime.protocol import ChatMessage, Json
 
 from .text_messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from registry import errors as registry
 from runtime import errors as runtime
-from runtime.protocol import Json
+from runtime.engine_messages import Json
 
 from .dialect import Dialect
 

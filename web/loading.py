@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
+from runtime.engine_messages import Json, Loading
 from runtime.model import Model
 from runtime.pool import LoadedModel, ModelPool
-from runtime.protocol import Json, Loading
 
 from .dialect import Dialect
 from .errors import answer_to

@@ -13,10 +13,7 @@ import msgspec
 
 from runtime.encoder_config import kind_of
 from runtime.engine.encoders.loop import EncodeLoop
-from runtime.model import Model
-from runtime.processes import frames
-from runtime.processes.orphan import end_with_parent
-from runtime.protocol import (
+from runtime.engine_messages import (
     Command,
     EngineSettings,
     LoadError,
@@ -25,6 +22,9 @@ from runtime.protocol import (
     Ready,
     Report,
 )
+from runtime.model import Model
+from runtime.processes import frames
+from runtime.processes.orphan import end_with_parent
 
 from . import device
 from .loader import load, load_encoder, refuse_code

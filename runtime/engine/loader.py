@@ -15,8 +15,8 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.utils import get_total_parameters, load_model, load_tokenizer
 
 from runtime.encoder_config import EncoderConfig
+from runtime.engine_messages import ModelInfo
 from runtime.model import Model
-from runtime.protocol import ModelInfo
 
 from . import device
 from .cache import kv_cache

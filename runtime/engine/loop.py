@@ -11,7 +11,7 @@ from runtime.engine.answer.detokenizer import Detokenizer
 from runtime.engine.batch.batch import Batch, RowFailed, RowPrefilled, RowResult, RowToken
 from runtime.engine.batch.row import Row
 from runtime.engine.sampling.sampler import RowSampling
-from runtime.protocol import (
+from runtime.engine_messages import (
     Cancel,
     Command,
     Embed,

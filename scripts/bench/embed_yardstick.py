@@ -18,8 +18,8 @@ import mlx.core as mx
 
 from runtime.engine.encoders.batch import EncodeBatch, Input
 from runtime.engine.loader import load_encoder
+from runtime.engine_messages import Embed, EngineSettings
 from runtime.model import Model
-from runtime.protocol import Embed, EngineSettings
 
 
 class Round(msgspec.Struct):

@@ -13,10 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from runtime.engine_messages import (
+    EngineSettings,
+    Finished,
+    Loading,
+    Prefill,
+    SamplingParams,
+    TextDelta,
+)
 from runtime.engine_process import EngineProcess, Watch
 from runtime.errors import EngineDied, EngineFailed, LoadFailed, Stalled
 from runtime.model import Model
-from runtime.protocol import EngineSettings, Finished, Loading, Prefill, SamplingParams, TextDelta
 from tests.models.tiny_encoders import make_bert
 from tests.models.tiny_models import make_llama
 
@@ -309,7 +316,7 @@ import asyncio, sys
 from pathlib import Path
 from runtime.model import Model
 from runtime.engine_process import EngineProcess, Watch
-from runtime.protocol import EngineSettings, SamplingParams
+from runtime.engine_messages import EngineSettings, SamplingParams
 
 async def main():
     engine = EngineProcess(Model("tiny", Path(sys.argv[1])), EngineSettings(), Watch())

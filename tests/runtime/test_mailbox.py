@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from runtime.engine_messages import Finished, Prefill, Queued, TextDelta, Timings, Usage
 from runtime.errors import EngineFailed
 from runtime.mailbox import Mailbox
-from runtime.protocol import Finished, Prefill, Queued, TextDelta, Timings, Usage
 
 FINISHED = Finished(1, "stop", Usage(3, 2), Timings(0, 0, 0))
 

@@ -14,6 +14,21 @@ from typing import Any
 import pytest
 
 from runtime import machine
+from runtime.engine_messages import (
+    ChatMessage,
+    EmbeddingRequest,
+    Embeddings,
+    Event,
+    Finished,
+    GenerationRequest,
+    Loading,
+    ModelInfo,
+    Prefill,
+    Queued,
+    RerankRequest,
+    SamplingParams,
+    TextDelta,
+)
 from runtime.engine_process import EngineProcess
 from runtime.errors import (
     ContextLengthExceeded,
@@ -30,21 +45,6 @@ from runtime.errors import (
 from runtime.memory import cost
 from runtime.model import Model
 from runtime.pool import LoadedModel, ModelPool, PoolSettings
-from runtime.protocol import (
-    ChatMessage,
-    EmbeddingRequest,
-    Embeddings,
-    Event,
-    Finished,
-    GenerationRequest,
-    Loading,
-    ModelInfo,
-    Prefill,
-    Queued,
-    RerankRequest,
-    SamplingParams,
-    TextDelta,
-)
 from tests import processes
 from tests.models.tiny_encoders import make_bert, make_nomic_bert
 from tests.models.tiny_models import make_llama

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from quart import Blueprint, Response, g, request
 
 from registry.store.store import Store
+from runtime.engine_messages import Event, Finished, TextDelta
 from runtime.pool import ModelPool
-from runtime.protocol import Event, Finished, TextDelta
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import answer_to

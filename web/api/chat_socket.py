@@ -14,8 +14,17 @@ import msgspec
 from quart import Blueprint, websocket
 
 from registry.store.store import Store
+from runtime.engine_messages import (
+    Event,
+    Finished,
+    Json,
+    Loading,
+    Prefill,
+    Queued,
+    TextDelta,
+    Usage,
+)
 from runtime.pool import ModelPool
-from runtime.protocol import Event, Finished, Json, Loading, Prefill, Queued, TextDelta, Usage
 from web.dialect import Dialect
 from web.door.body import decode
 from web.errors import ApiError, Failure, answer_to

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from runtime.protocol import (
+from runtime.engine_messages import (
     Event,
     Finished,
     Json,

@@ -12,7 +12,7 @@ from quart import Blueprint, Response, request, websocket
 
 from registry.jobs.job import JobState
 from registry.jobs.jobs import Jobs
-from runtime.protocol import Json
+from runtime.engine_messages import Json
 from web.dialect import Dialect
 from web.door.body import decode
 from web.errors import ApiError

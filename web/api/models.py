@@ -7,8 +7,8 @@ from quart import Blueprint, Response, g, request
 
 from registry.store.store import Entry, Store
 from runtime.encoder_config import EncoderConfig
+from runtime.engine_messages import Json, Loading
 from runtime.pool import LoadedModel, ModelPool
-from runtime.protocol import Json, Loading
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError

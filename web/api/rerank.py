@@ -11,8 +11,8 @@ from msgspec import Meta
 from quart import Blueprint, Response, request
 
 from registry.store.store import Store
+from runtime.engine_messages import Json, RerankRequest, Scores
 from runtime.pool import ModelPool
-from runtime.protocol import Json, RerankRequest, Scores
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError

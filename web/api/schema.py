@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from runtime.protocol import ChatMessage, GenerationRequest, Json, SamplingParams
+from runtime.engine_messages import ChatMessage, GenerationRequest, Json, SamplingParams
 from web import duration
 from web.errors import ApiError
 

@@ -4,7 +4,7 @@ from registry.hub.catalog import CatalogEntry
 from registry.jobs.job import Job
 from registry.store.record import DEFAULT_VERSION
 from registry.store.store import Entry
-from runtime.protocol import Json
+from runtime.engine_messages import Json
 
 
 def describe(entry: Entry, job: Job | None) -> dict[str, Json]:

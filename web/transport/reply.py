@@ -3,7 +3,7 @@
 import msgspec
 from quart import Response
 
-from runtime.protocol import Json
+from runtime.engine_messages import Json
 from web.dialect import Dialect
 from web.errors import Failure
 

@@ -4,7 +4,7 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runtime.protocol import Embed
+from runtime.engine_messages import Embed
 
 # An input joins the pass of a longer one unless it were padded by more than a quarter.
 _MIN_FILL = 0.75

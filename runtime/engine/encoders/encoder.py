@@ -7,7 +7,7 @@ import mlx.core as mx
 import numpy as np
 
 from runtime.encoder_config import EncoderConfig
-from runtime.protocol import ModelInfo
+from runtime.engine_messages import ModelInfo
 
 from .attention import Pack
 from .batch import Input

@@ -5,7 +5,7 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 
-from runtime.protocol import (
+from runtime.engine_messages import (
     Cancel,
     Command,
     Embed,

@@ -14,8 +14,8 @@ from registry.convert_messages import Work
 from registry.errors import NotAModel
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
+from runtime.engine_messages import Embed
 from runtime.model import Model
-from runtime.protocol import Embed
 from tests.models import random_encoders
 from tests.models.tiny_encoders import write_pooling
 

@@ -20,8 +20,8 @@ from registry.convert_messages import Work
 from registry.errors import ConversionFailed, NotAModel
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
+from runtime.engine_messages import Embed
 from runtime.model import Model
-from runtime.protocol import Embed
 from tests.models.gguf_encoders import wordpiece_metadata, write_encoder_gguf
 from tests.models.tiny_encoders import MINILM, make_bert, make_nomic_bert, make_wordpiece
 

@@ -13,8 +13,7 @@ from runtime.engine.encoders.batch import EncodeBatch, Input
 from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.encoders.loop import EncodeLoop
 from runtime.engine.loader import load_encoder
-from runtime.model import Model
-from runtime.protocol import (
+from runtime.engine_messages import (
     Cancel,
     Command,
     Embed,
@@ -28,6 +27,7 @@ from runtime.protocol import (
     Step,
     Stop,
 )
+from runtime.model import Model
 from tests.models import random_encoders
 
 
