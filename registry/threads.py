@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from registry.store.manifests import Step
-
 T = TypeVar("T")
+
+Step = Callable[[int], None]  # told how many bytes more are done; may raise to stop
 
 
 class _Stopped(Exception):

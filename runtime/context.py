@@ -1,8 +1,9 @@
 """Whether prompt and answer fit the context: looked at by `pool` before anything is loaded."""
 
-from .engine_messages import GenerationRequest, SamplingParams
+from registry.checkpoint.model import Model
+
 from .errors import ContextLengthExceeded, InvalidRequest, LoadFailed
-from .model import Model
+from .requests import GenerationRequest, SamplingParams
 
 # No text has tokens as long as this on average; the longest are runs of blanks, of up to 128.
 _MAX_CHARS_PER_TOKEN = 64

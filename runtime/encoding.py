@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .encoder_config import EncoderConfig, kind_of
-from .engine_messages import EmbeddingRequest, ModelKind, RerankRequest
+from registry.checkpoint.encoder import EncoderConfig
+from registry.checkpoint.kind import ModelKind, kind_of
+from registry.checkpoint.model import Model
+
 from .errors import InputTooLong, InvalidRequest, LoadFailed
-from .model import Model
+from .requests import EmbeddingRequest, RerankRequest
 from .text_workers import TextWorkers
 
 # No text has tokens as long as this on average: what is longer is not even tokenized.
@@ -46,7 +48,10 @@ def check_kind(model: Model, wanted: ModelKind) -> None:
 async def embedding(request: EmbeddingRequest, model: Model, workers: TextWorkers) -> Encoding:
     """What to encode for this request. Raises InvalidRequest, InputTooLong, LoadFailed."""
     config = _config(model, "embed")
-    config.check_dimensions(request.dimensions)
+    try:
+        config.check_dimensions(request.dimensions)
+    except ValueError as error:
+        raise InvalidRequest(str(error), "dimensions") from None
     if not request.inputs or not all(request.inputs):
         raise InvalidRequest("input is empty, or holds an empty text; send some.", "input")
     texts = {i: text for i, text in enumerate(request.inputs) if isinstance(text, str)}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from registry.checkpoint.model import Model
 from runtime.processes.child import Child
 
 from . import machine
@@ -18,29 +19,21 @@ from .engine_messages import (
     Cancel,
     Command,
     Embed,
-    Embedded,
     EngineSettings,
-    Failed,
-    Finished,
     Generate,
     LoadError,
-    Loading,
     ModelInfo,
     Ping,
     Pong,
-    Prefill,
-    Queued,
     Ready,
     Report,
-    RowEvent,
-    SamplingParams,
     Step,
     Stop,
-    TextDelta,
 )
 from .errors import EngineDied, EngineFailed, LoadFailed, RuntimeFault, Stalled
+from .events import Embedded, Failed, Finished, Loading, Prefill, Queued, RowEvent, TextDelta
 from .mailbox import Mailbox
-from .model import Model
+from .requests import SamplingParams
 
 logger = logging.getLogger(__name__)
 

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from registry.checkpoint.model import Model
+
 from . import machine
 from .errors import InsufficientMemory, LoadFailed
 from .memory import cost
-from .model import Model
 from .slot import Slot
 
 

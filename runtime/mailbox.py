@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections import deque
 
-from .engine_messages import Embedded, Finished, Prefill, Queued, RowEvent, TextDelta
 from .errors import RuntimeFault
+from .events import Embedded, Finished, Prefill, Queued, RowEvent, TextDelta
 
 
 class Mailbox:

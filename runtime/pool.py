@@ -12,22 +12,11 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from registry.checkpoint.model import Model
+
 from .context import context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
-from .engine_messages import (
-    Embedded,
-    EmbeddingRequest,
-    Embeddings,
-    EngineSettings,
-    Event,
-    Finished,
-    GenerationRequest,
-    Loading,
-    ModelInfo,
-    Queued,
-    RerankRequest,
-    Scores,
-)
+from .engine_messages import EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
 from .errors import (
     Draining,
@@ -37,8 +26,9 @@ from .errors import (
     ModelNotLoaded,
     QueueFull,
 )
+from .events import Embedded, Event, Finished, Loading, Queued
 from .eviction import Room
-from .model import Model
+from .requests import EmbeddingRequest, Embeddings, GenerationRequest, RerankRequest, Scores
 from .slot import Load, Outcome, Slot
 from .text_workers import TextWorkers
 

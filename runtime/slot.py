@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from .engine_messages import Finished, Loading, ModelInfo
+from registry.checkpoint.model import Model
+
+from .engine_messages import ModelInfo
 from .engine_process import EngineProcess
 from .errors import CrashLoop, InvalidRequest, QueueFull, Unavailable
-from .model import Model
+from .events import Finished, Loading
 
 Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
 

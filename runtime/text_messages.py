@@ -4,7 +4,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from runtime.engine_messages import ChatMessage, Json
+from registry.checkpoint.config import Json
+
+from .requests import ChatMessage
 
 
 class EncodeChat(msgspec.Struct, frozen=True, tag=True):

@@ -18,10 +18,11 @@ from typing import Any
 
 import msgspec
 
-from runtime.engine_messages import ChatMessage, Json
+from registry.checkpoint.config import Json
 from runtime.errors import TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
 
+from .requests import ChatMessage
 from .text_messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
 
 logger = logging.getLogger(__name__)

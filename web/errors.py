@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry import errors as registry
+from registry.checkpoint.config import Json
 from runtime import errors as runtime
-from runtime.engine_messages import Json
 
 from .dialect import Dialect
 

@@ -3,8 +3,9 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from runtime.engine_messages import Json, Loading
-from runtime.model import Model
+from registry.checkpoint.config import Json
+from registry.checkpoint.model import Model
+from runtime.events import Loading
 from runtime.pool import LoadedModel, ModelPool
 
 from .dialect import Dialect

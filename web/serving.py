@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from registry.checkpoint.model import Model
 from registry.errors import ModelNotFound
 from registry.hub import catalog
 from registry.store.store import Entry, Store
-from runtime.model import Model
 
 from .errors import ApiError
 

@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from registry.checkpoint import shards
-from registry.checkpoint.verify import ENCODER_TYPES, Config, Verified, read_config, verify
+from registry.checkpoint.config import Config, read_config
+from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.verify import Verified, verify
 from registry.checkpoint.weights import read_header
 from registry.convert_messages import Work
 from registry.errors import ConversionFailed, NotAModel
 
-from . import neighbours
+from . import copies
 from .gguf import convert as gguf
 from .recast import recast
 from .trial import check_architecture, try_out
@@ -52,9 +54,9 @@ def _convert_folder(source: Path, target: Path, work: Work, report: Report) -> N
     config = read_config(source)
     check_architecture(config)
     verified = verify(source)
-    neighbours.copy_all(source, target)
+    copies.copy_all(source, target)
     if _is_as_wanted(source, verified, config, work):
-        neighbours.write_config(config, target / "config.json")
+        copies.write_config(config, target / "config.json")
         _take_weights(source, target, work, report)
         return
     if verified.model_type in ENCODER_TYPES:
@@ -86,7 +88,7 @@ def _take_weights(source: Path, target: Path, work: Work, report: Report) -> Non
         shutil.copyfile(index, target / shards.INDEX)
     done = 0
     for path in paths:
-        neighbours.place(path, target / path.name, work.may_link)
+        copies.place(path, target / path.name, work.may_link)
         done += path.stat().st_size
         report("converting", done, total)
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from mlx_lm.utils import MODEL_REMAPPING, load_tokenizer
 from tokenizers import Tokenizer
 
-from registry.checkpoint import embedder
-from registry.checkpoint.verify import ENCODER_TYPES, Config, Verified, read_config
+from registry.checkpoint import encoder
+from registry.checkpoint.config import Config, read_config
+from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.verify import Verified
 from registry.errors import NotAModel
 
 from .architecture import load_lazily
@@ -32,7 +34,7 @@ def try_out(folder: Path, verified: Verified) -> None:
     """Load the tokenizer, and fit the weights to the architecture. Raises NotAModel."""
     config = read_config(folder)
     check_architecture(config)
-    embedder.check(folder)
+    encoder.check(folder)
     if (path := folder / "tokenizer.json").is_file():
         _load("tokenizer.json", lambda: Tokenizer.from_file(str(path)))
     if verified.model_type not in ENCODER_TYPES:

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from registry.checkpoint import companions, embedder, shards
+from registry.checkpoint import companions, encoder, shards
 from registry.download.fetch import DownloadSettings, Remote, fetch
 from registry.errors import DownloadFailed, SourceMissing, SourceRefused
 from registry.hub import repository
 from registry.hub.repository import HubSettings
 from registry.store import manifests
-from registry.store.manifests import Step
 from registry.store.ownership import Ownership
 from registry.store.record import Recipe, Source, is_weight
-from registry.threads import in_thread
+from registry.threads import Step, in_thread
 
 from .order import Download, Import, Pull, Upload
+from .recipe import check_recipe
 
 Report: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
 Receive: TypeAlias = Callable[[Path, Report], Awaitable[None]]  # fills an empty folder
@@ -208,8 +208,8 @@ async def _fetch_all(
             report(stage, before + done, whole)
 
         if is_weight(name):  # what is refused is refused before gigabytes come
-            embedder.check_recipe(folder, recipe)
-            embedder.check(folder)
+            check_recipe(folder, recipe)
+            encoder.check(folder)
         target = folder / name
         sha256[name] = await _fetch(remote, target, settings, told)
         before += target.stat().st_size

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from registry.checkpoint.companions import CONFIG
-from registry.checkpoint.embedder import check_recipe
 from registry.convert_messages import Work
 from registry.errors import (
     BrokenWeights,
@@ -32,6 +31,7 @@ from . import acquire
 from .acquire import Acquired, Counter, ProvisionSettings, Receive, Report
 from .conversion import run_work
 from .order import Convert, Download, Import, Order, Pull, Upload, Verify, action_of
+from .recipe import check_recipe
 
 
 class Runner(Protocol):

@@ -2,17 +2,15 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from registry.errors import BrokenWeights
+from registry.threads import Step
 
 from . import durable
 from .record import Manifest, Stored, is_weight
 
 _BLOCK_BYTES = 1 << 20
-
-Step = Callable[[int], None]  # told how many bytes more are done; may raise to stop
 
 
 def take(folder: Path, step: Step) -> Manifest:

@@ -1,16 +1,12 @@
 """model.json: all that is known of one model on disk. Written by `store`, filled by `provision`."""
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
+from registry.checkpoint.config import Json
 from registry.checkpoint.verify import Verified
 from registry.errors import ModelExists
-
-if TYPE_CHECKING:
-    Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-else:
-    Json = Any  # msgspec knows no recursive alias; whatever it decodes is this anyway
 
 Kind: TypeAlias = Literal["llm", "vlm", "embed", "onnx"]
 DEFAULT_VERSION = "1.0.0"

@@ -11,18 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.encoder_config import kind_of
+from registry.checkpoint.kind import kind_of
+from registry.checkpoint.model import Model
 from runtime.engine.encoders.loop import EncodeLoop
-from runtime.engine_messages import (
-    Command,
-    EngineSettings,
-    LoadError,
-    Loading,
-    ModelInfo,
-    Ready,
-    Report,
-)
-from runtime.model import Model
+from runtime.engine_messages import Command, EngineSettings, LoadError, ModelInfo, Ready, Report
+from runtime.events import Loading
 from runtime.processes import frames
 from runtime.processes.orphan import end_with_parent
 

@@ -14,9 +14,9 @@ from mlx.utils import tree_flatten
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.utils import get_total_parameters, load_model, load_tokenizer
 
-from runtime.encoder_config import EncoderConfig
+from registry.checkpoint.encoder import EncoderConfig
+from registry.checkpoint.model import Model
 from runtime.engine_messages import ModelInfo
-from runtime.model import Model
 
 from . import device
 from .cache import kv_cache

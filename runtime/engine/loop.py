@@ -11,21 +11,13 @@ from runtime.engine.answer.detokenizer import Detokenizer
 from runtime.engine.batch.batch import Batch, RowFailed, RowPrefilled, RowResult, RowToken
 from runtime.engine.batch.row import Row
 from runtime.engine.sampling.sampler import RowSampling
-from runtime.engine_messages import (
-    Cancel,
-    Command,
-    Embed,
+from runtime.engine_messages import Cancel, Command, Embed, Generate, Ping, Pong, Report, Step, Stop
+from runtime.events import (
     Failed,
     Finished,
     FinishReason,
-    Generate,
-    Ping,
-    Pong,
     Prefill,
-    Report,
     RowEvent,
-    Step,
-    Stop,
     TextDelta,
     Timings,
     Usage,

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
+from registry.checkpoint.kind import kind_of
+from registry.checkpoint.model import Model
 from runtime import machine
-from runtime.encoder_config import kind_of
 from runtime.engine_messages import EngineSettings
-from runtime.model import Model
 
 PROCESS_BYTES = 160 << 20  # an engine before its weights: Python, MLX and mlx-lm
 _MAX_HEADER_BYTES = 16 << 20  # of one shard; real ones stay under a tenth of it

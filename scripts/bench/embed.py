@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from runtime.encoder_config import EncoderConfig
-from runtime.model import Model
+from registry.checkpoint.encoder import EncoderConfig
+from registry.checkpoint.model import Model
 from scripts.bench.cell import prompts
 from scripts.bench.client import Endpoint, connect, stream
 from scripts.bench.connection import Connection, connection

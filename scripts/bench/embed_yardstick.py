@@ -16,10 +16,10 @@ from runtime.engine import device
 # isort: split
 import mlx.core as mx
 
+from registry.checkpoint.model import Model
 from runtime.engine.encoders.batch import EncodeBatch, Input
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed, EngineSettings
-from runtime.model import Model
 
 
 class Round(msgspec.Struct):

@@ -13,17 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runtime.engine_messages import (
-    EngineSettings,
-    Finished,
-    Loading,
-    Prefill,
-    SamplingParams,
-    TextDelta,
-)
+from registry.checkpoint.model import Model
+from runtime.engine_messages import EngineSettings
 from runtime.engine_process import EngineProcess, Watch
 from runtime.errors import EngineDied, EngineFailed, LoadFailed, Stalled
-from runtime.model import Model
+from runtime.events import Finished, Loading, Prefill, TextDelta
+from runtime.requests import SamplingParams
 from tests.models.tiny_encoders import make_bert
 from tests.models.tiny_models import make_llama
 
@@ -316,7 +311,7 @@ import asyncio, sys
 from pathlib import Path
 from runtime.model import Model
 from runtime.engine_process import EngineProcess, Watch
-from runtime.engine_messages import EngineSettings, SamplingParams
+from runtime.protocol import EngineSettings, SamplingParams
 
 async def main():
     engine = EngineProcess(Model("tiny", Path(sys.argv[1])), EngineSettings(), Watch())

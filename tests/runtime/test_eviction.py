@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from runtime.engine_messages import Loading
+from registry.checkpoint.model import Model
+from runtime.events import Loading
 from runtime.eviction import Room
-from runtime.model import Model
 from runtime.slot import Load, Slot
 
 

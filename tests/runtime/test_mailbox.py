@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from runtime.engine_messages import Finished, Prefill, Queued, TextDelta, Timings, Usage
 from runtime.errors import EngineFailed
+from runtime.events import Finished, Prefill, Queued, TextDelta, Timings, Usage
 from runtime.mailbox import Mailbox
 
 FINISHED = Finished(1, "stop", Usage(3, 2), Timings(0, 0, 0))

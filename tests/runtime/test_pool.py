@@ -13,22 +13,9 @@ from typing import Any
 
 import pytest
 
+from registry.checkpoint.model import Model
 from runtime import machine
-from runtime.engine_messages import (
-    ChatMessage,
-    EmbeddingRequest,
-    Embeddings,
-    Event,
-    Finished,
-    GenerationRequest,
-    Loading,
-    ModelInfo,
-    Prefill,
-    Queued,
-    RerankRequest,
-    SamplingParams,
-    TextDelta,
-)
+from runtime.engine_messages import ModelInfo
 from runtime.engine_process import EngineProcess
 from runtime.errors import (
     ContextLengthExceeded,
@@ -42,9 +29,17 @@ from runtime.errors import (
     ModelNotLoaded,
     QueueFull,
 )
+from runtime.events import Event, Finished, Loading, Prefill, Queued, TextDelta
 from runtime.memory import cost
-from runtime.model import Model
 from runtime.pool import LoadedModel, ModelPool, PoolSettings
+from runtime.requests import (
+    ChatMessage,
+    EmbeddingRequest,
+    Embeddings,
+    GenerationRequest,
+    RerankRequest,
+    SamplingParams,
+)
 from tests import processes
 from tests.models.tiny_encoders import make_bert, make_nomic_bert
 from tests.models.tiny_models import make_llama

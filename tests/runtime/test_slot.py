@@ -2,8 +2,8 @@
 
 import pytest
 
-from runtime.engine_messages import Finished, Timings, Usage
 from runtime.errors import CrashLoop
+from runtime.events import Finished, Timings, Usage
 from runtime.slot import CrashHistory, Record
 
 

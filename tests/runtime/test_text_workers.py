@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from runtime.engine_messages import ChatMessage
 from runtime.errors import TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
+from runtime.requests import ChatMessage
 from runtime.text_workers import TextSettings, TextWorkers
 from tests import processes
 from tests.models.tiny_encoders import make_wordpiece

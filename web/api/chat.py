@@ -6,7 +6,7 @@ from contextlib import aclosing
 from quart import Blueprint, Response, g, request
 
 from registry.store.store import Store
-from runtime.engine_messages import Event, Finished, TextDelta
+from runtime.events import Event, Finished, TextDelta
 from runtime.pool import ModelPool
 from web.dialect import Dialect
 from web.door.body import read_json

@@ -13,17 +13,9 @@ from contextlib import aclosing
 import msgspec
 from quart import Blueprint, websocket
 
+from registry.checkpoint.config import Json
 from registry.store.store import Store
-from runtime.engine_messages import (
-    Event,
-    Finished,
-    Json,
-    Loading,
-    Prefill,
-    Queued,
-    TextDelta,
-    Usage,
-)
+from runtime.events import Event, Finished, Loading, Prefill, Queued, TextDelta, Usage
 from runtime.pool import ModelPool
 from web.dialect import Dialect
 from web.door.body import decode

@@ -10,15 +10,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from runtime.engine_messages import (
-    Event,
-    Finished,
-    Json,
-    Loading,
-    Prefill,
-    TextDelta,
-    Usage,
-)
+from registry.checkpoint.config import Json
+from runtime.events import Event, Finished, Loading, Prefill, TextDelta, Usage
 from web.dialect import Dialect
 
 _encode = msgspec.json.Encoder().encode

@@ -22,8 +22,8 @@ from msgspec import Meta
 from quart import Blueprint, Response, request
 
 from registry.store.store import Store
-from runtime.engine_messages import EmbeddingRequest, Embeddings
 from runtime.pool import ModelPool
+from runtime.requests import EmbeddingRequest, Embeddings
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response, request, websocket
 
+from registry.checkpoint.config import Json
 from registry.jobs.job import JobState
 from registry.jobs.jobs import Jobs
-from runtime.engine_messages import Json
 from web.dialect import Dialect
 from web.door.body import decode
 from web.errors import ApiError

@@ -5,9 +5,10 @@ import asyncio
 import msgspec
 from quart import Blueprint, Response, g, request
 
+from registry.checkpoint.config import Json
+from registry.checkpoint.encoder import EncoderConfig
 from registry.store.store import Entry, Store
-from runtime.encoder_config import EncoderConfig
-from runtime.engine_messages import Json, Loading
+from runtime.events import Loading
 from runtime.pool import LoadedModel, ModelPool
 from web.dialect import Dialect
 from web.door.body import read_json

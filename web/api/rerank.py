@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Meta
 from quart import Blueprint, Response, request
 
+from registry.checkpoint.config import Json
 from registry.store.store import Store
-from runtime.engine_messages import Json, RerankRequest, Scores
 from runtime.pool import ModelPool
+from runtime.requests import RerankRequest, Scores
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError

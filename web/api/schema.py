@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from runtime.engine_messages import ChatMessage, GenerationRequest, Json, SamplingParams
+from registry.checkpoint.config import Json
+from runtime.requests import ChatMessage, GenerationRequest, SamplingParams
 from web import duration
 from web.errors import ApiError
 

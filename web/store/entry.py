@@ -1,10 +1,10 @@
 """A model on disk, or one to fetch, as the store API shows it. Used by `store` and `provision`."""
 
+from registry.checkpoint.config import Json
 from registry.hub.catalog import CatalogEntry
 from registry.jobs.job import Job
 from registry.store.record import DEFAULT_VERSION
 from registry.store.store import Entry
-from runtime.engine_messages import Json
 
 
 def describe(entry: Entry, job: Job | None) -> dict[str, Json]:

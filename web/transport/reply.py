@@ -3,7 +3,7 @@
 import msgspec
 from quart import Response
 
-from runtime.engine_messages import Json
+from registry.checkpoint.config import Json
 from web.dialect import Dialect
 from web.errors import Failure
 

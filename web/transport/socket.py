@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 from quart import Websocket
 
-from runtime.engine_messages import Json
+from registry.checkpoint.config import Json
 from web.dialect import Dialect
 from web.door.allowance import Allowance
 from web.door.body import decode

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 import mlx.core as mx
 import numpy as np
 
-from runtime.encoder_config import EncoderConfig
+from registry.checkpoint.encoder import EncoderConfig
 from runtime.engine_messages import ModelInfo
 
 from .attention import Pack

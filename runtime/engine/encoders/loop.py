@@ -5,20 +5,8 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 
-from runtime.engine_messages import (
-    Cancel,
-    Command,
-    Embed,
-    Embedded,
-    Failed,
-    Generate,
-    Ping,
-    Pong,
-    Report,
-    RowEvent,
-    Step,
-    Stop,
-)
+from runtime.engine_messages import Cancel, Command, Embed, Generate, Ping, Pong, Report, Step, Stop
+from runtime.events import Embedded, Failed, RowEvent
 
 from .batch import EncodeBatch, Input, Request
 from .encoder import Encoder

@@ -10,7 +10,7 @@ from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.linear import Linear
 from mlx.nn.layers.normalization import LayerNorm
 
-from runtime.engine_messages import Json
+from registry.checkpoint.config import Json
 
 from .attention import Pack, activation, attend, rotate, split_heads
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import mlx.core as mx
 
-from runtime.encoder_config import PoolingMode
+from registry.checkpoint.encoder import PoolingMode
 
 from .attention import Pack
 

@@ -5,7 +5,7 @@ from typing import Self
 import mlx.core as mx
 import msgspec
 
-from runtime.engine_messages import Json
+from registry.checkpoint.config import Json
 
 from .attention import Pack
 from .bert import Bert, BertConfig

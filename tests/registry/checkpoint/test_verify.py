@@ -11,7 +11,8 @@ import pytest
 from mlx_lm.utils import load_model, quantize_model, save_config, save_model
 
 from registry.checkpoint import shards
-from registry.checkpoint.verify import ENCODER_TYPES, verify
+from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.verify import verify
 from registry.convert.trial import try_out
 from registry.errors import BrokenWeights, NotAModel
 from tests.models import random_encoders

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from registry.checkpoint.model import Model
 from registry.convert.conversion import carry_out
 from registry.convert_messages import Work
 from registry.errors import NotAModel
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
-from runtime.model import Model
 from tests.models import random_encoders
 from tests.models.tiny_encoders import write_pooling
 

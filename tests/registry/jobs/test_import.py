@@ -11,9 +11,9 @@ from registry.errors import BrokenWeights, ModelExists, NotAModel, SourceRefused
 from registry.jobs import provision
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Convert, Import
-from registry.store.manifests import Step
 from registry.store.record import Recipe
 from registry.store.store import Store
+from registry.threads import Step
 from tests.fake_work import WEIGHTS, FakeWork, write_folder
 from tests.provisioning import left, listed, record_of, run, settings_of, sha256, stages
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.checkpoint.model import Model
 from runtime import machine
 from runtime.memory import cost
-from runtime.model import Model
 
 
 def model(folder: Path, header: bytes, size: int = 0) -> Model:

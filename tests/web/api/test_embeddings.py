@@ -14,7 +14,7 @@ import pytest
 from openai import OpenAI
 from tokenizers import Tokenizer
 
-from runtime.engine_messages import Embeddings
+from runtime.requests import Embeddings
 from tests.models.tiny_encoders import MINILM
 from tests.serving import KEY, ROOT, ServerProcess
 from web.api.embeddings import EmbeddingsBody, _base64, _floats, answer, embedding_request

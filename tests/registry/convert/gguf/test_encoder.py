@@ -12,6 +12,7 @@ from gguf.quants import dequantize, quantize
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
+from registry.checkpoint.model import Model
 from registry.checkpoint.verify import Verified
 from registry.convert import __main__ as convert
 from registry.convert.conversion import carry_out
@@ -21,7 +22,6 @@ from registry.errors import ConversionFailed, NotAModel
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
-from runtime.model import Model
 from tests.models.gguf_encoders import wordpiece_metadata, write_encoder_gguf
 from tests.models.tiny_encoders import MINILM, make_bert, make_nomic_bert, make_wordpiece
 

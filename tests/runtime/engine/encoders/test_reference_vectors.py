@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from registry.checkpoint.model import Model
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
-from runtime.model import Model
 from runtime.text.tokenizer import encoder_of
 from tests.models import reference_vectors
 from tests.models.reference_vectors import EMBEDDERS, RERANKERS, Case

@@ -5,11 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .engine_messages import Json
-
-DEFAULT_CONTEXT_LENGTH = 32_768  # for architectures that set no limit, such as state-space models
-
-_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+from .config import Json, context_length
 
 
 @dataclass(frozen=True)
@@ -48,13 +44,7 @@ class Model:
     @property
     def trained_context(self) -> int:
         """The model's own limit."""
-        text_config = self.config.get("text_config")
-        for source in (self.config, text_config if isinstance(text_config, dict) else {}):
-            for key in _CONTEXT_KEYS:
-                value = source.get(key)
-                if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                    return value
-        return DEFAULT_CONTEXT_LENGTH
+        return context_length(self.config)
 
     @property
     def weight_bytes(self) -> int:

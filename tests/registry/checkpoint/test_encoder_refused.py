@@ -1,4 +1,4 @@
-"""Tests of checkpoint.embedder: what is refused before weights are fetched, and once more after."""
+"""Tests of checkpoint.encoder.check: what is refused before weights are fetched, and after."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests of runtime.encoder_config: what the files of sentence-transformers ask for."""
+"""Tests of registry.checkpoint.encoder: what the files of sentence-transformers ask for."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from runtime.encoder_config import EncoderConfig, kind_of
-from runtime.errors import InvalidRequest
-from runtime.model import Model
+from registry.checkpoint.encoder import EncoderConfig
+from registry.checkpoint.kind import kind_of
+from registry.checkpoint.model import Model
 from tests.models.tiny_encoders import write_pooling
 
 BERT = {"model_type": "bert", "hidden_size": 64, "max_position_embeddings": 512}
@@ -74,7 +74,7 @@ def test_dimensions(
     for dimensions in allowed:
         made.check_dimensions(dimensions)
     for dimensions in refused:
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(ValueError, match="dimensions is"):
             made.check_dimensions(dimensions)
 
 

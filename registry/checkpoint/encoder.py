@@ -4,19 +4,21 @@ Read on both sides: the pool refuses by it, the engine computes by it.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias, get_args
 
-from .engine_messages import Json, ModelKind
-from .errors import InvalidRequest
-from .model import Model
+from registry.errors import NotAModel
 
-ENCODER_TYPES = frozenset({"bert", "nomic_bert", "modernbert", "xlm-roberta"})
+from .companions import CONFIG, MODULES
+from .config import Json, read_json
+from .kind import ENCODER_TYPES, ModelKind, classifies, is_embedder, kind_of
+from .model import Model
 
 PoolingMode: TypeAlias = Literal["cls", "mean", "max", "mean_sqrt_len", "weightedmean", "lasttoken"]
 
+_KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 _MAX_FILE_BYTES = 1 << 20
 _MATRYOSHKA_KEYS = ("matryoshka_dimensions", "matryoshka_dims")
 # Trained so that the beginning of a vector is a vector, though their files do not say it.
@@ -43,7 +45,7 @@ class EncoderConfig:
         kind = kind_of(model)
         if kind == "llm":
             raise ValueError(f"'{model.id}' neither embeds nor ranks: it is a language model")
-        _check_attention(model)
+        _check_attention(model.model_type, model.config)
         sentence = _read(model.folder / "config_sentence_transformers.json")
         pooling, normalizes = _pooling(model.folder) if kind == "embed" else (("cls",), False)
         prompts = _strings(sentence.get("prompts"))
@@ -63,7 +65,7 @@ class EncoderConfig:
         )
 
     def check_dimensions(self, dimensions: int | None) -> None:
-        """Raises InvalidRequest unless vectors of this size may be had."""
+        """Raises ValueError unless vectors of this size may be had."""
         if dimensions is None or dimensions == self.num_dimensions:
             return
         allowed = self.matryoshka_dimensions
@@ -75,67 +77,70 @@ class EncoderConfig:
             wrong = f"the model was trained for {', '.join(map(str, allowed))}"
         else:
             return
-        raise InvalidRequest(f"dimensions is {dimensions}, but {wrong}.", "dimensions")
+        raise ValueError(f"dimensions is {dimensions}, but {wrong}.")
 
     def prompt(self, wanted: str | None) -> str:
         """The text to set before an input: the named one of the model's, or what was given."""
         return self.default_prompt if wanted is None else self.prompts.get(wanted, wanted)
 
 
-def kind_of(model: Model) -> ModelKind:
-    """What a folder can be asked for. Raises OSError or ValueError for a damaged config."""
-    architectures = model.config.get("architectures")
-    names = architectures if isinstance(architectures, list) else []
-    if model.model_type in ENCODER_TYPES:
-        is_classifier = any(str(name).endswith("ForSequenceClassification") for name in names)
-        return "rerank" if is_classifier else "embed"
-    if (model.folder / "modules.json").is_file() and (model.folder / "1_Pooling").is_dir():
-        return "embed"
-    return "llm"
+def check(folder: Path) -> None:
+    """Raises NotAModel for an embedding model that would be computed wrongly, or not at all.
+
+    Asked before the weights are fetched, and once more when the folder is verified.
+    """
+    config = read_json(folder / CONFIG)
+    model_type = config.get("model_type")
+    if isinstance(model_type, str) and is_embedder(folder, model_type) and not classifies(config):
+        try:
+            _modules(folder)
+            _check_attention(model_type, config)
+        except ValueError as error:
+            raise NotAModel(f"{error}. Choose a model without it.") from None
 
 
-def _check_attention(model: Model) -> None:
+def _check_attention(model_type: str, config: Mapping[str, object]) -> None:
     """A language model looks back only: one that was made to look ahead would be wrong."""
-    is_two_way = model.config.get("is_causal") is False
-    if model.model_type not in ENCODER_TYPES and (
-        is_two_way or model.config.get("use_bidirectional_attention")
-    ):
+    is_two_way = config.get("is_causal") is False or config.get("use_bidirectional_attention")
+    if model_type not in ENCODER_TYPES and is_two_way:
         raise ValueError(
-            f"config.json wants attention in both directions of a '{model.model_type}', which is "
-            "not computed here"
+            f"{CONFIG} wants attention in both directions of a '{model_type}', which is not "
+            "computed here"
         )
 
 
 def _pooling(folder: Path) -> tuple[tuple[PoolingMode, ...], bool]:
     """The pooling modes, and whether a vector is normalised."""
-    if not (folder / "modules.json").is_file():
+    modules = _modules(folder)
+    if not modules:
         return ("mean",), True
-    pooling: tuple[PoolingMode, ...] = ()
-    normalizes = False
-    for module in _modules(folder):
-        name = str(module.get("type")).rpartition(".")[2]
-        if name == "Pooling":
-            path = PurePosixPath(str(module.get("path")))
-            if path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"modules.json: {path} is outside of the model's folder")
-            pooling = tuple(_modes(_read(folder / path / "config.json", must_exist=True)))
-        elif name == "Normalize":
-            normalizes = True
-        elif name != "Transformer":
+    paths = [PurePosixPath(path) for name, path in modules if name == "Pooling"]
+    for path in paths:
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{MODULES}: {path} is outside of the model's folder")
+    if not paths:
+        raise ValueError(f"{MODULES}: no module pools; expected one of type Pooling")
+    pooling = tuple(_modes(_read(folder / paths[-1] / "config.json", must_exist=True)))
+    return pooling, any(name == "Normalize" for name, _ in modules)
+
+
+def _modules(folder: Path) -> list[tuple[str, str]]:
+    """Type and path of each module, in their order. Raises ValueError for one that is not known."""
+    path = folder / MODULES
+    if not path.is_file():
+        return []
+    try:
+        entries = json.loads(path.read_bytes()[:_MAX_FILE_BYTES])
+        found = [(str(e.get("type")).rpartition(".")[2], str(e.get("path"))) for e in entries]
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise ValueError(f"{MODULES} is no list of modules: {error}") from None
+    for name, _ in found:
+        if name not in _KNOWN_MODULES:
             raise ValueError(
-                f"modules.json: a module of type {name} cannot be computed here; known are "
-                "Transformer, Pooling and Normalize"
+                f"{MODULES} has a module of type {name[:100]!r}, which is not computed here; known "
+                f"are {', '.join(_KNOWN_MODULES)}"
             )
-    if not pooling:
-        raise ValueError("modules.json: no module pools; expected one of type Pooling")
-    return pooling, normalizes
-
-
-def _modules(folder: Path) -> list[dict[str, Json]]:
-    modules = json.loads((folder / "modules.json").read_bytes()[:_MAX_FILE_BYTES])
-    if not isinstance(modules, list) or not all(isinstance(entry, dict) for entry in modules):
-        raise ValueError("modules.json is not a list of JSON objects")
-    return modules
+    return found
 
 
 def _modes(config: dict[str, Json]) -> Iterator[PoolingMode]:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from registry.checkpoint.companions import NAMES, is_companion
-from registry.checkpoint.verify import Config, read_json
+from registry.checkpoint.config import Config, read_json
 
 
 def copy_all(source: Path, target: Path) -> None:

@@ -1,0 +1,65 @@
+"""config.json and its kin, read with care: strangers wrote them."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from registry.errors import NotAModel
+
+if TYPE_CHECKING:
+    Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+else:
+    Json = Any  # msgspec knows no recursive alias; whatever it decodes is this anyway
+Config: TypeAlias = dict[str, object]
+
+DEFAULT_CONTEXT_LENGTH = 32_768  # for architectures that set no limit, such as state-space models
+
+_MAX_CONFIG_BYTES = 16 << 20
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+
+
+def read_config(folder: Path) -> Config:
+    """config.json, with a model_type that may become a module's name. Raises NotAModel."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise NotAModel(f"{folder.name} has no config.json, so it is no model folder.")
+    config = read_json(path)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", model_type):
+        raise NotAModel(f"config.json has no usable model_type: {model_type!r}.")
+    if config.get("model_file") is not None:
+        raise NotAModel(
+            "config.json has 'model_file': the model needs code of its own, which mlx-edge never "
+            "runs. Choose a model whose architecture mlx-lm supports."
+        )
+    return config
+
+
+def read_json(path: Path) -> Config:
+    """A JSON object of a model folder. Raises NotAModel."""
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ValueError(f"it is larger than {_MAX_CONFIG_BYTES} bytes")
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise NotAModel(f"{path.name} cannot be used: {error}.") from None
+    return content
+
+
+def context_length(config: Mapping[str, object]) -> int:
+    """Tokens the model was made for. What a multimodal config says of its text part counts, too."""
+    text_config = config.get("text_config")
+    for source in (config, text_config if isinstance(text_config, dict) else {}):
+        for key in _CONTEXT_KEYS:
+            if (value := positive(source.get(key))) is not None:
+                return value
+    return DEFAULT_CONTEXT_LENGTH
+
+
+def positive(value: object) -> int | None:
+    """A positive whole number, or None."""
+    return value if type(value) is int and value > 0 else None

@@ -1,0 +1,33 @@
+"""What a model can be asked for, as its folder says: text, embeddings, or the rank of documents."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from .companions import MODULES, POOLING
+from .model import Model
+
+ModelKind: TypeAlias = Literal["llm", "embed", "rerank"]
+
+ENCODER_TYPES = frozenset({"bert", "nomic_bert", "modernbert", "xlm-roberta"})
+
+
+def kind_of(model: Model) -> ModelKind:
+    """What a folder can be asked for. Raises OSError or ValueError for a damaged config."""
+    if not is_embedder(model.folder, model.model_type):
+        return "llm"
+    is_reranker = model.model_type in ENCODER_TYPES and classifies(model.config)
+    return "rerank" if is_reranker else "embed"
+
+
+def is_embedder(folder: Path, model_type: str) -> bool:
+    """An encoder, or a decoder that was made one: Qwen3-Embedding is of the type qwen3."""
+    return model_type in ENCODER_TYPES or all((folder / n).is_file() for n in (MODULES, POOLING))
+
+
+def classifies(config: Mapping[str, object]) -> bool:
+    """Whether it has a head for classes: of an encoder with one class, a reranker."""
+    names = config.get("architectures")
+    return isinstance(names, list) and any(
+        isinstance(name, str) and name.endswith("ForSequenceClassification") for name in names
+    )

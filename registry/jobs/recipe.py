@@ -1,0 +1,21 @@
+"""Whether a recipe can be followed: asked as soon as the small files of a model are here."""
+
+from pathlib import Path
+
+from registry.checkpoint.companions import CONFIG
+from registry.checkpoint.config import read_json
+from registry.checkpoint.kind import ENCODER_TYPES
+from registry.errors import SourceRefused
+from registry.store.record import Recipe
+
+
+def check_recipe(folder: Path, recipe: Recipe) -> None:
+    """Raises SourceRefused for bits or a type where weights have to stay as they are."""
+    if not recipe.converts:
+        return
+    model_type = read_json(folder / CONFIG).get("model_type")
+    if model_type in ENCODER_TYPES:
+        raise SourceRefused(
+            f"Embedding models and rerankers of type '{model_type}' can only be taken as they are: "
+            "leave out bits and dtype."
+        )

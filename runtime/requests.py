@@ -1,0 +1,69 @@
+"""What the web layer asks of a model, and what it is given when that is no stream of events."""
+
+import msgspec
+
+from registry.checkpoint.config import Json
+
+
+class SamplingParams(msgspec.Struct, frozen=True):
+    """How one request wants its tokens drawn. Ranges are checked at the door (`web.api.schema`)."""
+
+    temperature: float = 1.0  # 0 is greedy
+    top_p: float = 1.0
+    max_tokens: int | None = None  # None: what is left of the context
+    stop: tuple[str, ...] = ()
+    seed: int | None = None  # None: the engine draws one
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation, as chat templates read it."""
+
+    role: str
+    content: str | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Json]] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class GenerationRequest(msgspec.Struct, frozen=True):
+    """What the web layer asks of the pool: messages to render, and how to answer them."""
+
+    messages: tuple[ChatMessage, ...]
+    sampling: SamplingParams = SamplingParams()
+    template_options: dict[str, Json] = {}
+    keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True):
+    """What the web layer asks of an embedding model: texts, or tokens that stand as they are."""
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    prompt: str | None = None  # set before each text; or the name of one that the model brings
+    dimensions: int | None = None  # None: all of the model's
+    truncate: bool = False  # read the beginning of an over-long text instead of refusing it
+    keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """One vector per input, in their order: float32, little-endian, row after row."""
+
+    vectors: bytes
+    num_dimensions: int
+    prompt_tokens: int
+
+
+class RerankRequest(msgspec.Struct, frozen=True):
+    """What the web layer asks of a reranker: how well each document answers the query."""
+
+    query: str
+    documents: tuple[str, ...]
+    truncate: bool = False  # of the documents: the query is never cut
+    keep_alive_s: float | None = None
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """One score per document, in their order, from 0 (irrelevant) to 1."""
+
+    scores: tuple[float, ...]
+    prompt_tokens: int
