@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
-from registry.download.fetch import DownloadSettings
+from registry.download.remote import DownloadSettings
 from registry.hub.repository import HubSettings
 from registry.jobs.acquire import ProvisionSettings
 from web import duration

@@ -15,11 +15,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from registry.download.fetch import DownloadSettings
+from registry.download.remote import DownloadSettings
 from registry.errors import ModelNotFound
 from registry.hub.repository import HubSettings
 from registry.jobs import provision
-from registry.jobs.acquire import ProvisionSettings, Report
+from registry.jobs.acquire import OnStage, ProvisionSettings
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Convert, Import, Order, Pull, Upload, Verify
 from registry.store import durable
@@ -39,7 +39,7 @@ def _settings() -> ProvisionSettings:
     )
 
 
-async def _receive(folder: Path, report: Report) -> None:
+async def _receive(folder: Path, report: OnStage) -> None:
     write_folder(folder)
 
 

@@ -4,12 +4,12 @@ import asyncio
 import hashlib
 import random
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from registry.download.fetch import DownloadSettings, Fetched, Remote, fetch
+from registry.download.fetch import Fetched, fetch
+from registry.download.remote import DownloadSettings, OnProgress, Remote
 from tests.hub.hub_server import HubServer
 
 DATA = random.Random(4).randbytes(1_000_000)
@@ -35,7 +35,7 @@ async def get(
     size: int | None = None,
     sha256: str | None = None,
     token: str | None = None,
-    report: Callable[[int, int | None], None] = lambda done, total: None,
+    report: OnProgress = lambda done, total: None,
 ) -> Fetched:
     return await fetch(
         Remote(f"{hub.url}/files/a.gguf", size, sha256, token), target, report, settings

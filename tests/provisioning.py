@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 
-from registry.download.fetch import DownloadSettings
+from registry.download.remote import DownloadSettings
 from registry.hub.repository import HubSettings
 from registry.jobs import provision
 from registry.jobs.acquire import ProvisionSettings

@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from registry.jobs.acquire import ProvisionSettings, Receive, Report
+from registry.jobs.acquire import OnStage, ProvisionSettings, Receive
 from registry.jobs.order import Order, Pull
 from registry.store.ownership import Ownership
 from registry.store.record import Recipe
@@ -20,14 +20,14 @@ class Script:
         self.go = asyncio.Event()
         self.started = asyncio.Event()
         self.orders: list[Order] = []
-        self.reports: list[Report] = []
+        self.reports: list[OnStage] = []
 
     async def __call__(
         self,
         order: Order,
         store: Store,
         settings: ProvisionSettings,
-        report: Report,
+        report: OnStage,
         owned: Ownership | None = None,
         receive: Receive | None = None,
     ) -> None:

@@ -9,7 +9,7 @@ import httpx
 from registry.errors import SourceMissing, SourceRefused
 
 from . import address
-from .fetch import RETRIED, Interrupted
+from .remote import RETRIED, Interrupted
 
 
 def refusal(response: httpx.Response) -> Interrupted | SourceRefused:

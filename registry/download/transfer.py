@@ -15,9 +15,9 @@ import httpx
 from registry.errors import DownloadFailed, SourceRefused
 
 from . import address
-from .fetch import DownloadSettings, Interrupted, Remote, Report, Restarted
 from .part import Part, blocking, free_bytes
 from .refusal import describe, number, refusal
+from .remote import DownloadSettings, Interrupted, OnProgress, Remote, Restarted
 
 _MAX_REDIRECTS = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
@@ -30,7 +30,7 @@ class Transfer:
         self,
         remote: Remote,
         part: Part,
-        report: Report,
+        report: OnProgress,
         settings: DownloadSettings,
         transport: address.CheckedTransport,
     ) -> None:
@@ -50,7 +50,7 @@ class Transfer:
 
     @classmethod
     async def open(
-        cls, remote: Remote, part: Part, report: Report, settings: DownloadSettings
+        cls, remote: Remote, part: Part, report: OnProgress, settings: DownloadSettings
     ) -> "Transfer":
         tls = await blocking(address.tls_context)
         transport = address.CheckedTransport(settings.allowed_private_hosts, tls)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
-from registry.download.fetch import RETRIED, Remote
+from registry.download.remote import RETRIED, Remote
 from registry.errors import DownloadFailed, SourceRefused
 
 from .files import HubFile, needed

@@ -16,7 +16,8 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from registry.checkpoint import companions, encoder, shards
-from registry.download.fetch import DownloadSettings, Remote, fetch
+from registry.download.fetch import fetch
+from registry.download.remote import DownloadSettings, Remote
 from registry.errors import DownloadFailed, SourceMissing, SourceRefused
 from registry.hub import repository
 from registry.hub.repository import HubSettings
@@ -28,8 +29,8 @@ from registry.threads import Step, in_thread
 from .order import Download, Import, Pull, Upload
 from .recipe import check_recipe
 
-Report: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
-Receive: TypeAlias = Callable[[Path, Report], Awaitable[None]]  # fills an empty folder
+OnStage: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
+Receive: TypeAlias = Callable[[Path, OnStage], Awaitable[None]]  # fills an empty folder
 
 _SUFFIXES = {".gguf", ".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()-]{0,199}")
@@ -62,7 +63,7 @@ class Acquired:
 
 
 async def pull(
-    order: Pull, owned: Ownership, settings: ProvisionSettings, report: Report
+    order: Pull, owned: Ownership, settings: ProvisionSettings, report: OnStage
 ) -> Acquired:
     """A repository's files at one commit: a branch that moves on meanwhile mixes nothing."""
     report("resolving", 0, None)
@@ -77,7 +78,7 @@ async def pull(
 
 
 async def download(
-    order: Download, owned: Ownership, settings: ProvisionSettings, report: Report
+    order: Download, owned: Ownership, settings: ProvisionSettings, report: OnStage
 ) -> Acquired:
     """One .gguf; or the files of a model folder, by the names that they always have."""
     report("resolving", 0, None)
@@ -99,7 +100,7 @@ async def download(
 
 
 async def receive_upload(
-    order: Upload, owned: Ownership, receive: Receive | None, report: Report
+    order: Upload, owned: Ownership, receive: Receive | None, report: OnStage
 ) -> Acquired:
     """What a client sends. Whole, it can be gone on with after a restart."""
     folder = _folder(owned, "upload", order.file)
@@ -123,7 +124,7 @@ async def receive_upload(
 
 
 async def import_path(
-    order: Import, owned: Ownership, settings: ProvisionSettings, report: Report
+    order: Import, owned: Ownership, settings: ProvisionSettings, report: OnStage
 ) -> Acquired:
     """A local folder's copy; what is to be converted anyway is read where it is."""
     path = Path(order.path)
@@ -149,7 +150,7 @@ async def import_path(
     return Acquired(folder, Source("folder", str(path), None, sha256))
 
 
-async def _hashes(folder: Path, names: Sequence[str], report: Report) -> dict[str, str]:
+async def _hashes(folder: Path, names: Sequence[str], report: OnStage) -> dict[str, str]:
     """The provenance of files that came without hashes."""
     counter = Counter(report, "hashing", sum((folder / name).stat().st_size for name in names))
 
@@ -162,7 +163,7 @@ async def _hashes(folder: Path, names: Sequence[str], report: Report) -> dict[st
 class Counter:
     """Bytes of a stage, added up."""
 
-    def __init__(self, report: Report, stage: str, total: int | None) -> None:
+    def __init__(self, report: OnStage, stage: str, total: int | None) -> None:
         self._report, self._stage, self._total = report, stage, total
         self.done = 0
         report(stage, 0, total)
@@ -190,7 +191,7 @@ async def _fetch_all(
     files: Sequence[tuple[Remote, str]],
     folder: Path,
     settings: ProvisionSettings,
-    report: Report,
+    report: OnStage,
     recipe: Recipe,
 ) -> dict[str, str]:
     """All files, one after the other and weights last, and their hashes."""
@@ -216,7 +217,7 @@ async def _fetch_all(
     return sha256
 
 
-async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: Report) -> str:
+async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: OnStage) -> str:
     """One file's hash. What has its final name was whole, and is hashed again, not trusted.
 
     Without a hash to hold it against it is fetched again: the source may have moved on, and a model
@@ -236,7 +237,7 @@ async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, repo
 
 
 async def _fetch_folder(
-    order: Download, name: str, folder: Path, settings: ProvisionSettings, report: Report
+    order: Download, name: str, folder: Path, settings: ProvisionSettings, report: OnStage
 ) -> dict[str, str]:
     """A safetensors model next to a URL: its configuration and tokenizer, then its shards."""
     url = order.url

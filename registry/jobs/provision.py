@@ -28,7 +28,7 @@ from registry.store.store import Entry, Store
 from registry.threads import in_thread, to_the_end
 
 from . import acquire
-from .acquire import Acquired, Counter, ProvisionSettings, Receive, Report
+from .acquire import Acquired, Counter, OnStage, ProvisionSettings, Receive
 from .conversion import run_work
 from .order import Convert, Download, Import, Order, Pull, Upload, Verify, action_of
 from .recipe import check_recipe
@@ -42,7 +42,7 @@ class Runner(Protocol):
         order: Order,
         store: Store,
         settings: ProvisionSettings,
-        report: Report,
+        report: OnStage,
         owned: Ownership | None = None,
         receive: Receive | None = None,
     ) -> None: ...
@@ -73,7 +73,7 @@ async def run(
     order: Order,
     store: Store,
     settings: ProvisionSettings,
-    report: Report,
+    report: OnStage,
     owned: Ownership | None = None,
     receive: Receive | None = None,
 ) -> None:
@@ -112,7 +112,7 @@ async def _acquire(
     store: Store,
     owned: Ownership,
     settings: ProvisionSettings,
-    report: Report,
+    report: OnStage,
     receive: Receive | None,
 ) -> Acquired:
     match order:
@@ -139,7 +139,7 @@ async def _finish(
     store: Store,
     owned: Ownership,
     settings: ProvisionSettings,
-    report: Report,
+    report: OnStage,
 ) -> None:
     """Convert and verify in a job process, then publish."""
     recipe = order.recipe
@@ -173,7 +173,7 @@ async def _finish(
         await to_the_end(lambda: shutil.rmtree(target, ignore_errors=True))
 
 
-async def _link(order: Import, store: Store, report: Report) -> None:
+async def _link(order: Import, store: Store, report: OnStage) -> None:
     """A folder that stays where it is, verified there."""
     report("linking", 0, None)
     path = Path(order.path)
@@ -184,7 +184,7 @@ async def _link(order: Import, store: Store, report: Report) -> None:
     )
 
 
-async def _verify(order: Verify, store: Store, report: Report) -> None:
+async def _verify(order: Verify, store: Store, report: OnStage) -> None:
     """A model that is here, once more: each file's hash, then all that is done with a new one."""
     entry = store.get(order.model_id)
     record = entry.record

@@ -15,7 +15,7 @@ from quart import Blueprint, Request, Response, g, request
 
 from registry.errors import ModelBusy, ModelExists, SourceRefused
 from registry.jobs import order as orders
-from registry.jobs.acquire import Report
+from registry.jobs.acquire import OnStage
 from registry.jobs.jobs import Jobs
 from registry.store.model_id import check_id
 from registry.store.record import Recipe
@@ -137,7 +137,7 @@ class _Received:
         self.is_whole = False
         self.failure: ApiError | None = None
 
-    async def __call__(self, folder: Path, report: Report) -> None:
+    async def __call__(self, folder: Path, report: OnStage) -> None:
         def told(num_bytes: int) -> None:
             report("uploading", num_bytes, self._upload.num_bytes)
 

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from registry.download import address
-from registry.download.fetch import DownloadSettings, Remote, fetch
+from registry.download.fetch import fetch
+from registry.download.remote import DownloadSettings, Remote
 from registry.errors import DownloadFailed, SourceRefused
 
 SETTINGS = DownloadSettings(max_attempts=1, reserve_bytes=0, stall_s=5)

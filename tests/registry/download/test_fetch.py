@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from registry.download.fetch import DownloadSettings, Fetched, Remote, fetch
+from registry.download.fetch import Fetched, fetch
+from registry.download.remote import DownloadSettings, Remote
 from registry.errors import DownloadFailed, SourceRefused
 from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, is_whole, ranges
 from tests.hub.hub_server import (

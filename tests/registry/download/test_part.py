@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.download.fetch import DownloadSettings
+from registry.download.remote import DownloadSettings
 from registry.errors import DownloadFailed
 from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, get_some, is_whole, leave, ranges
 from tests.hub.hub_server import HubServer, NoValidators, RefuseRange, Slow, Stall, Truncate
@@ -118,7 +118,8 @@ async def test_kill_9_costs_less_than_8_mib(hub: HubServer, target: Path, tmp_pa
     settings = DownloadSettings(allowed_private_hosts=SETTINGS.allowed_private_hosts)
     script = f"""if True:
         import asyncio, pathlib
-        from registry.download.fetch import DownloadSettings, Remote, fetch
+        from registry.download.fetch import fetch
+        from registry.download.remote import DownloadSettings, Remote
         remote, target = Remote("{hub.url}/files/a.gguf"), pathlib.Path({str(target)!r})
         settings = DownloadSettings(allowed_private_hosts={settings.allowed_private_hosts})
         asyncio.run(fetch(remote, target, lambda done, _: print(done, flush=True), settings))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.download.fetch import Fetched, Remote, fetch
+from registry.download.fetch import Fetched, fetch
+from registry.download.remote import Remote
 from registry.errors import DownloadFailed, SourceRefused
 from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, get_some, is_whole, ranges
 from tests.hub.hub_server import (

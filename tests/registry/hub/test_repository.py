@@ -11,7 +11,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from registry.download.fetch import DownloadSettings, fetch
+from registry.download.fetch import fetch
+from registry.download.remote import DownloadSettings
 from registry.errors import DownloadFailed, SourceRefused
 from registry.hub import repository
 from registry.hub.repository import HubSettings

@@ -16,7 +16,7 @@ from registry.errors import (
     NotAModel,
 )
 from registry.jobs import provision
-from registry.jobs.acquire import Report
+from registry.jobs.acquire import OnStage
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Convert, Import, Upload, Verify
 from registry.store.record import Description, Recipe
@@ -157,7 +157,7 @@ async def test_there_is_nothing_to_verify(store: Store, work: FakeWork) -> None:
 async def test_an_upload_is_received_and_published(store: Store, work: FakeWork) -> None:
     """The client's files come into a folder of their own; a lone GGUF goes to the converter."""
 
-    async def receive(folder: Path, report: Report) -> None:
+    async def receive(folder: Path, report: OnStage) -> None:
         report("uploading", 3, 5)
         (folder / "model.gguf").write_bytes(WEIGHTS)
 
@@ -176,11 +176,11 @@ async def test_an_upload_is_received_and_published(store: Store, work: FakeWork)
 async def test_a_broken_upload_leaves_nothing_listed(store: Store, work: FakeWork) -> None:
     """The error is the job's, and the next upload works."""
 
-    async def breaks(folder: Path, report: Report) -> None:
+    async def breaks(folder: Path, report: OnStage) -> None:
         (folder / "model.gguf").write_bytes(b"half")
         raise DownloadFailed("The client left.")
 
-    async def receive(folder: Path, report: Report) -> None:
+    async def receive(folder: Path, report: OnStage) -> None:
         assert os.listdir(folder) == []
         write_folder(folder)
 
@@ -194,12 +194,12 @@ async def test_a_broken_upload_leaves_nothing_listed(store: Store, work: FakeWor
 async def test_an_upload_that_a_restart_cut_is_told(store: Store, work: FakeWork) -> None:
     """What had not arrived has to be sent again; what had arrived whole is gone on with."""
 
-    async def hangs(folder: Path, report: Report) -> None:
+    async def hangs(folder: Path, report: OnStage) -> None:
         (folder / "model.gguf").write_bytes(b"half")
         report("uploading", 4, 10)
         await asyncio.Event().wait()
 
-    async def receive(folder: Path, report: Report) -> None:
+    async def receive(folder: Path, report: OnStage) -> None:
         write_folder(folder)
 
     first = Jobs(store, settings_of())
