@@ -1,4 +1,4 @@
-"""A download as the tests of registry.download, transfer and part make it."""
+"""A download as the tests of registry.download make it; their fixtures are in its conftest."""
 
 import asyncio
 import hashlib
@@ -27,6 +27,10 @@ SETTINGS = DownloadSettings(
 )
 
 
+def _ignore(done: int, total: int | None) -> None:
+    pass
+
+
 async def get(
     hub: HubServer,
     target: Path,
@@ -34,12 +38,21 @@ async def get(
     *,
     size: int | None = None,
     sha256: str | None = None,
-    token: str | None = None,
-    report: OnProgress = lambda done, total: None,
+    report: OnProgress = _ignore,
 ) -> Fetched:
-    return await fetch(
-        Remote(f"{hub.url}/files/a.gguf", size, sha256, token), target, report, settings
-    )
+    """The hub's a.gguf."""
+    remote = Remote(f"{hub.url}/files/a.gguf", size, sha256)
+    return await get_from(remote, target, settings, report)
+
+
+async def get_from(
+    remote: Remote,
+    target: Path,
+    settings: DownloadSettings = SETTINGS,
+    report: OnProgress = _ignore,
+) -> Fetched:
+    """Any other file."""
+    return await fetch(remote, target, report, settings)
 
 
 async def get_some(hub: HubServer, target: Path, num_bytes: int = 1) -> None:

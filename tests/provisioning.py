@@ -3,11 +3,13 @@
 import hashlib
 import os
 import time
+from collections.abc import Callable
 
 from registry.download.remote import DownloadSettings
 from registry.hub.repository import HubSettings
 from registry.jobs import provision
 from registry.jobs.acquire import ProvisionSettings
+from registry.jobs.job import Job, JobState
 from registry.jobs.order import Order
 from registry.store import durable
 from registry.store.record import Recipe, Record, Source
@@ -35,6 +37,14 @@ async def run(
         order, store, settings or settings_of(), lambda *report: reports.append(report)
     )
     return reports
+
+
+async def until(job: Job, has_come: Callable[[JobState], bool]) -> None:
+    """Follow a job that far and no further."""
+    async for state in job.follow():
+        if has_come(state):
+            return
+    raise AssertionError(f"it ended before: {job.state}")
 
 
 def stages(reports: list[tuple[str, int, int | None]]) -> list[str]:

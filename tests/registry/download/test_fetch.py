@@ -5,17 +5,16 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from registry.download.fetch import Fetched, fetch
+from registry.download.fetch import Fetched
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import DownloadFailed, SourceRefused
-from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, is_whole, ranges
+from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, get_from, is_whole, ranges
 from tests.hub.hub_server import (
     ChangeETag,
     Corrupt,
@@ -32,25 +31,6 @@ from tests.hub.hub_server import (
     WrongLength,
     WrongRange,
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HubServer]:
-    with HubServer() as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(server: HubServer) -> HubServer:
-    server.behave()
-    server.requests.clear()
-    server.add_file("a.gguf", DATA)
-    return server
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "partial" / "a.gguf"
 
 
 async def test_a_file_arrives_whole(hub: HubServer, target: Path) -> None:
@@ -167,7 +147,7 @@ async def test_a_refusal_is_final(hub: HubServer, target: Path, status: int, say
 
 async def test_a_server_that_is_gone_fails(hub: HubServer, target: Path) -> None:
     with pytest.raises(DownloadFailed, match="3 times in a row: ConnectError"):
-        await fetch(Remote("http://127.0.0.1:1/a"), target, lambda *_: None, SETTINGS)
+        await get_from(Remote("http://127.0.0.1:1/a"), target)
 
 
 async def test_the_event_loop_is_never_held_up(

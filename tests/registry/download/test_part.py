@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,25 +18,6 @@ from registry.errors import DownloadFailed
 from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, get_some, is_whole, leave, ranges
 from tests.hub.hub_server import HubServer, NoValidators, RefuseRange, Slow, Stall, Truncate
 from tests.serving import ROOT
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HubServer]:
-    with HubServer() as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(server: HubServer) -> HubServer:
-    server.behave()
-    server.requests.clear()
-    server.add_file("a.gguf", DATA)
-    return server
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "partial" / "a.gguf"
 
 
 async def test_a_part_that_is_complete_is_not_fetched_again(hub: HubServer, target: Path) -> None:

@@ -3,16 +3,15 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from registry.download.fetch import Fetched, fetch
+from registry.download.fetch import Fetched
 from registry.download.remote import Remote
 from registry.errors import DownloadFailed, SourceRefused
-from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, get_some, is_whole, ranges
+from tests.downloads import DATA, HALF, SETTINGS, SHA256, get, get_from, get_some, is_whole, ranges
 from tests.hub.hub_server import (
     ChangeETag,
     Endless,
@@ -32,25 +31,6 @@ from tests.hub.hub_server import (
     WrongLength,
     WrongRange,
 )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HubServer]:
-    with HubServer() as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(server: HubServer) -> HubServer:
-    server.behave()
-    server.requests.clear()
-    server.add_file("a.gguf", DATA)
-    return server
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    return tmp_path / "partial" / "a.gguf"
 
 
 @pytest.mark.parametrize("fault", [Truncate(HALF), Reset(HALF), Stall(HALF), ShortRange(HALF)])
@@ -185,7 +165,7 @@ async def test_an_unknown_length_needs_a_clear_end(hub: HubServer, target: Path)
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         with pytest.raises(SourceRefused, match="does not say how long"):
-            await fetch(Remote(url), target, lambda *_: None, SETTINGS)
+            await get_from(Remote(url), target)
 
 
 async def test_a_compressed_answer_is_refused(hub: HubServer, target: Path) -> None:
@@ -211,7 +191,7 @@ async def test_redirects_are_followed_with_the_rest(hub: HubServer, target: Path
     url = f"{hub.url}/org/tiny/resolve/{commit}/a.gguf"
     hub.misbehave("a.gguf", Truncate(HALF), times=1)
     remote = Remote(url, len(DATA), SHA256, hub.token)
-    await fetch(remote, target, lambda *_: None, SETTINGS)
+    await get_from(remote, target)
     assert is_whole(target)
     assert [request.at for request in hub.requests] == ["hub", "cdn", "hub", "cdn"]
 
@@ -245,14 +225,14 @@ async def test_a_token_stays_with_its_host(hub: HubServer, target: Path) -> None
     hub.misbehave("here", Redirect(url), on="hub")
     remote = Remote(f"{hub.url}/here", token=hub.token)
     assert hub.token not in repr(remote)
-    await fetch(remote, target, lambda *_: None, SETTINGS)
+    await get_from(remote, target)
     sent = [(request.at, request.headers.get("authorization")) for request in hub.requests]
     assert sent == [("hub", "Bearer hf_sesame"), ("hub", "Bearer hf_sesame"), ("cdn", None)]
     hub.requests.clear()
     other_port = hub.cdn_url.replace("localhost", "127.0.0.1")
     hub.misbehave("other", Redirect(f"{other_port}/files/a.gguf"), on="hub")
     remote = Remote(f"{hub.url}/other", token=hub.token)
-    await fetch(remote, target, lambda *_: None, SETTINGS)
+    await get_from(remote, target)
     assert "authorization" in hub.requests[0].headers
     assert "authorization" not in hub.requests[1].headers
 
@@ -260,7 +240,7 @@ async def test_a_token_stays_with_its_host(hub: HubServer, target: Path) -> None
 async def test_a_token_never_travels_readable(target: Path) -> None:
     """Over plain http it goes to a host that is configured as private, or not at all."""
     with pytest.raises(SourceRefused, match="Use https"):
-        await fetch(Remote("http://a.example/", token="t"), target, lambda *_: None, SETTINGS)
+        await get_from(Remote("http://a.example/", token="t"), target)
 
 
 async def test_queries_are_not_told(hub: HubServer, target: Path) -> None:
@@ -268,5 +248,5 @@ async def test_queries_are_not_told(hub: HubServer, target: Path) -> None:
     hub.misbehave("a.gguf", Status(404))
     with pytest.raises(SourceRefused) as caught:
         url = f"{hub.url}/files/a.gguf?Signature=secret"
-        await fetch(Remote(url), target, lambda *_: None, SETTINGS)
+        await get_from(Remote(url), target)
     assert "secret" not in str(caught.value)

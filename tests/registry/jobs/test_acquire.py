@@ -1,35 +1,21 @@
 """Tests of registry.jobs.acquire: the hub and URLs, and what breaks on the way."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from registry.checkpoint.companions import EMBEDDER_FILES
 from registry.errors import BrokenWeights, ConversionFailed, DownloadFailed, SourceRefused
-from registry.jobs import provision
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Download, Pull
 from registry.store.record import Recipe
 from registry.store.store import Store
 from tests.fake_work import WEIGHTS, FakeWork
 from tests.hub.hub_server import HubServer, Stall, Status, Truncate
-from tests.provisioning import left, listed, record_of, run, settings_of, sha256, stages
+from tests.provisioning import left, listed, record_of, run, settings_of, sha256, stages, until
 
 CONFIG = b'{"model_type":"llama"}'
 REPO = {"config.json": CONFIG, "tokenizer.json": b"{}", "model.safetensors": WEIGHTS}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home")
-
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> FakeWork:
-    work = FakeWork()
-    monkeypatch.setattr(provision, "run_work", work)
-    return work
 
 
 @pytest.fixture
@@ -164,9 +150,7 @@ async def test_a_cancelled_pull_is_resumed_by_the_next(
     hub.misbehave("model.safetensors", Stall(after=5_000_000), times=1)
     first = Jobs(store, settings_of(hub))
     job = first.start(Pull("tiny", "org/tiny"))
-    async for state in job.follow():
-        if state.bytes_done >= 5_000_000:
-            break
+    await until(job, lambda state: state.bytes_done >= 5_000_000)
     await first.close()
     assert listed(store) == []
     hub.behave()

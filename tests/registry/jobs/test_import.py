@@ -15,19 +15,7 @@ from registry.store.record import Recipe
 from registry.store.store import Store
 from registry.threads import Step
 from tests.fake_work import WEIGHTS, FakeWork, write_folder
-from tests.provisioning import left, listed, record_of, run, settings_of, sha256, stages
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home")
-
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> FakeWork:
-    work = FakeWork()
-    monkeypatch.setattr(provision, "run_work", work)
-    return work
+from tests.provisioning import left, listed, record_of, run, settings_of, sha256, stages, until
 
 
 async def test_a_folder_is_copied(store: Store, work: FakeWork, tmp_path: Path) -> None:
@@ -151,9 +139,7 @@ async def test_a_cancelled_copy_stops(
     with monkeypatch.context() as patched:
         patched.setattr("registry.store.manifests.copy", endless)
         job = jobs.start(Import("tiny", str(folder)))
-        async for state in job.follow():
-            if state.bytes_done > 0:
-                break
+        await until(job, lambda state: state.bytes_done > 0)
         assert (await jobs.cancel(job.id)).status == "cancelled"
     assert has_let_go.is_set() and job.state.stage == "copying"
     assert listed(store) == [] and left(store) == []

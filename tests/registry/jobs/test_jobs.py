@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -18,15 +17,10 @@ from registry.errors import (
 from registry.jobs.acquire import ProvisionSettings
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Convert, Download, Pull, Verify
-from registry.store.record import Recipe, Source
+from registry.store.record import Recipe
 from registry.store.store import Store
-from tests.fake_work import fake_verified, write_folder
+from tests.provisioning import publish, until
 from tests.scripted import PULL, Script, saved
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home")
 
 
 @pytest.fixture
@@ -80,9 +74,7 @@ async def test_the_same_order_joins_and_others_wait(jobs: Jobs, script: Script) 
 async def test_of_two_servers_one_works_on_a_model(jobs: Jobs, store: Store) -> None:
     """The other one's job is a busy model here, and is not resumed while it runs."""
     job = jobs.start(PULL)
-    async for _ in jobs.follow(job.id):
-        if saved(store):
-            break
+    await until(job, lambda _: saved(store) != [])
     script = Script()
     other = Jobs(Store(store.home), ProvisionSettings(), script)
     with pytest.raises(ModelBusy, match="pull"):
@@ -146,9 +138,7 @@ async def test_an_unexpected_error_is_logged(
 
 async def test_what_cannot_come_to_an_end_is_refused_at_once(jobs: Jobs, store: Store) -> None:
     """A bad id, an id that is taken by a ready model, a model that is not here; no job is made."""
-    folder = write_folder(store.home / "made")
-    source = Source("folder", "x")
-    store.publish("ready", folder, source=source, recipe=Recipe(), verified=fake_verified())
+    publish(store, "ready")
     for order, error in (
         (Pull("../x", "org/tiny"), InvalidModelId),
         (Pull("ready", "org/tiny"), ModelExists),

@@ -23,19 +23,7 @@ from registry.store.record import Description, Recipe
 from registry.store.store import Entry, Store
 from tests.fake_work import WEIGHTS, FakeWork, write_folder
 from tests.models.tiny_models import make_llama
-from tests.provisioning import left, listed, record_of, run, settings_of, stages
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home")
-
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> FakeWork:
-    work = FakeWork()
-    monkeypatch.setattr(provision, "run_work", work)
-    return work
+from tests.provisioning import left, listed, record_of, run, settings_of, stages, until
 
 
 async def test_publishing_is_not_cancelled_midway(
@@ -204,14 +192,10 @@ async def test_an_upload_that_a_restart_cut_is_told(store: Store, work: FakeWork
 
     first = Jobs(store, settings_of())
     cut = first.start(Upload("cut", "a.gguf"), hangs)
-    async for state in cut.follow():
-        if state.bytes_done:
-            break
+    await until(cut, lambda state: state.bytes_done > 0)
     whole = first.start(Upload("whole", "b.gguf"), receive)
     work.go.clear()
-    async for state in whole.follow():
-        if state.stage == "checking":
-            break
+    await until(whole, lambda state: state.stage == "checking")
     await first.close()
 
     work.go.set()

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,15 +11,9 @@ from registry.jobs.acquire import ProvisionSettings
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Upload
 from registry.store.ownership import Ownership
-from registry.store.record import Recipe, Source
 from registry.store.store import Store
-from tests.fake_work import fake_verified, write_folder
+from tests.provisioning import publish, until
 from tests.scripted import PULL, Script, saved
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home")
 
 
 async def test_a_restart_goes_on(store: Store) -> None:
@@ -28,9 +21,7 @@ async def test_a_restart_goes_on(store: Store) -> None:
     first = Jobs(store, ProvisionSettings(), Script())
     job, upload = first.start(PULL), first.start(Upload("sent", "a.gguf"))
     following = asyncio.create_task(job.wait())
-    async for _ in first.follow(upload.id):
-        if len(saved(store)) == 2:
-            break
+    await until(upload, lambda _: len(saved(store)) == 2)
     await first.close()
     assert (await following).status == "running" and job.is_over
     assert saved(store) == sorted([f"{job.id}.json", f"{upload.id}.json"])
@@ -54,13 +45,9 @@ async def test_a_restart_knows_what_was_published(store: Store) -> None:
     """Killed between the last step and the tidying: the job is done, and its parts go."""
     first = Jobs(store, ProvisionSettings(), Script())
     job = first.start(PULL)
-    async for _ in first.follow(job.id):
-        if saved(store):
-            break
+    await until(job, lambda _: saved(store) != [])
     await first.close()
-    folder = write_folder(store.home / "made")
-    source = Source("folder", "x")
-    store.publish("tiny", folder, source=source, recipe=Recipe(), verified=fake_verified())
+    publish(store, "tiny")
     script = Script()
     second = Jobs(Store(store.home), ProvisionSettings(), script)
     await second.resume()
