@@ -23,6 +23,7 @@ from .cache import kv_cache
 from .encoders import ARCHITECTURES
 from .encoders.decoder import Decoder, load_lazily
 from .encoders.encoder import Encoder, Network
+from .language_model import LanguageModel
 
 _POSITIONS = ("wpe", "position_embedding_table", "position_embeddings")
 _PIECE_BYTES = 64 << 20  # how much is read between two reports of progress
@@ -32,7 +33,7 @@ _PIECE_BYTES = 64 << 20  # how much is read between two reports of progress
 class LoadedModel:
     """What the engine loop works with."""
 
-    model: Any  # an mlx_lm.models.*.Model
+    model: LanguageModel
     tokenizer: TokenizerWrapper
     info: ModelInfo
 
@@ -46,7 +47,7 @@ def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
     model, config = load_model(folder, lazy=True, trust_remote_code=False)
     if (dtype := device.compute_dtype()) is not None:
         model.set_dtype(dtype)
-    total = _read(model, report)
+    total = _load_weights(model, report)
     tokenizer = load_tokenizer(
         folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id")
     )
@@ -68,7 +69,7 @@ def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:
     network, module = _encoder_network(model, config)
     if (dtype := device.compute_dtype()) is not None:
         module.set_dtype(dtype)
-    total = _read(module, report)
+    total = _load_weights(module, report)
     info = ModelInfo(
         model_type=model.model_type,
         vocab_size=network.num_embeddings,
@@ -112,7 +113,7 @@ def _check_labels(weights: dict[str, mx.array]) -> None:
             )
 
 
-def _read(model: Module, report: Callable[[int, int], None]) -> int:
+def _load_weights(model: Module, report: Callable[[int, int], None]) -> int:
     """Read the weights, telling the progress. Returns their bytes."""
     weights: list[mx.array] = [value for _, value in _flat(model)]
     total = sum(value.nbytes for value in weights)

@@ -1,1 +1,1 @@
-"""Tokens of one row to what its client reads. Never imports MLX."""
+"""Tokens of one row to what its client reads. Plain Python: no array comes in here."""

@@ -1,23 +1,23 @@
 """Continuous batching: rows join and leave at any step, over mlx-lm's models and cache protocol.
 
-One `step` dispatches the next token of every decoding row, reads the tokens dispatched before,
-and then reads one chunk of waiting prompts.
+A step has five phases: `forward` starts the pass over every group's pending tokens, `read` fetches
+those tokens, `follow` puts them into words and tells which rows are over, `draw` starts drawing
+the next ones, and the rows that are over `leave` in one go. Then waiting prompts get their chunk.
 """
 
 import logging
 import time
 from collections import deque
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection
 
 import mlx.core as mx
 
-from runtime.engine.cache import kv_cache
+from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.sampler import NUMERICAL_FAULT
+from runtime.events import Failed, Prefill, RowEvent, TextDelta
 
 from .group import DecodeGroup, fits
-from .prefill import Prefill
+from .prefill import Prefilling
 from .row import Row
 
 logger = logging.getLogger(__name__)
@@ -25,51 +25,20 @@ logger = logging.getLogger(__name__)
 _REGROUP_STEPS = 64  # how often groups that grew alike in length are looked at for joining
 
 
-@dataclass(frozen=True, slots=True)
-class RowToken:
-    """A row drew `token`. `is_last`: it ends the sequence, or the row's budget is spent."""
-
-    row: Row
-    token: int
-    is_last: bool
-    is_eos: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RowPrefilled:
-    """A row has read `row.num_prefilled` of its prompt."""
-
-    row: Row
-
-
-@dataclass(frozen=True, slots=True)
-class RowFailed:
-    """A row broke and is gone."""
-
-    row: Row
-    message: str
-
-
-RowResult = RowToken | RowPrefilled | RowFailed
-
-
 class Batch:
     """All rows of one model: waiting, prefilling and decoding. Not thread-safe; does no I/O."""
 
     def __init__(
         self,
-        model: Any,
-        eos_token_ids: Collection[int],
+        model: LanguageModel,
         *,
         max_rows: int = 16,
         prefill_chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
     ) -> None:
-        self._model = model
-        self._eos_token_ids = frozenset(eos_token_ids)
         self._max_rows = max_rows
         self._waiting: deque[Row] = deque()
-        self._prefill = Prefill(model, prefill_chunk_tokens, stall_limit_s)
+        self._prefilling = Prefilling(model, prefill_chunk_tokens, stall_limit_s)
         self._groups: list[DecodeGroup] = []
         self._num_steps = 0
 
@@ -81,8 +50,7 @@ class Batch:
     @property
     def cache_bytes(self) -> int:
         """Bytes of KV held for all rows, padding included."""
-        prefilling = sum(kv_cache.num_bytes(row.cache) for row in self._prefill.rows)
-        return prefilling + sum(group.num_bytes for group in self._groups)
+        return self._prefilling.num_bytes + sum(group.num_bytes for group in self._groups)
 
     def add(self, row: Row) -> None:
         """Queue a row; it starts as soon as fewer than `max_rows` are active."""
@@ -94,80 +62,95 @@ class Batch:
             if row.id == row_id:
                 self._waiting.remove(row)
                 return True
-        for row in self._prefill.rows:
+        for row in self._prefilling.rows:
             if row.id == row_id:
-                self._prefill.remove(row)
+                self._prefilling.remove(row)
                 return True
         for group in self._groups:
             for row in group.rows:
                 if row.id == row_id:
-                    group.leave({row})
-                    self._regroup()
+                    self._leave({row})
                     return True
         return False
 
-    def step(self) -> list[RowResult]:
-        """One token for every decoding row, and one chunk for the prefilling ones."""
-        results: list[RowResult] = []
+    def step(self) -> list[RowEvent]:
+        """One token for every decoding row, and one chunk for the prefilling ones.
+
+        A row is gone once its `Finished` or `Failed` is among the events.
+        """
+        events: list[RowEvent] = []
         self._num_steps += 1
-        self._decode(results)
+        self._forward(events)
+        tokens = self._read(events)
+        over = self._follow(tokens, events)
+        self._draw(over, events)
+        self._leave(over)
         self._admit()
-        if self._prefill.rows:
-            self._read_prompts(results)
+        self._prefill(events)
         if self._num_steps % _REGROUP_STEPS == 0:
             self._regroup()
         if self.num_rows == 0:
             mx.clear_cache()  # nothing runs, so give the buffers back
-        return results
+        return events
 
     @property
     def _num_active(self) -> int:
-        return len(self._prefill.rows) + sum(len(group.rows) for group in self._groups)
+        return len(self._prefilling.rows) + sum(len(group.rows) for group in self._groups)
+
+    def _forward(self, events: list[RowEvent]) -> None:
+        for group in list(self._groups):
+            self._attempt(group, DecodeGroup.forward, events)
+
+    def _read(self, events: list[RowEvent]) -> list[tuple[Row, int]]:
+        tokens: list[tuple[Row, int]] = []
+        for group in list(self._groups):
+            self._attempt(group, lambda group: tokens.extend(group.read()), events)
+        return tokens
+
+    def _follow(self, tokens: list[tuple[Row, int]], events: list[RowEvent]) -> set[Row]:
+        """What the tokens mean, in events; returns the rows that are over."""
+        over = set()
+        for row, token in tokens:
+            try:
+                is_over = _follow(row, token, events)
+            except Exception as error:  # of a tokenizer, say: it costs this row alone
+                logger.exception("row %d failed", row.id)
+                events.append(Failed(row.id, f"The answer could not be put into words: {error}"))
+                is_over = True
+            if is_over:
+                over.add(row)
+        return over
+
+    def _draw(self, over: set[Row], events: list[RowEvent]) -> None:
+        for group in list(self._groups):
+            self._attempt(group, DecodeGroup.draw, events, over)
+
+    def _leave(self, over: set[Row]) -> None:
+        """The only way out of a group: its cache is copied once, however many rows leave."""
+        changed = [group for group in self._groups if not over.isdisjoint(group.rows)]
+        for group in changed:
+            group.leave(over)
+        if changed:
+            self._regroup()
 
     def _admit(self) -> None:
         while self._waiting and self._num_active < self._max_rows:
             row = self._waiting.popleft()
             row.started_at = time.monotonic()
-            self._prefill.add(row)
+            self._prefilling.add(row)
 
-    def _decode(self, results: list[RowResult]) -> None:
-        dispatched = []
-        for group in list(self._groups):
-            if self._attempt(group, group.dispatch, results):
-                dispatched.append(group)
-        has_left = False
-        for group in dispatched:
-            drawn: list[tuple[Row, int]] = []
-            self._attempt(group, lambda g=group, d=drawn: d.extend(g.read()), results)
-            done = set()
-            for row, token in drawn:
-                result = self._result(row, token)
-                results.append(result)
-                if isinstance(result, RowFailed) or result.is_last:
-                    done.add(row)
-            if done:
-                group.leave(done)
-                has_left = True
-        if has_left:
-            self._regroup()
-
-    def _result(self, row: Row, token: int) -> RowToken | RowFailed:
-        row.num_read += 1
-        if token == NUMERICAL_FAULT:
-            return RowFailed(row, "The model computed logits that are not numbers (NaN).")
-        is_eos = token in self._eos_token_ids
-        return RowToken(row, token, is_eos or row.num_read >= row.max_tokens, is_eos)
-
-    def _read_prompts(self, results: list[RowResult]) -> None:
-        before = {row: row.num_prefilled for row in self._prefill.rows}
-        ready, failed = self._prefill.chunk(is_decoding=bool(self._groups))
-        results.extend(RowFailed(row, message) for row, message in failed)
-        gone = {row for row, _ in failed}
-        results.extend(
-            RowPrefilled(row)
-            for row, count in before.items()
-            if row not in gone and row.num_prefilled > count
-        )
+    def _prefill(self, events: list[RowEvent]) -> None:
+        if not self._prefilling.rows:
+            return
+        before = {row: row.num_prefilled for row in self._prefilling.rows}
+        ready, failed = self._prefilling.chunk(is_decoding=bool(self._groups))
+        events += [Failed(row.id, message) for row, message in failed]
+        for row, count in before.items():
+            if row.num_prefilled > count:
+                total = len(row.tokens)
+                # The prompt's last token is left for the first decode step.
+                done = row.num_prefilled if row.num_to_prefill else total
+                events.append(Prefill(row.id, done, total))
         for group in ready:
             self._place(group)
 
@@ -198,16 +181,36 @@ class Batch:
         for group in sorted(whole, key=lambda group: len(group.rows), reverse=True):
             self._place(group)
 
-    def _attempt(self, group: DecodeGroup, action: Any, results: list[RowResult]) -> bool:
-        """A failing forward pass costs the rows of its group, not the engine."""
+    def _attempt(
+        self,
+        group: DecodeGroup,
+        action: Callable[[DecodeGroup], None],
+        events: list[RowEvent],
+        over: Collection[Row] = (),
+    ) -> None:
+        """A failing pass or draw costs the rows of its group that are not over, not the engine."""
         try:
-            action()
+            action(group)
         except Exception as error:
             logger.exception("decode failed")
             self._groups.remove(group)
-            results.extend(RowFailed(row, f"The model failed: {error}") for row in group.rows)
-            return False
+            message = f"The model failed: {error}"
+            events += [Failed(row.id, message) for row in group.rows if row not in over]
+
+
+def _follow(row: Row, token: int, events: list[RowEvent]) -> bool:
+    """The events of one token. Returns whether the row is over."""
+    if token == NUMERICAL_FAULT:
+        events.append(Failed(row.id, "The model computed logits that are not numbers (NaN)."))
         return True
+    if row.first_token_at is None:
+        row.first_token_at = time.monotonic()
+    text, num_tokens, verdict = row.follower.take(token)
+    if text:
+        events.append(TextDelta(row.id, text, num_tokens))
+    if verdict is not None:
+        events.append(row.finished(verdict))
+    return verdict is not None
 
 
 def _can_join(group: DecodeGroup, other: DecodeGroup) -> bool:

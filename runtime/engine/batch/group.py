@@ -1,12 +1,13 @@
 """Rows that decode together: one forward pass a step over one merged KV cache."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import mlx.core as mx
 
 from runtime.engine.cache import kv_cache
-from runtime.engine.cache.kv_cache import Cache
+from runtime.engine.cache.kv_cache import GroupCache
+from runtime.engine.language_model import LanguageModel
+from runtime.engine.sampling.column import Column, Values
 from runtime.engine.sampling.sampler import Sampler
 
 from .row import Row
@@ -25,20 +26,41 @@ def fits(lengths: Sequence[int]) -> bool:
 
 
 class DecodeGroup:
-    """At least one row, each with a pending token: the one the next forward pass reads."""
+    """At least one row, each with a pending token: the one the next forward pass is fed with.
 
-    def __init__(self, model: Any, rows: list[Row], cache: Cache) -> None:
-        """`cache` is plain for one row and merged for several; pending are the prompts' ends."""
-        self._model = model
+    A step calls `forward`, `read` and `draw`, in this order. `read` tells the tokens that
+    `forward` was fed with: the device computes while the host puts them into words.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        rows: list[Row],
+        cache: GroupCache,
+        pending: Values,
+        positions: Values,
+        sampler: Sampler,
+    ) -> None:
         self.rows = rows
+        self._model = model
         self._cache = cache
-        self._is_merged = len(rows) > 1
-        self._pending = mx.array([row.tokens[-1] for row in rows], dtype=mx.int32)
-        self._unread: set[Row] = set()
-        self._unread_tokens = self._pending
-        self._positions: mx.array
-        self._sampler: Sampler
-        self._refresh()
+        self._pending = pending  # (B,) token ids
+        self._positions = positions  # (B,) how many tokens each row has drawn
+        self._sampler = sampler
+        self._fed: tuple[list[Row], mx.array] = ([], pending.array)
+        self._logits: mx.array | None = None  # (B, vocab), between `forward` and `draw`
+
+    @classmethod
+    def begin(cls, model: LanguageModel, rows: list[Row], cache: GroupCache) -> "DecodeGroup":
+        """Rows whose prompts are in the cache, but for the last token of each: it is pending."""
+        return cls(
+            model,
+            rows,
+            cache,
+            Values(mx.array([row.tokens[-1] for row in rows], dtype=mx.int32)),
+            Values(mx.array([row.num_drawn for row in rows], dtype=mx.uint32)),
+            Sampler([row.sampling for row in rows]),
+        )
 
     @property
     def lengths(self) -> list[int]:
@@ -46,47 +68,48 @@ class DecodeGroup:
 
     @property
     def num_bytes(self) -> int:
-        return kv_cache.num_bytes(self._cache)
+        return self._cache.num_bytes
 
     @property
     def is_mergeable(self) -> bool:
-        return self._is_merged or kv_cache.is_mergeable(self._cache)
+        return self._cache.is_mergeable
 
-    def dispatch(self) -> None:
-        """Start computing each row's next token, without waiting for the pending one."""
-        self._unread = {row for row in self.rows if row.num_drawn > 0}
-        self._unread_tokens = self._pending
+    @property
+    def _columns(self) -> tuple[Column, ...]:
+        return self._cache, self._pending, self._positions, self._sampler
+
+    def forward(self) -> None:
+        """Start the pass over the pending tokens, without waiting for them to be drawn."""
+        self._fed = (self.rows, self._pending.array)
+        self._logits = None
         if all(row.num_drawn >= row.max_tokens for row in self.rows):
             return  # every pending token is the last of its row
-        logits = self._model(self._pending[:, None], cache=self._cache)[:, -1, :]
-        self._pending = self._sampler.draw(logits, self._positions)
-        self._positions = self._positions + 1
-        mx.async_eval(self._pending)
+        fed = self._pending.array[:, None]
+        self._logits = self._model(fed, cache=self._cache.layers)[:, -1, :]
+        mx.async_eval(self._logits)
+
+    def read(self) -> list[tuple[Row, int]]:
+        """The tokens that `forward` was fed with, save those that end a prompt."""
+        rows, fed = self._fed
+        tokens: list[int] = fed.tolist()  # type: ignore[assignment]
+        return [pair for pair in zip(rows, tokens, strict=True) if pair[0].num_drawn > 0]
+
+    def draw(self) -> None:
+        """Start drawing each row's next token from the logits of `forward`."""
+        if self._logits is None:
+            return
+        self._pending.array = self._sampler.draw(self._logits, self._positions.array)
+        self._positions.array = self._positions.array + 1
+        self._logits = None
+        mx.async_eval(self._pending.array)
         for row in self.rows:
             row.num_drawn += 1
 
-    def read(self) -> list[tuple[Row, int]]:
-        """The tokens that the last `dispatch` fed to the model, save those that end a prompt."""
-        tokens: list[int] = self._unread_tokens.tolist()  # type: ignore[assignment]
-        return [
-            (row, token)
-            for row, token in zip(self.rows, tokens, strict=True)
-            if row in self._unread
-        ]
-
     def join(self, other: "DecodeGroup") -> None:
         """Take over all rows of another group; it must not be used afterwards."""
-        if self._is_merged or other._is_merged:
-            for group in (self, other):
-                if not group._is_merged:
-                    group._cache = kv_cache.merge([group._cache])
-            kv_cache.extend(self._cache, other._cache)
-        else:
-            self._cache = kv_cache.merge([self._cache, other._cache])
-        self._is_merged = True
+        for own, others in zip(self._columns, other._columns, strict=True):
+            own.join(others)
         self.rows = self.rows + other.rows
-        self._pending = mx.concatenate([self._pending, other._pending])
-        self._refresh()
 
     def leave(self, gone: Collection[Row]) -> None:
         """Drop rows and free their KV; the group may be empty afterwards."""
@@ -99,11 +122,11 @@ class DecodeGroup:
         part = DecodeGroup(
             self._model,
             [self.rows[index] for index in short],
-            kv_cache.extract(self._cache, short[0])
-            if len(short) == 1
-            else kv_cache.split(self._cache, short),
+            self._cache.take(short),
+            self._pending.take(short),
+            self._positions.take(short),
+            self._sampler.take(short),
         )
-        part._pending = self._pending[mx.array(short)]
         self._keep([index for index in range(len(self.rows)) if index not in short])
         return part
 
@@ -111,17 +134,5 @@ class DecodeGroup:
         if len(indices) == len(self.rows):
             return
         self.rows = [self.rows[index] for index in indices]
-        if not indices:
-            self._cache = []
-            return
-        if len(indices) == 1:  # the plain cache of a single row is cheaper to step
-            self._cache = kv_cache.extract(self._cache, indices[0])
-            self._is_merged = False
-        else:
-            kv_cache.keep(self._cache, indices)
-        self._pending = self._pending[mx.array(indices)]
-        self._refresh()
-
-    def _refresh(self) -> None:
-        self._sampler = Sampler([row.sampling for row in self.rows])
-        self._positions = mx.array([row.num_drawn for row in self.rows], dtype=mx.uint32)
+        for column in self._columns:
+            column.keep(indices)

@@ -2,11 +2,14 @@
 
 import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import mlx.core as mx
 
 from runtime.engine.cache import kv_cache
+from runtime.engine.cache.kv_cache import Cache, GroupCache
+from runtime.engine.language_model import LanguageModel
 
 from .group import DecodeGroup, fits
 from .row import Row
@@ -22,10 +25,12 @@ _MIN_CHUNK_TOKENS = 4
 _CAUTION, _CAUTION_WHOLE = 0.5, 0.8
 
 
-class Prefill:
+class Prefilling:
     """The prefilling rows. A row leaves as (part of) a decode group, its prompt's end pending."""
 
-    def __init__(self, model: Any, chunk_tokens: int = 512, stall_limit_s: float = 0.25) -> None:
+    def __init__(
+        self, model: LanguageModel, chunk_tokens: int = 512, stall_limit_s: float = 0.25
+    ) -> None:
         """A chunk reads at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
         self._model = model
         self._chunk_tokens = chunk_tokens
@@ -33,6 +38,11 @@ class Prefill:
         self._tokens_per_s = _FIRST_GUESS
         self._num_chunks = 0
         self.rows: list[Row] = []
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of KV held by the rows."""
+        return sum(kv_cache.num_bytes(row.cache) for row in self.rows)
 
     def add(self, row: Row) -> None:
         row.cache = kv_cache.make(self._model)
@@ -60,13 +70,13 @@ class Prefill:
         if len(together) > 1:
             plan = plan[len(together) :]
             padded = len(together) * max(row.num_to_prefill for row in together)
-            self._attempt(together, lambda: groups.append(self._read_together(together)), failed)
+            self._attempt(together, lambda: groups.append(self._prefill_together(together)), failed)
         num_tokens = padded + sum(count for _, count in plan)
         for row, count in plan:
-            self._attempt([row], lambda r=row, n=count: self._read(r, n), failed)
+            self._attempt([row], partial(self._prefill, row, count), failed)
             if row in self.rows and row.num_to_prefill == 0:
                 self.rows.remove(row)
-                groups.append(DecodeGroup(self._model, [row], row.cache))
+                groups.append(self._group([row], row.cache))
         self._measure(num_tokens, budget, time.perf_counter() - started)
         return groups, failed
 
@@ -112,17 +122,19 @@ class Prefill:
             rows.append(row)
         return rows
 
-    def _attempt(self, rows: list[Row], read: Any, failed: list[tuple[Row, str]]) -> None:
+    def _attempt(
+        self, rows: list[Row], prefill: Callable[[], None], failed: list[tuple[Row, str]]
+    ) -> None:
         """A prompt that breaks the model costs its own request, not the engine."""
         try:
-            read()
+            prefill()
         except Exception as error:
             logger.exception("prefill failed")
             for row in rows:
                 self.remove(row)
                 failed.append((row, f"The prompt could not be read: {error}"))
 
-    def _read(self, row: Row, count: int) -> None:
+    def _prefill(self, row: Row, count: int) -> None:
         """`count` more tokens of one prompt."""
         if count == 0:
             return  # a prompt of one token starts decoding with an empty cache
@@ -131,7 +143,7 @@ class Prefill:
         kv_cache.evaluate(row.cache)
         row.num_prefilled += count
 
-    def _read_together(self, rows: list[Row]) -> DecodeGroup:
+    def _prefill_together(self, rows: list[Row]) -> DecodeGroup:
         """All but the last token of several prompts, right-padded to the longest."""
         prompts = [row.tokens[:-1] for row in rows]
         longest = max(map(len, prompts))
@@ -148,9 +160,13 @@ class Prefill:
         kv_cache.evaluate(cache)
         for row in rows:
             row.num_prefilled = len(row.tokens) - 1
-            row.cache = []
             self.rows.remove(row)
-        return DecodeGroup(self._model, rows, cache)
+        return self._group(rows, cache)
+
+    def _group(self, rows: list[Row], cache: Cache) -> DecodeGroup:
+        for row in rows:
+            row.cache = []  # the group holds it now, and frees it with the row
+        return DecodeGroup.begin(self._model, rows, GroupCache(cache, len(rows)))
 
     def _measure(self, num_tokens: int, budget: int, elapsed_s: float) -> None:
         """Learn the speed. The start of a prompt is fast, so one chunk at most doubles it; and a

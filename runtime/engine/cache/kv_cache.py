@@ -6,27 +6,110 @@ share the merged form (`BatchKVCache` and its kin), left-padded to the longest r
 
 import copy
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import mlx.core as mx
 from mlx_lm.models.cache import CacheList, make_prompt_cache
 
-Cache: TypeAlias = list[Any]
-
 ALLOCATION_STEP = 256  # mlx-lm grows a KV cache by this many tokens at a time
 
 
+class LayerCache(Protocol):
+    """What one layer's cache can do, in the words of `mlx_lm.models.cache`.
+
+    Plain ones have `merge`, where the architecture allows it; merged ones have the rest.
+    """
+
+    @property
+    def state(self) -> Any: ...  # a tree of arrays, another one for every architecture
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def empty(self) -> bool: ...
+
+    def merge(self, caches: Sequence[Self]) -> "LayerCache": ...
+
+    def extend(self, other: Self) -> None: ...
+
+    def filter(self, batch_indices: list[int]) -> None: ...
+
+    def extract(self, idx: int) -> "LayerCache": ...
+
+    def prepare(self, *, lengths: list[int], right_padding: list[int]) -> None: ...
+
+    def finalize(self) -> None: ...
+
+
+Cache: TypeAlias = list[LayerCache]
+
+
+class GroupCache:
+    """The cache of a group's rows, in their order: plain for one row, merged for several.
+
+    A `Column` of the group: rows join, and are kept or taken.
+    """
+
+    def __init__(self, layers: Cache, num_rows: int) -> None:
+        """`layers` are merged if there are several rows. They belong to this from now on."""
+        self.layers = layers
+        self._num_rows = num_rows
+        self._is_merged = num_rows > 1
+
+    @property
+    def is_mergeable(self) -> bool:
+        """Whether other rows can join."""
+        return self._is_merged or is_mergeable(self.layers)
+
+    @property
+    def num_bytes(self) -> int:
+        return num_bytes(self.layers)
+
+    def join(self, other: "GroupCache") -> None:
+        """Append the rows of another, which must not be used afterwards."""
+        if self._is_merged or other._is_merged:
+            for cache in (self, other):
+                if not cache._is_merged:
+                    cache.layers = merge([cache.layers])
+            for layer, other_layer in zip(self.layers, other.layers, strict=True):
+                layer.extend(other_layer)
+        else:
+            self.layers = merge([self.layers, other.layers])
+        self._is_merged = True
+        self._num_rows += other._num_rows
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all other rows and free what they held."""
+        if len(rows) == self._num_rows:
+            return
+        self._num_rows = len(rows)
+        if not rows:
+            self.layers = []
+        elif len(rows) == 1:  # the plain cache of a single row is cheaper to step
+            self.layers = [layer.extract(rows[0]) for layer in self.layers]
+            self._is_merged = False
+        else:
+            for layer in self.layers:
+                layer.filter(list(rows))
+
+    def take(self, rows: Sequence[int]) -> "GroupCache":
+        """A cache of these rows alone; this one is left as it is."""
+        if len(rows) == 1 and self._is_merged:
+            return GroupCache([layer.extract(rows[0]) for layer in self.layers], 1)
+        part = GroupCache(copy.deepcopy(self.layers), self._num_rows)
+        part.keep(rows)
+        return part
+
+
 def make(model: Any) -> Cache:
-    """An empty cache for one row."""
+    """An empty cache for one row of an mlx-lm model."""
     return list(make_prompt_cache(model))
 
 
-def is_mergeable(cache: Cache) -> bool:
+def is_mergeable(cache: Sequence[Any]) -> bool:
     """Whether rows with such caches can decode together."""
     return all(
-        is_mergeable(list(layer.caches))
-        if isinstance(layer, CacheList)
-        else hasattr(layer, "merge")
+        is_mergeable(layer.caches) if isinstance(layer, CacheList) else hasattr(layer, "merge")
         for layer in cache
     )
 
@@ -34,30 +117,6 @@ def is_mergeable(cache: Cache) -> bool:
 def merge(caches: Sequence[Cache]) -> Cache:
     """Plain caches of several rows as one merged cache, in that order."""
     return [layers[0].merge(layers) for layers in zip(*caches, strict=True)]
-
-
-def extend(cache: Cache, other: Cache) -> None:
-    """Append the rows of one merged cache to another, in place."""
-    for layer, other_layer in zip(cache, other, strict=True):
-        layer.extend(other_layer)
-
-
-def keep(cache: Cache, rows: Sequence[int]) -> None:
-    """Drop all other rows of a merged cache, in place."""
-    for layer in cache:
-        layer.filter(list(rows))
-
-
-def split(cache: Cache, rows: Sequence[int]) -> Cache:
-    """A merged cache of these rows alone; the given one is left as it is."""
-    part = copy.deepcopy(cache)
-    keep(part, rows)
-    return part
-
-
-def extract(cache: Cache, row: int) -> Cache:
-    """One row of a merged cache as a plain cache."""
-    return [layer.extract(row) for layer in cache]
 
 
 def evaluate(cache: Cache) -> None:

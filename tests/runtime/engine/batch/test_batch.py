@@ -10,14 +10,15 @@ import pytest
 from mlx_lm.generate import BatchGenerator, generate_step
 from mlx_lm.utils import load_model
 
-from runtime.engine.batch.batch import Batch, RowFailed, RowPrefilled, RowToken
+from runtime.engine.batch.batch import Batch
 from runtime.engine.batch.group import DecodeGroup
-from runtime.engine.batch.row import Row
 from runtime.engine.cache import kv_cache
-from runtime.engine.sampling.sampler import RowSampling
+from runtime.engine.sampling.sampler import Sampler
+from runtime.events import Failed, Finished, Prefill
+from runtime.requests import SamplingParams
 from tests.models import tiny_models
+from tests.runtime.engine.numbers import row, tokens_of
 
-GREEDY = RowSampling.seeded(0, 1, 0)
 MERGEABLE = ["llama", "gemma3", "mamba2", "lfm2"]
 
 
@@ -35,10 +36,10 @@ def run(batch: Batch) -> dict[int, list[int]]:
     """Step until all rows are done; their tokens by row id."""
     tokens: dict[int, list[int]] = {}
     while batch.num_rows:
-        for result in batch.step():
-            assert not isinstance(result, RowFailed), result.message
-            if isinstance(result, RowToken):
-                tokens.setdefault(result.row.id, []).append(result.token)
+        events = batch.step()
+        assert not any(isinstance(event, Failed) for event in events), events
+        for number, token in tokens_of(events):
+            tokens.setdefault(number, []).append(token)
     return tokens
 
 
@@ -59,9 +60,9 @@ def test_a_mixed_batch_equals_the_batch_generator(tmp_path: Path, architecture: 
     model = load(tmp_path, architecture)
     work = prompts([1, 5, 40, 300, 7, 700, 33, 2, 90, 1200])
     max_tokens = [40 - 3 * n % 17 for n in range(len(work))]
-    batch = Batch(model, [], max_rows=6, prefill_chunk_tokens=128)
+    batch = Batch(model, max_rows=6, prefill_chunk_tokens=128)
     for number, prompt in enumerate(work):
-        batch.add(Row(number, prompt, GREEDY, max_tokens[number]))
+        batch.add(row(number, prompt, max_tokens[number]))
     assert run(batch) == oracle(model, work, max_tokens)
 
 
@@ -72,27 +73,26 @@ def test_rows_may_join_and_leave_at_any_step(tmp_path: Path, architecture: str) 
     generator = random.Random(5)
     work = prompts([generator.randrange(1, 120) for _ in range(14)])
     alone = [run_alone(model, prompt, 30) for prompt in work]
-    batch = Batch(model, [], max_rows=8, prefill_chunk_tokens=48)
+    batch = Batch(model, max_rows=8, prefill_chunk_tokens=48)
     tokens: dict[int, list[int]] = {number: [] for number in range(len(work))}
     coming, removed = list(enumerate(work)), set()
     while coming or batch.num_rows:
         while coming and generator.random() < 0.4:
             number, prompt = coming.pop()
-            batch.add(Row(number, prompt, GREEDY, 30))
-        for result in batch.step():
-            if isinstance(result, RowToken):
-                tokens[result.row.id].append(result.token)
-                if result.row.id % 3 == 0 and len(tokens[result.row.id]) == 7:
-                    assert batch.remove(result.row.id)
-                    removed.add(result.row.id)
+            batch.add(row(number, prompt, 30))
+        for number, token in tokens_of(batch.step()):
+            tokens[number].append(token)
+            if number % 3 == 0 and len(tokens[number]) == 7:
+                assert batch.remove(number)
+                removed.add(number)
     assert removed == {number for number in tokens if number % 3 == 0}
     for number, expected in enumerate(alone):
         assert tokens[number] == (expected[:7] if number in removed else expected)
 
 
 def run_alone(model: Any, prompt: list[int], max_tokens: int) -> list[int]:
-    batch = Batch(model, [])
-    batch.add(Row(0, prompt, GREEDY, max_tokens))
+    batch = Batch(model)
+    batch.add(row(0, prompt, max_tokens))
     return run(batch)[0]
 
 
@@ -101,9 +101,9 @@ def test_rows_whose_caches_cannot_merge_run_side_by_side(tmp_path: Path) -> None
     model = load(tmp_path, "llama4")
     assert not kv_cache.is_mergeable(kv_cache.make(model))
     work = prompts([3, 50, 20])
-    batch = Batch(model, [], prefill_chunk_tokens=16)
+    batch = Batch(model, prefill_chunk_tokens=16)
     for number, prompt in enumerate(work):
-        batch.add(Row(number, prompt, GREEDY, 20))
+        batch.add(row(number, prompt, 20))
     tokens = run(batch)
     for number, prompt in enumerate(work):
         single = generate_step(mx.array(prompt), model, max_tokens=20)
@@ -115,18 +115,18 @@ def test_seeded_rows_draw_the_same_in_any_company(tmp_path: Path) -> None:
     model = load(tmp_path, "llama")
     work = prompts([4, 60, 200, 9])
     samplings = [
-        RowSampling.seeded(1.0, 1.0, 3),
-        RowSampling.seeded(0.7, 0.9, 3),
-        RowSampling.seeded(0.0, 1.0, 3),
-        RowSampling.seeded(1.2, 0.5, -9),
+        SamplingParams(1.0, 1.0, seed=3),
+        SamplingParams(0.7, 0.9, seed=3),
+        SamplingParams(0.0, 1.0, seed=3),
+        SamplingParams(1.2, 0.5, seed=-9),
     ]
-    together = Batch(model, [], prefill_chunk_tokens=64)
+    together = Batch(model, prefill_chunk_tokens=64)
     for number, (prompt, sampling) in enumerate(zip(work, samplings, strict=True)):
-        together.add(Row(number, prompt, sampling, 25))
+        together.add(row(number, prompt, 25, sampling))
     tokens = run(together)
     for number, (prompt, sampling) in enumerate(zip(work, samplings, strict=True)):
-        alone = Batch(model, [])
-        alone.add(Row(number, prompt, sampling, 25))
+        alone = Batch(model)
+        alone.add(row(number, prompt, 25, sampling))
         assert run(alone)[number] == tokens[number]
 
 
@@ -144,12 +144,12 @@ def test_padding_stays_within_twice_the_rows_own(tmp_path: Path, lengths: list[i
         cache = kv_cache.make(model)
         model(mx.array(prompt)[None], cache=cache)
         own += kv_cache.num_bytes(cache)
-    batch = Batch(model, [], stall_limit_s=60)  # chunks as large on a slow machine as on a fast
+    batch = Batch(model, stall_limit_s=60)  # chunks as large on a slow machine as on a fast
     for number, prompt in enumerate(work):
-        batch.add(Row(number, prompt, GREEDY, 200))
+        batch.add(row(number, prompt, 200))
     peak, decoding = 0, set()
     while batch.num_rows:
-        decoding |= {r.row.id for r in batch.step() if isinstance(r, RowToken)}
+        decoding |= {number for number, _ in tokens_of(batch.step())}
         peak = max(peak, batch.cache_bytes)
         if len(decoding) == len(work):
             break
@@ -165,9 +165,9 @@ def test_groups_split_when_leaving_rows_unbalance_them(tmp_path: Path) -> None:
     model = load(tmp_path, "llama")
     work = prompts([3000, 2800, 300, 280, 320])
     alone = [run_alone(model, prompt, 24) for prompt in work]
-    batch = Batch(model, [])
+    batch = Batch(model)
     for number, prompt in enumerate(work):
-        batch.add(Row(number, prompt, GREEDY, 4 if number == 1 else 24))
+        batch.add(row(number, prompt, 4 if number == 1 else 24))
     tokens = run(batch)
     assert tokens == {n: row[: 4 if n == 1 else 24] for n, row in enumerate(alone)}
 
@@ -175,20 +175,20 @@ def test_groups_split_when_leaving_rows_unbalance_them(tmp_path: Path) -> None:
 def test_prompts_are_read_in_chunks_with_decode_between(tmp_path: Path) -> None:
     """Eight prompts of 4,000 tokens beside a running row: it gets a token after every chunk."""
     model = load(tmp_path, "llama")
-    batch = Batch(model, [], prefill_chunk_tokens=512)
-    batch.add(Row(0, [5, 6, 7], GREEDY, 1000))
-    while not any(isinstance(result, RowToken) for result in batch.step()):
+    batch = Batch(model, prefill_chunk_tokens=512)
+    batch.add(row(0, [5, 6, 7], 1000))
+    while not tokens_of(batch.step()):
         pass
     for number, prompt in enumerate(prompts([4000] * 8), start=1):
-        batch.add(Row(number, prompt, GREEDY, 2))
+        batch.add(row(number, prompt, 2))
     done: dict[int, int] = {}
     while set(done) != set(range(1, 9)) or any(done[n] < 3999 for n in done):
         before = sum(done.values())
-        results = batch.step()
-        assert any(isinstance(r, RowToken) and r.row.id == 0 for r in results)
-        for result in results:
-            if isinstance(result, RowPrefilled):
-                done[result.row.id] = result.row.num_prefilled
+        events = batch.step()
+        assert 0 in dict(tokens_of(events))
+        for event in events:
+            if isinstance(event, Prefill):
+                done[event.id] = min(event.done, 3999)  # the last one starts the decode
         assert sum(done.values()) - before <= 512
 
 
@@ -201,18 +201,18 @@ class Recording:
         self.make_cache = model.make_cache
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, tokens: mx.array, cache: Any) -> mx.array:
-        self.shapes.append(tokens.shape)
-        logits: mx.array = self._model(tokens, cache=cache)
+    def __call__(self, inputs: mx.array, cache: Any) -> mx.array:
+        self.shapes.append(inputs.shape)
+        logits: mx.array = self._model(inputs, cache=cache)
         return logits
 
 
 def test_prompts_that_are_read_together_keep_the_budget_padded(tmp_path: Path) -> None:
     """Fourteen prompts of two tokens are not padded to a fifteenth of 480: that is no chunk."""
     model = Recording(load(tmp_path, "llama"))
-    batch = Batch(model, [], prefill_chunk_tokens=512, stall_limit_s=60)
+    batch = Batch(model, prefill_chunk_tokens=512, stall_limit_s=60)
     for number, prompt in enumerate(prompts([3] * 14 + [480])):
-        batch.add(Row(number, prompt, GREEDY, 2))
+        batch.add(row(number, prompt, 2))
     run(batch)
     assert max(rows * tokens for rows, tokens in model.shapes) <= 512
     assert (14, 2) in model.shapes  # and yet those alike were read in one pass
@@ -221,19 +221,22 @@ def test_prompts_that_are_read_together_keep_the_budget_padded(tmp_path: Path) -
 def test_a_slow_machine_is_probed_with_few_tokens(tmp_path: Path) -> None:
     """The first chunk may not take so long that the engine counts as hung; then chunks double."""
     model = Recording(load(tmp_path, "llama"))
-    batch = Batch(model, [])
-    batch.add(Row(0, prompts([2000])[0], GREEDY, 1))
+    batch = Batch(model)
+    batch.add(row(0, prompts([2000])[0], 1))
     run(batch)
     chunks = [tokens for _, tokens in model.shapes if tokens > 1]
     assert chunks[0] <= 16 and all(b <= 2 * a + 1 for a, b in zip(chunks, chunks[1:], strict=False))
 
 
-def test_the_next_step_is_dispatched_before_the_last_is_read(
+PHASES = ("forward", "read", "draw")
+
+
+def test_the_next_pass_is_started_before_the_last_tokens_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So the GPU computes while Python puts the tokens into words."""
+    """So the GPU computes while Python puts the tokens into words, for all groups alike."""
     order: list[str] = []
-    for name in ("dispatch", "read"):
+    for name in PHASES:
         original = getattr(DecodeGroup, name)
 
         def noted(group: DecodeGroup, name: str = name, original: Any = original) -> Any:
@@ -241,22 +244,63 @@ def test_the_next_step_is_dispatched_before_the_last_is_read(
             return original(group)
 
         monkeypatch.setattr(DecodeGroup, name, noted)
-    batch = Batch(load(tmp_path, "llama"), [])
-    batch.add(Row(0, [4, 5, 6], GREEDY, 9))
+    batch = Batch(load(tmp_path, "llama"))
+    batch.add(row(0, [4, 5, 6], 9))
     run(batch)
-    assert order == ["dispatch", "read"] * 10
+    assert order == [*PHASES] * 10
+    order.clear()
+    batch = Batch(load(tmp_path, "llama"), stall_limit_s=60)
+    for number, prompt in enumerate(prompts([5, 5, 3000])):  # too unlike for one group
+        batch.add(row(number, prompt, 40))
+    run(batch)
+    twice = ["forward", "forward", "read", "read", "draw", "draw"]
+    assert twice in [order[at : at + 6] for at in range(len(order))]
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_no_phase_but_read_waits_for_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top_p: float
+) -> None:
+    """One row with top_p among three greedy ones: nothing is fetched before the pass is started."""
+    waits: list[str] = []
+    phase = "none"
+    for name in ("item", "tolist", "__bool__", "__int__", "__float__"):
+        original = getattr(mx.array, name)
+
+        def waiting(array: mx.array, name: str = name, original: Any = original) -> Any:
+            waits.append(f"{name} in {phase}")
+            return original(array)
+
+        monkeypatch.setattr(mx.array, name, waiting)
+    for kind, name in ((DecodeGroup, "forward"), (DecodeGroup, "draw"), (Sampler, "draw")):
+        original = getattr(kind, name)
+
+        def noted(*args: Any, name: str = name, original: Any = original) -> Any:
+            nonlocal phase
+            phase, before = name, phase
+            try:
+                return original(*args)
+            finally:
+                phase = before
+
+        monkeypatch.setattr(kind, name, noted)
+    batch = Batch(load(tmp_path, "llama"))
+    for number, prompt in enumerate(prompts([9] * 4)):
+        batch.add(row(number, prompt, 12, SamplingParams(float(number == 0), top_p, seed=4)))
+    run(batch)
+    assert waits == ["tolist in none"] * len(waits) and waits
 
 
 def test_short_prompts_pass_long_ones_but_never_starve_them(tmp_path: Path) -> None:
     """The shortest remaining prompt goes first, and yet the oldest moves on all the time."""
     model = load(tmp_path, "llama")
-    batch = Batch(model, [], prefill_chunk_tokens=64, max_rows=100)
-    batch.add(Row(0, prompts([1500])[0], GREEDY, 1))
+    batch = Batch(model, prefill_chunk_tokens=64, max_rows=100)
+    batch.add(row(0, prompts([1500])[0], 1))
     first: list[int] = []
     for number, prompt in enumerate(prompts([60] * 400), start=1):
-        batch.add(Row(number, prompt, GREEDY, 1))
-        batch.add(Row(1000 + number, prompt, GREEDY, 1))
-        first += [r.row.id for r in batch.step() if isinstance(r, RowToken)]
+        batch.add(row(number, prompt, 1))
+        batch.add(row(1000 + number, prompt, 1))
+        first += [number for number, _ in tokens_of(batch.step())]
         if 0 in first:
             break
     assert first[0] != 0
@@ -269,30 +313,65 @@ def test_end_of_sequence_and_budget_end_a_row(tmp_path: Path) -> None:
     prompt = prompts([6])[0]
     free = run_alone(model, prompt, 12)
     eos = free[5]
-    batch = Batch(model, [eos])
-    batch.add(Row(0, prompt, GREEDY, 12))
-    batch.add(Row(1, prompt, GREEDY, 2))
-    last: dict[int, RowToken] = {}
+    batch = Batch(model)
+    batch.add(row(0, prompt, 12, eos=[eos]))
+    batch.add(row(1, prompt, 2, eos=[eos]))
+    finished: dict[int, Finished] = {}
     while batch.num_rows:
-        for result in batch.step():
-            if isinstance(result, RowToken):
-                last[result.row.id] = result
-    assert last[0].is_eos and last[0].is_last and last[0].row.num_read == free.index(eos) + 1
-    assert last[1].is_last and not last[1].is_eos and last[1].row.num_read == 2
+        finished |= {e.id: e for e in batch.step() if isinstance(e, Finished)}
+    assert finished[0].reason == "stop"
+    assert finished[0].usage.completion_tokens == free.index(eos) + 1
+    assert finished[1].reason == "length" and finished[1].usage.completion_tokens == 2
+
+
+@pytest.mark.parametrize("ends", ["stop", "eos", "length"])
+def test_rows_that_end_in_one_step_leave_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Whatever ends seven of eight rows: the keys and values of the eighth are copied once."""
+    model = load(tmp_path, "llama")
+    prompt = prompts([20])[0]
+    drawn = run_alone(model, prompt, 12)
+    at = next(n for n in range(4, 12) if drawn[n] not in drawn[:n])
+    batch = Batch(model, stall_limit_s=60)  # all prompts are read in one chunk
+    for number in range(8):
+        is_last = number == 7
+        batch.add(
+            row(
+                number,
+                prompt,
+                60 if is_last or ends != "length" else at + 1,
+                stop=(f" {drawn[at]} ",) if ends == "stop" and not is_last else (),
+                eos=[drawn[at]] if ends == "eos" and not is_last else [],
+            )
+        )
+    kept: list[int] = []
+    keep = kv_cache.GroupCache.keep
+
+    def noted(cache: kv_cache.GroupCache, rows: list[int]) -> None:
+        kept.append(len(rows))
+        keep(cache, rows)
+
+    monkeypatch.setattr(kv_cache.GroupCache, "keep", noted)
+    finished: set[int] = set()
+    while len(finished) < 7:
+        assert not finished and not kept
+        finished |= {event.id for event in batch.step() if isinstance(event, Finished)}
+    assert finished == set(range(7)) and kept == [1]
 
 
 @pytest.mark.parametrize("phase", ["waiting", "prefill", "decode"])
 def test_a_removed_row_frees_its_memory(tmp_path: Path, phase: str) -> None:
     """Cancelled in the queue, in prefill or in decode, a row leaves nothing behind."""
     model = load(tmp_path, "llama")
-    batch = Batch(model, [], max_rows=1, prefill_chunk_tokens=32)
-    batch.add(Row(0, prompts([200])[0], GREEDY, 50))
+    batch = Batch(model, max_rows=1, prefill_chunk_tokens=32)
+    batch.add(row(0, prompts([200])[0], 50))
     if phase == "waiting":
-        batch.add(Row(1, [4, 5], GREEDY, 5))
+        batch.add(row(1, [4, 5], 5))
         assert batch.remove(1)
     batch.step()
     if phase == "decode":
-        while not any(isinstance(result, RowToken) for result in batch.step()):
+        while not tokens_of(batch.step()):
             pass
     assert batch.cache_bytes > 0
     assert batch.remove(0) and not batch.remove(0)
@@ -310,29 +389,53 @@ def test_a_fault_costs_its_own_rows_only(tmp_path: Path) -> None:
         layers = model.layers
         make_cache = staticmethod(model.make_cache)
 
-        def __call__(self, tokens: mx.array, cache: Any) -> mx.array:
-            if poisoned in tokens.flatten().tolist():  # type: ignore[operator]
+        def __call__(self, inputs: mx.array, cache: Any) -> mx.array:
+            if poisoned in inputs.flatten().tolist():  # type: ignore[operator]
                 raise RuntimeError("out of order")
-            logits: mx.array = model(tokens, cache=cache)
+            logits: mx.array = model(inputs, cache=cache)
             return logits
 
-    batch = Batch(Fragile(), [])
-    batch.add(Row(0, [poisoned, 4, 5], GREEDY, 3))  # fails in prefill
-    batch.add(Row(1, [4, poisoned], GREEDY, 3))  # fails in its first decode step
-    failed = [r for _ in range(4) for r in batch.step() if isinstance(r, RowFailed)]
-    assert {r.row.id for r in failed} == {0, 1}
-    assert all("out of order" in r.message for r in failed)
+    batch = Batch(Fragile())
+    batch.add(row(0, [poisoned, 4, 5], 3))  # fails in prefill
+    batch.add(row(1, [4, poisoned], 3))  # fails in its first decode step
+    failed = [e for _ in range(4) for e in batch.step() if isinstance(e, Failed)]
+    assert {event.id for event in failed} == {0, 1}
+    assert all("out of order" in event.message for event in failed)
     assert batch.num_rows == 0 and batch.cache_bytes == 0
-    batch.add(Row(2, [4, 5, 6], GREEDY, 3))
+    batch.add(row(2, [4, 5, 6], 3))
     assert run(batch)[2] == run_alone(model, [4, 5, 6], 3)
+
+
+def test_every_row_has_exactly_one_last_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A draw that fails costs the rows that go on, and not the one that ended in the same step."""
+    batch = Batch(load(tmp_path, "llama"), stall_limit_s=60)
+    batch.add(row(0, [4, 5, 6], 3))
+    batch.add(row(1, [4, 5, 6], 9))
+    num_draws = 0
+    draw = Sampler.draw
+
+    def failing(*args: Any) -> mx.array:
+        nonlocal num_draws
+        num_draws += 1
+        if num_draws == 4:  # while the third tokens are read
+            raise RuntimeError("out of order")
+        return draw(*args)
+
+    monkeypatch.setattr(Sampler, "draw", failing)
+    last = []
+    while batch.num_rows:
+        last += [event for event in batch.step() if isinstance(event, (Failed, Finished))]
+    assert [(event.id, type(event)) for event in last] == [(0, Finished), (1, Failed)]
 
 
 def test_logits_that_are_not_numbers_fail_the_row(tmp_path: Path) -> None:
     """Damaged weights end in an error that says so, not in garbage text."""
     model = load(tmp_path, "llama")
     model.model.norm.weight = model.model.norm.weight * float("nan")
-    batch = Batch(model, [])
-    batch.add(Row(0, [4, 5, 6], GREEDY, 5))
-    failed = [r for _ in range(5) for r in batch.step() if isinstance(r, RowFailed)]
+    batch = Batch(model)
+    batch.add(row(0, [4, 5, 6], 5))
+    failed = [e for _ in range(5) for e in batch.step() if isinstance(e, Failed)]
     assert len(failed) == 1 and "NaN" in failed[0].message
     assert batch.num_rows == 0

@@ -6,10 +6,11 @@ from collections import Counter
 import mlx.core as mx
 import pytest
 
-from runtime.engine.sampling.sampler import NUMERICAL_FAULT, RowSampling, Sampler
+from runtime.engine.sampling.sampler import NUMERICAL_FAULT, Sampler
+from runtime.requests import SamplingParams
 
 
-def draw(logits: mx.array, rows: list[RowSampling], position: int = 0) -> list[int]:
+def draw(logits: mx.array, rows: list[SamplingParams], position: int = 0) -> list[int]:
     positions = mx.full((len(rows),), position, dtype=mx.uint32)
     tokens: list[int] = Sampler(rows).draw(logits, positions).tolist()  # type: ignore[assignment]
     return tokens
@@ -18,7 +19,7 @@ def draw(logits: mx.array, rows: list[RowSampling], position: int = 0) -> list[i
 def test_temperature_zero_is_the_highest_logit() -> None:
     """A greedy row takes the argmax, whatever its seed."""
     logits = mx.array([[0.0, 3.0, 1.0], [5.0, 3.0, 1.0]])
-    rows = [RowSampling.seeded(0, 1, seed) for seed in (1, 2)]
+    rows = [SamplingParams(0, 1, seed=seed) for seed in (1, 2)]
     assert draw(logits, rows) == [1, 0]
 
 
@@ -36,7 +37,7 @@ def test_frequencies_follow_the_distribution(temperature: float, top_p: float) -
     expected = [p / mass for p in nucleus] + [0.0] * (len(logits) - len(nucleus))
 
     count = 4000
-    row = RowSampling.seeded(temperature, top_p, seed=11)
+    row = SamplingParams(temperature, top_p, seed=11)
     rows = [row] * count  # one row at many positions, drawn at once
     tokens = Sampler(rows).draw(
         mx.broadcast_to(mx.array(logits), (count, len(logits))), mx.arange(count)
@@ -62,7 +63,7 @@ def test_a_large_nucleus_is_drawn_by_its_weights(spread: float, top_p: float) ->
         if mass < top_p:
             nucleus.append(token)
             mass += probabilities[token]
-    rows = [RowSampling.seeded(1.0, top_p, seed=5)] * count
+    rows = [SamplingParams(1.0, top_p, seed=5)] * count
     tokens: list[int] = (
         Sampler(rows).draw(mx.broadcast_to(logits, (count, vocab_size)), mx.arange(count)).tolist()  # type: ignore[assignment]
     )
@@ -82,9 +83,9 @@ def test_a_row_draws_the_same_alone_and_in_company(vocab_size: int, top_p: float
     # The second row is so flat that its nucleus is nearly everything; the first's is a few.
     logits = mx.random.normal((3, vocab_size)) * mx.array([[4.0], [0.1], [1.0]])
     rows = [
-        RowSampling.seeded(0.8, top_p, 42),
-        RowSampling.seeded(1.3, 0.99, 7),
-        RowSampling.seeded(0.0, 1.0, 7),
+        SamplingParams(0.8, top_p, seed=42),
+        SamplingParams(1.3, 0.99, seed=7),
+        SamplingParams(0.0, 1.0, seed=7),
     ]
     for position in range(8):
         alone = draw(logits[:1], rows[:1], position)
@@ -96,7 +97,7 @@ def test_seeds_and_positions_give_different_streams() -> None:
     """Neighbouring seeds share no stream, nor does a negative seed with its absolute value."""
     logits = mx.zeros((1, 1000))
     streams = {
-        tuple(draw(logits, [RowSampling.seeded(1, 1, seed)], at)[0] for at in range(6))
+        tuple(draw(logits, [SamplingParams(1, 1, seed=seed)], at)[0] for at in range(6))
         for seed in (0, 1, 2, -1, -2, 2**63 - 1, -(2**63))
     }
     assert len(streams) == 7
@@ -109,11 +110,11 @@ def test_broken_logits_are_reported_for_their_row_alone(
 ) -> None:
     """NaN or infinite logits draw the fault marker; the neighbour's token is its own."""
     logits = mx.array([[0.0, poison, 0.0], [0.0, 9.0, 0.0]])
-    rows = [RowSampling.seeded(temperature, top_p, 1), RowSampling.seeded(0, 1, 1)]
+    rows = [SamplingParams(temperature, top_p, seed=1), SamplingParams(0, 1, seed=1)]
     assert draw(logits, rows) == [NUMERICAL_FAULT, 1]
 
 
 def test_tiny_temperatures_do_not_overflow() -> None:
     """A temperature near zero is greedy, not NaN."""
-    rows = [RowSampling.seeded(1e-300, top_p, 1) for top_p in (1.0, 0.9)]
+    rows = [SamplingParams(1e-300, top_p, seed=1) for top_p in (1.0, 0.9)]
     assert draw(mx.array([[1e30, -1e30], [-50.0, 80.0]]), rows) == [0, 1]

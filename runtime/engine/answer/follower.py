@@ -1,0 +1,50 @@
+"""What follows the tokens of one row: their text, and the verdict that the answer is over.
+
+The batch hands every token over within the step that reads it, so that all rows that end in a step
+leave in one go, whatever ends them.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from runtime.events import FinishReason
+
+from .detokenizer import Detokenizer
+
+
+class Followed(NamedTuple):
+    """What a token brought."""
+
+    text: str  # that may be sent now; often none
+    num_tokens: int  # that the text is made of
+    verdict: FinishReason | None  # None: the answer goes on
+
+
+class Follower:
+    """Owned by its row. All it knows can be told again by the tokens it was given."""
+
+    def __init__(
+        self, detokenizer: Detokenizer, eos_token_ids: Collection[int], max_tokens: int
+    ) -> None:
+        self.num_taken = 0
+        self._detokenizer = detokenizer
+        self._eos_token_ids = eos_token_ids
+        self._max_tokens = max_tokens
+        self._num_unsent = 0  # tokens that made no text yet
+
+    def take(self, token: int) -> Followed:
+        """The row's next token. Not to be called again after a verdict."""
+        self.num_taken += 1
+        self._num_unsent += 1
+        is_eos = token in self._eos_token_ids
+        is_last = is_eos or self.num_taken >= self._max_tokens
+        text = "" if is_eos else self._detokenizer.add(token)
+        if is_last or self._detokenizer.is_stopped:
+            text += self._detokenizer.finish()
+        # Only now: what was held back may have ended in a stop sequence.
+        verdict: FinishReason | None = "length" if is_last else None
+        if is_eos or self._detokenizer.is_stopped:
+            verdict = "stop"
+        num_tokens = self._num_unsent if text else 0
+        self._num_unsent -= num_tokens
+        return Followed(text, num_tokens, verdict)
