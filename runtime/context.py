@@ -1,5 +1,7 @@
 """Whether prompt and answer fit the context: looked at by `pool` before anything is loaded."""
 
+import msgspec
+
 from registry.checkpoint.model import Model
 
 from .errors import ContextLengthExceeded, InvalidRequest, LoadFailed
@@ -34,6 +36,4 @@ def fit(context_length: int, tokens: list[int], sampling: SamplingParams) -> Sam
     if room < 1:
         raise ContextLengthExceeded(len(tokens), context_length)
     wanted = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
-    return SamplingParams(
-        sampling.temperature, sampling.top_p, wanted, sampling.stop, sampling.seed
-    )
+    return msgspec.structs.replace(sampling, max_tokens=wanted)

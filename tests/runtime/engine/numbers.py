@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+import msgspec
 from mlx_lm.tokenizer_utils import StreamingDetokenizer
 
 from runtime.engine.answer.detokenizer import Detokenizer
@@ -40,8 +41,8 @@ def row(
     stop: tuple[str, ...] = (),
 ) -> Row:
     """A row that draws up to `max_tokens`."""
-    params = SamplingParams(
-        sampling.temperature, sampling.top_p, max_tokens, stop, seed=sampling.seed or 0
+    params = msgspec.structs.replace(
+        sampling, max_tokens=max_tokens, stop=stop, seed=sampling.seed or 0
     )
     return Row(number, prompt, params, Follower(Detokenizer(Numbers(), stop), eos, max_tokens))
 

@@ -118,3 +118,19 @@ def test_tiny_temperatures_do_not_overflow() -> None:
     """A temperature near zero is greedy, not NaN."""
     rows = [SamplingParams(1e-300, top_p, seed=1) for top_p in (1.0, 0.9)]
     assert draw(mx.array([[1e30, -1e30], [-50.0, 80.0]]), rows) == [0, 1]
+
+
+@pytest.mark.parametrize("top_p", [0.99, 0.9, 0.5, 0.05])
+def test_the_fixed_rounds_find_a_token(top_p: float) -> None:
+    """Over a flat distribution, the hardest, fixed rounds all but never fall back on the heaviest
+    token: it comes no more often than its share of the nucleus."""
+    vocab_size, count = 400, 4000
+    logits = mx.zeros((vocab_size,))
+    logits[7] = 1e-3
+    rows = [SamplingParams(1.0, top_p, seed=3)] * count
+    tokens: list[int] = (
+        Sampler(rows).draw(mx.broadcast_to(logits, (count, vocab_size)), mx.arange(count)).tolist()  # type: ignore[assignment]
+    )
+    expected = 1 / (top_p * vocab_size)
+    sigma = math.sqrt(expected * (1 - expected) / count)
+    assert tokens.count(7) / count <= expected + 4 * sigma
