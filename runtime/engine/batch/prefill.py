@@ -1,4 +1,4 @@
-"""Prompts on their way into the KV cache: a budget of tokens a chunk, shared by all of them."""
+"""Prompts on their way into the KV cache, a chunk at a time; prompts that wait share a chunk."""
 
 import logging
 import time
@@ -16,22 +16,22 @@ from .row import Row
 
 logger = logging.getLogger(__name__)
 
-# Tokens a second, until a chunk was measured. Low, for a first chunk that takes a minute would look
-# like a hang; every chunk may double it.
+# Tokens a second that are assumed until a chunk was measured. A low guess: a first chunk that takes
+# a minute would look like an engine that hangs. Every chunk may double it.
 _FIRST_GUESS = 16.0
 _MIN_CHUNK_TOKENS = 4
-# Shares of the stall limit that a chunk is planned for. The next piece of a long prompt is dearer
-# than the one before it; whole prompts are all of a kind.
+# A chunk is planned to take this share of the stall limit. A piece of a long prompt takes longer
+# than the piece before it, since it attends to all of them: it gets more leeway than whole prompts.
 _CAUTION, _CAUTION_WHOLE = 0.5, 0.8
 
 
 class Prefilling:
-    """The prefilling rows. A row leaves as (part of) a decode group, its prompt's end pending."""
+    """The prefilling rows. A row leaves in a decode group, with its prompt's last token pending."""
 
     def __init__(
         self, model: LanguageModel, chunk_tokens: int = 512, stall_limit_s: float = 0.25
     ) -> None:
-        """A chunk reads at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
+        """A chunk has at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
         self._model = model
         self._chunk_tokens = chunk_tokens
         self._stall_limit_s = stall_limit_s
@@ -54,7 +54,7 @@ class Prefilling:
         row.cache = []
 
     def chunk(self, is_decoding: bool) -> tuple[list[DecodeGroup], list[tuple[Row, str]]]:
-        """Read one chunk. Returns the groups that are ready to decode, and rows that failed.
+        """Prefill one chunk. Returns the groups that are ready to decode, and rows that failed.
 
         While other rows decode, the chunk is short enough not to stall them.
         """
@@ -86,7 +86,10 @@ class Prefilling:
         return min(self._chunk_tokens, max(_MIN_CHUNK_TOKENS, num_tokens))
 
     def _plan(self, budget: int, whole_budget: int) -> list[tuple[Row, int]]:
-        """Which rows read how many tokens: shortest remaining first, whole prompts on credit."""
+        """Which rows get how many tokens: the shortest rest first.
+
+        Whole prompts may use up the larger `whole_budget`.
+        """
         rows = sorted(self.rows, key=lambda row: row.num_to_prefill)
         self._num_chunks += 1
         if self._num_chunks % 4 == 0:
@@ -105,12 +108,10 @@ class Prefilling:
         return plan
 
     def _whole_prompts(self, plan: list[tuple[Row, int]], budget: int) -> list[Row]:
-        """The rows at the plan's head that fit this chunk whole: one padded pass reads them all.
+        """The rows at the plan's head whose whole prompts fit the budget, also when padded.
 
-        Padded they stay within the budget too.
-
-        On a GPU a pass over few tokens costs as much as reading the weights, so sixteen short
-        questions that arrive at once should cost one such pass and not sixteen.
+        They are prefilled in one pass. On a GPU a pass over few tokens takes as long as fetching
+        the weights, so sixteen short questions that arrive at once cost one pass and not sixteen.
         """
         rows: list[Row] = []
         for row, count in plan:

@@ -1,15 +1,21 @@
-"""Rows without a tokenizer: every token is told as its number, so that tests can read them back."""
+"""Batches of rows without a tokenizer: every token is told as its number, and read back."""
 
-from collections.abc import Collection
+import random
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
 
 import msgspec
 from mlx_lm.tokenizer_utils import StreamingDetokenizer
+from mlx_lm.utils import load_model
 
 from runtime.engine.answer.detokenizer import Detokenizer
 from runtime.engine.answer.follower import Follower
+from runtime.engine.batch.batch import Batch
 from runtime.engine.batch.row import Row
-from runtime.events import RowEvent, TextDelta
+from runtime.events import Failed, RowEvent, TextDelta
 from runtime.requests import SamplingParams
+from tests.models import tiny_models
 
 GREEDY = SamplingParams(temperature=0)
 
@@ -51,3 +57,30 @@ def tokens_of(events: list[RowEvent]) -> list[tuple[int, int]]:
     """The tokens that the events tell of, each with the id of its row."""
     deltas = (event for event in events if isinstance(event, TextDelta))
     return [(delta.id, int(text)) for delta in deltas for text in delta.text.split()]
+
+
+def load(folder: Path, architecture: str, **overrides: Any) -> Any:
+    make: Callable[..., Path] = getattr(tiny_models, f"make_{architecture}")
+    return load_model(make(folder, **overrides))[0]
+
+
+def prompts(lengths: list[int], seed: int = 1) -> list[list[int]]:
+    generator = random.Random(seed)
+    return [[generator.randrange(3, 400) for _ in range(length)] for length in lengths]
+
+
+def run(batch: Batch) -> dict[int, list[int]]:
+    """Step until all rows are done; their tokens by row id."""
+    tokens: dict[int, list[int]] = {}
+    while batch.num_rows:
+        events = batch.step()
+        assert not any(isinstance(event, Failed) for event in events), events
+        for number, token in tokens_of(events):
+            tokens.setdefault(number, []).append(token)
+    return tokens
+
+
+def run_alone(model: Any, prompt: list[int], max_tokens: int) -> list[int]:
+    batch = Batch(model)
+    batch.add(row(0, prompt, max_tokens))
+    return run(batch)[0]
