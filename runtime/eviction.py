@@ -1,4 +1,4 @@
-"""Room in memory for one more model: who has to go for it, and when it is refused."""
+"""Who has to leave memory for one more model, and when there is no room for it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from .memory import cost
 from .slot import Slot
 
 
-class Room:
+class Eviction:
     """`lock` is held from the decision to its load: one decision about memory at a time."""
 
     def __init__(self, slots: dict[str, Slot], unload: Callable[[Slot], Awaitable[int]]) -> None:
@@ -19,7 +19,7 @@ class Room:
         self._slots = slots
         self._unload = unload
 
-    async def make(self, model: Model) -> int:
+    async def make_room(self, model: Model) -> int:
         """Unload idle models, least recently used first, until this one fits. Returns its bytes.
 
         Raises InsufficientMemory, or LoadFailed when the weights cannot be measured.

@@ -1,4 +1,4 @@
-"""One model's place in the pool: its engine, the load in flight, its requests and its record."""
+"""One model's place in memory: its engine, the load in flight, its requests and their stats."""
 
 import asyncio
 import math
@@ -89,7 +89,7 @@ class Load:
 
 
 @dataclass
-class Record:
+class RequestStats:
     """What a model's requests added up to."""
 
     num_requests: int = 0
@@ -135,7 +135,7 @@ class Record:
 
 @dataclass(eq=False)
 class Slot:
-    """Mutable; owned by the pool and touched on its event loop only."""
+    """Mutable; owned by the residency and touched on its event loop only."""
 
     model: Model
     keep_alive_s: float
@@ -146,11 +146,22 @@ class Slot:
     is_pinned: bool = False
     num_requests: int = 0  # admitted and not yet ended
     num_users: int = 0  # of these, those that were given the engine, or the load to wait for
-    record: Record = field(default_factory=Record)
+    stats: RequestStats = field(default_factory=RequestStats)
     crashes: CrashHistory = field(default_factory=CrashHistory)
     loaded_at: float = 0.0  # unix time
     last_used: float = 0.0  # unix time, for people
     idle_since: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Held by a request from its admission to its end: the model is not idle meanwhile."""
+        self.num_requests += 1
+        try:
+            yield
+        finally:
+            self.num_requests -= 1
+            self.idle_since = time.monotonic()
+            self.last_used = time.time()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -9,7 +9,8 @@ import click
 from registry.jobs.jobs import Jobs
 from registry.store.store import BUILT_IN_ID, Store
 from runtime.engine_process import Watch
-from runtime.pool import ModelPool, PoolSettings
+from runtime.pool import ModelPool
+from runtime.residency import PoolSettings
 from scripts.settings import ENVIRONMENT_PREFIX, Duration, provision_settings
 from web.server import serve as serve_web
 from web.serving import note_loads

@@ -41,9 +41,9 @@ def create_app(
         app.register_blueprint(chat_socket.blueprint(dialect, settings, pool, store, sockets))
         app.register_blueprint(embeddings.blueprint(dialect, settings, pool, store))
         app.register_blueprint(rerank.blueprint(dialect, settings, pool, store))
-        app.register_blueprint(models.blueprint(dialect, settings, pool, store))
+        app.register_blueprint(models.blueprint(dialect, settings, pool.residency, store))
         app.register_blueprint(job_routes.blueprint(dialect, settings, jobs, sockets))
-    app.register_blueprint(store_routes.blueprint(settings, pool, store, jobs))
+    app.register_blueprint(store_routes.blueprint(settings, pool.residency, store, jobs))
     app.register_blueprint(health.blueprint(pool, store))
     app.register_blueprint(page.blueprint())
 

@@ -30,7 +30,7 @@ def blueprint(pool: ModelPool, store: Store) -> Blueprint:
         entries = await asyncio.to_thread(store.entries)
         if any(entry.is_ready and pool.can_serve(entry.id) for entry in entries):
             return json_reply({"status": "ready"})
-        status = "draining" if pool.is_draining else "no model can answer"
+        status = "draining" if pool.residency.is_draining else "no model can answer"
         return json_reply({"status": status}, 503, {"Retry-After": "5"})
 
     @routes.get("/metrics")
@@ -47,7 +47,7 @@ class _PoolMetrics(Collector):
         self._pool = pool
 
     def collect(self) -> Iterable[Metric]:
-        loaded = self._pool.loaded()
+        loaded = self._pool.residency.loaded()
         for name, help_text, values in (
             ("requests_running", "Requests being computed", [m.num_running for m in loaded]),
             ("requests_waiting", "Requests in the queue", [m.num_waiting for m in loaded]),

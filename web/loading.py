@@ -6,18 +6,18 @@ from contextlib import aclosing
 from registry.checkpoint.config import Json
 from registry.checkpoint.model import Model
 from runtime.events import Loading
-from runtime.pool import LoadedModel, ModelPool
+from runtime.residency import Residency, ResidentModel
 
 from .dialect import Dialect
 from .errors import answer_to
 from .transport import sse
 
 
-class Load:
+class LoadReply:
     """A load that was not refused. Read it once, by `result` or by `events`."""
 
     def __init__(
-        self, first: Loading | LoadedModel, rest: AsyncGenerator[Loading | LoadedModel, None]
+        self, first: Loading | ResidentModel, rest: AsyncGenerator[Loading | ResidentModel, None]
     ) -> None:
         self._first = first
         self._rest = rest
@@ -25,27 +25,27 @@ class Load:
     @classmethod
     async def begin(
         cls,
-        pool: ModelPool,
+        residency: Residency,
         model: Model,
         *,
         keep_alive_s: float | None = None,
         pin: bool | None = None,
-    ) -> "Load":
+    ) -> "LoadReply":
         """Raises what speaks against loading the model now."""
-        steps = pool.load(model, keep_alive_s=keep_alive_s, pin=pin)
+        steps = residency.load(model, keep_alive_s=keep_alive_s, pin=pin)
         try:
             return cls(await anext(steps), steps)
         except BaseException:
             await steps.aclose()
             raise
 
-    async def result(self) -> LoadedModel:
+    async def result(self) -> ResidentModel:
         """The model, when it is in memory."""
         last = self._first
         async with aclosing(self._rest):
             async for step in self._rest:
                 last = step
-        assert isinstance(last, LoadedModel)
+        assert isinstance(last, ResidentModel)
         return last
 
     async def events(
@@ -54,14 +54,14 @@ class Load:
         request_id: str,
         *,
         loading: Callable[[Loading], Json],
-        loaded: Callable[[LoadedModel], Json],
+        loaded: Callable[[ResidentModel], Json],
     ) -> AsyncGenerator[bytes, None]:
         """About one event a percent, then the loaded model, each as the caller writes it."""
         percent = -1
 
-        def piece(step: Loading | LoadedModel) -> bytes:
+        def piece(step: Loading | ResidentModel) -> bytes:
             nonlocal percent
-            if isinstance(step, LoadedModel):
+            if isinstance(step, ResidentModel):
                 return sse.data(loaded(step))
             before, percent = percent, int(step.fraction * 100)
             return b"" if percent == before else sse.data(loading(step))

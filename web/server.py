@@ -131,7 +131,7 @@ async def _preload(settings: WebSettings, pool: ModelPool, store: Store) -> None
     for model_id in settings.preload:
         with contextlib.suppress(asyncio.CancelledError):
             try:
-                async for _ in pool.load(loadable(store, model_id)):
+                async for _ in pool.residency.load(loadable(store, model_id)):
                     pass
             except Exception as error:  # a server with one model less is better than none
                 logger.error("preload of %s failed: %s", model_id, error)

@@ -1,10 +1,10 @@
-"""Tests of runtime.eviction that need no engine; test_pool has those that do."""
+"""Tests of runtime.eviction that need no engine; test_residency has those that do."""
 
 from pathlib import Path
 
 from registry.checkpoint.model import Model
 from runtime.events import Loading
-from runtime.eviction import Room
+from runtime.eviction import Eviction
 from runtime.slot import Load, Slot
 
 
@@ -15,9 +15,9 @@ async def test_a_load_in_flight_keeps_its_memory_reserved() -> None:
     async def unload(_: Slot) -> int:
         raise AssertionError("nothing is idle")
 
-    room = Room({"tiny": slot}, unload)
-    assert room.reserved_bytes() == 0
+    eviction = Eviction({"tiny": slot}, unload)
+    assert eviction.reserved_bytes() == 0
     load = slot.load = Load(total_bytes=10, needed_bytes=100)
-    assert room.reserved_bytes() == 100
+    assert eviction.reserved_bytes() == 100
     load.report(Loading(30, 80))
-    assert room.reserved_bytes() == 70
+    assert eviction.reserved_bytes() == 70

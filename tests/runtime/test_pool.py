@@ -1,12 +1,8 @@
-"""Tests of runtime.pool: admission, loading once, unloading, time to live, crashes, drain."""
+"""Tests of runtime.pool: events, admission, refusals before a load, embedding and ranking."""
 
 import asyncio
 import json
 import math
-import os
-import shutil
-import signal
-from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,71 +10,21 @@ from typing import Any
 import pytest
 
 from registry.checkpoint.model import Model
-from runtime import machine
-from runtime.engine_messages import ModelInfo
-from runtime.engine_process import EngineProcess
 from runtime.errors import (
     ContextLengthExceeded,
-    CrashLoop,
-    Draining,
     EngineDied,
     InputTooLong,
-    InsufficientMemory,
     InvalidRequest,
     LoadFailed,
-    ModelNotLoaded,
     QueueFull,
 )
-from runtime.events import Event, Finished, Loading, Prefill, Queued, TextDelta
-from runtime.memory import cost
-from runtime.pool import LoadedModel, ModelPool, PoolSettings
-from runtime.requests import (
-    ChatMessage,
-    EmbeddingRequest,
-    Embeddings,
-    GenerationRequest,
-    RerankRequest,
-    SamplingParams,
-)
+from runtime.events import Finished, Loading, Prefill, Queued, TextDelta
+from runtime.pool import ModelPool
+from runtime.requests import EmbeddingRequest, Embeddings, RerankRequest
 from tests import processes
 from tests.models.tiny_encoders import make_bert, make_nomic_bert
 from tests.models.tiny_models import make_llama
-
-
-@pytest.fixture
-async def pool() -> AsyncGenerator[ModelPool, None]:
-    pool = ModelPool(PoolSettings(max_rows=2, max_queue=3))
-    await pool.start()
-    yield pool
-    await pool.close()
-    assert processes.children() == []
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Model:
-    return Model("tiny", make_llama(tmp_path / "tiny"))
-
-
-def request(text: str = "Hello", keep_alive_s: float | None = None, **sampling: Any) -> Any:
-    return GenerationRequest(
-        (ChatMessage("user", text),), SamplingParams(**sampling), keep_alive_s=keep_alive_s
-    )
-
-
-async def ask(pool: ModelPool, model: Model, **sampling: Any) -> list[Event]:
-    return [event async for event in pool.generate(model, request(**sampling))]
-
-
-async def load(pool: ModelPool, model: Model, **options: Any) -> LoadedModel:
-    *_, last = [step async for step in pool.load(model, **options)]
-    assert isinstance(last, LoadedModel)
-    return last
-
-
-def kill(pool: ModelPool, model: Model) -> None:
-    """kill -9 of the model's engine."""
-    for process in processes.children(str(model.folder)):
-        os.kill(process.pid, signal.SIGKILL)
+from tests.runtime.asking import ask, kill, load, request
 
 
 async def test_the_order_of_events(pool: ModelPool, model: Model) -> None:
@@ -104,54 +50,6 @@ async def test_a_queue_is_bounded_and_tells_positions(pool: ModelPool, model: Mo
     assert pool.outcomes() == {"tiny": {"refused": 1, "cancelled": 5, "finished": 1}}
 
 
-async def test_fifty_first_requests_load_once(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All wait for the same engine, and all are answered."""
-    starts = 0
-    start = EngineProcess.start
-
-    async def counted(engine: EngineProcess, on_loading: Callable[[Loading], None]) -> ModelInfo:
-        nonlocal starts
-        starts += 1
-        return await start(engine, on_loading)
-
-    monkeypatch.setattr(EngineProcess, "start", counted)
-    pool = ModelPool(PoolSettings(max_rows=16, max_queue=64))
-    await pool.start()
-    try:
-        answers = await asyncio.gather(*(ask(pool, model, max_tokens=1) for _ in range(50)))
-    finally:
-        await pool.close()
-    assert starts == 1 and all(isinstance(events[-1], Finished) for events in answers)
-
-
-async def test_one_waiter_leaving_does_not_stop_the_load(pool: ModelPool, model: Model) -> None:
-    """The first to ask leaves while it loads; the second gets its answer from the same engine."""
-    first = pool.generate(model, request())
-    await anext(first)
-    second = asyncio.create_task(ask(pool, model, max_tokens=2))
-    await asyncio.sleep(0.05)
-    await first.aclose()
-    assert isinstance((await second)[-1], Finished)
-    assert len(processes.children("runtime.engine")) == 1
-
-
-async def test_a_failed_load_is_told_to_all_and_not_remembered(
-    pool: ModelPool, model: Model, tmp_path: Path
-) -> None:
-    """Every waiter gets the reason; after the folder is mended, the next request works."""
-    config = model.folder / "config.json"
-    good = config.read_text()
-    config.write_text(good.replace('"llama"', '"martian"'))
-    results = await asyncio.gather(
-        *(ask(pool, Model("tiny", model.folder)) for _ in range(3)), return_exceptions=True
-    )
-    assert all(isinstance(result, LoadFailed) for result in results)
-    config.write_text(good)
-    assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
-
-
 async def test_bad_requests_do_not_load_the_model(pool: ModelPool, model: Model) -> None:
     """What the prompt alone decides is refused before any engine is started."""
     short = Model("short", make_llama(model.folder.parent / "s", max_position_embeddings=16))
@@ -161,73 +59,7 @@ async def test_bad_requests_do_not_load_the_model(pool: ModelPool, model: Model)
     (model.folder / "chat_template.jinja").write_text("{# empty #}")
     with pytest.raises(InvalidRequest, match="empty prompt"):
         await ask(pool, model)
-    assert pool.loaded() == []
-
-
-async def test_unload_gives_memory_back_and_waits_for_rows(pool: ModelPool, model: Model) -> None:
-    """The running answer ends well, the bytes are those of the process, and it is gone."""
-    running = asyncio.create_task(ask(pool, model, max_tokens=300))
-    while not pool.loaded() or not pool.loaded()[0].num_rows:
-        await asyncio.sleep(0.01)
-    unloaded = await pool.unload("tiny")
-    assert isinstance((await running)[-1], Finished)
-    assert unloaded.freed_bytes > 10_000_000
-    assert pool.loaded() == []
-    with pytest.raises(ModelNotLoaded):
-        await pool.unload("tiny")
-
-
-async def test_unload_while_it_loads_leaves_no_process(pool: ModelPool, model: Model) -> None:
-    """The load is cancelled, its waiters are told, nothing stays behind."""
-    waiter = asyncio.create_task(ask(pool, model))
-    while not processes.children("runtime.engine"):
-        await asyncio.sleep(0.01)
-    await pool.unload("tiny")
-    with pytest.raises(LoadFailed, match="unloaded"):
-        await waiter
-    assert not processes.children("runtime.engine")
-
-
-async def test_idle_models_expire_unless_pinned(pool: ModelPool, model: Model) -> None:
-    """keep_alive 0 unloads after the answer; a pin holds against it."""
-    other = Model("other", shutil.copytree(model.folder, model.folder.parent / "other"))
-    await load(pool, other, pin=True, keep_alive_s=0)
-    async for _ in pool.generate(model, request(keep_alive_s=0, max_tokens=2)):
-        pass
-    async with asyncio.timeout(5):
-        while len(pool.loaded()) > 1:
-            await asyncio.sleep(0.05)
-    assert [m.model.id for m in pool.loaded()] == ["other"] and pool.loaded()[0].pinned
-    loaded = await load(pool, model, keep_alive_s=math.inf)
-    assert loaded.model.id == "tiny" and loaded.expires_in_s is None
-
-
-async def test_keep_alive_lasts_until_the_unload(pool: ModelPool, model: Model) -> None:
-    """A refused request does not set it, a plain one leaves it, an unload forgets it."""
-    assert (await load(pool, model, keep_alive_s=100)).expires_in_s == pytest.approx(100, abs=5)
-    with pytest.raises(InvalidRequest):
-        await anext(pool.generate(model, request("word " * 9000, keep_alive_s=7)))
-    await ask(pool, model, max_tokens=1)
-    assert pool.loaded()[0].expires_in_s == pytest.approx(100, abs=5)
-    await pool.unload("tiny")
-    assert (await load(pool, model)).expires_in_s == pytest.approx(1800, abs=5)
-
-
-async def test_an_unload_waits_for_those_that_were_let_in(pool: ModelPool, model: Model) -> None:
-    """Admitted but not yet a row, a request still gets its answer; one that comes later a new
-    engine, and its first event at once."""
-    await load(pool, model)
-    early = pool.generate(model, request(max_tokens=3))
-    await anext(early)
-    unload = asyncio.create_task(pool.unload("tiny"))
-    await asyncio.sleep(0.1)
-    late = pool.generate(model, request(max_tokens=3))
-    assert isinstance(await anext(late), Queued) and not unload.done()
-    *_, last = [event async for event in early]
-    assert isinstance(last, Finished)
-    assert (await unload).freed_bytes > 0
-    events = [event async for event in late]
-    assert isinstance(events[0], Loading) and isinstance(events[-1], Finished)
+    assert pool.residency.loaded() == []
 
 
 async def test_a_full_queue_does_not_refuse_a_load(pool: ModelPool, model: Model) -> None:
@@ -243,16 +75,6 @@ async def test_a_full_queue_does_not_refuse_a_load(pool: ModelPool, model: Model
         await stream.aclose()
 
 
-async def test_a_model_registered_anew_is_loaded_anew(pool: ModelPool, model: Model) -> None:
-    """The same name with another folder: the old engine goes, the new folder answers."""
-    await load(pool, model)
-    other = Model("tiny", shutil.copytree(model.folder, model.folder.parent / "new"))
-    events = await ask(pool, other, max_tokens=2)
-    assert any(isinstance(event, Loading) for event in events)
-    assert pool.loaded()[0].model.folder == other.folder
-    assert len(processes.children("runtime.engine")) == 1
-
-
 async def test_what_can_never_fit_is_refused_unread(pool: ModelPool, model: Model) -> None:
     """Megabytes for a small context cost nobody the time to tokenize them."""
     with pytest.raises(ContextLengthExceeded, match="at least"):
@@ -264,88 +86,6 @@ async def test_a_damaged_config_fails_its_own_model(pool: ModelPool, model: Mode
     (model.folder / "config.json").write_text("{")
     with pytest.raises(LoadFailed, match="cannot be used"):
         await ask(pool, model)
-
-
-async def test_a_drain_ends_a_load_as_a_drain(pool: ModelPool, model: Model) -> None:
-    """Who waits for a load when the server shuts down may try again elsewhere."""
-    waiting = asyncio.create_task(ask(pool, model))
-    while not processes.children("runtime.engine"):
-        await asyncio.sleep(0.01)
-    await pool.drain(0)
-    with pytest.raises(Draining):
-        await waiting
-
-
-async def test_room_is_made_from_idle_models_and_refused_with_numbers(
-    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The least recently used idle model goes; without one the refusal says what is missing."""
-    others = [
-        Model(name, shutil.copytree(model.folder, model.folder.parent / name)) for name in "ab"
-    ]
-    for other in others:
-        await load(pool, other)
-    needed = cost.load_bytes(model)
-
-    def available() -> int:
-        return needed + 1 if len(pool.loaded()) < 2 else 0
-
-    monkeypatch.setattr(machine, "available_bytes", available)
-    await load(pool, model)
-    assert sorted(m.model.id for m in pool.loaded()) == ["b", "tiny"]
-    monkeypatch.setattr(machine, "available_bytes", lambda: 5)
-    for loaded in pool.loaded():
-        await load(pool, loaded.model, pin=True)
-    with pytest.raises(InsufficientMemory) as caught:
-        await load(pool, others[0])
-    assert caught.value.needed_bytes == needed and caught.value.available_bytes == 5
-
-
-async def test_a_crash_costs_its_requests_and_the_next_works(pool: ModelPool, model: Model) -> None:
-    """Killed in mid-stream: EngineDied; then a new engine; its death idle is noticed too."""
-    with pytest.raises(EngineDied):
-        async for event in pool.generate(model, request(max_tokens=5000, temperature=0)):
-            if isinstance(event, TextDelta):
-                kill(pool, model)
-    assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
-    kill(pool, model)
-    async with asyncio.timeout(3):
-        while pool.loaded():
-            await asyncio.sleep(0.01)
-
-
-async def test_an_engine_that_dies_at_once_is_not_restarted_for_ever(
-    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Five deaths within a minute, with growing pauses; then 503 with a wait, and not ready."""
-    monkeypatch.setattr("runtime.slot._FIRST_BACKOFF_S", 0.01)
-    for _ in range(5):
-        with pytest.raises(EngineDied):
-            async for event in pool.generate(model, request(max_tokens=5000, temperature=0)):
-                if isinstance(event, TextDelta):
-                    kill(pool, model)
-    await asyncio.sleep(0.05)
-    with pytest.raises(CrashLoop) as caught:
-        await ask(pool, model)
-    assert 0 < caught.value.retry_after_s <= 60
-    assert not pool.can_serve(model.id)
-
-
-async def test_drain_refuses_lets_finish_and_then_fails(pool: ModelPool, model: Model) -> None:
-    """Short answers end well during a drain, endless ones are told, new ones are refused."""
-    await load(pool, model)
-    short = asyncio.create_task(ask(pool, model, max_tokens=50))
-    long = asyncio.create_task(ask(pool, model, temperature=0))
-    await asyncio.sleep(0.1)
-    drain = asyncio.create_task(pool.drain(1.0))
-    await asyncio.sleep(0)
-    with pytest.raises(Draining):
-        await ask(pool, model)
-    assert not pool.can_serve(model.id)
-    assert isinstance((await short)[-1], Finished)
-    with pytest.raises(Draining, match="shutting down"):
-        await long
-    await drain
 
 
 async def test_leaving_in_every_phase_counts_out(pool: ModelPool, model: Model) -> None:
@@ -371,16 +111,11 @@ async def test_leaving_in_every_phase_counts_out(pool: ModelPool, model: Model) 
     for stream in running:
         await stream.aclose()
     async with asyncio.timeout(5):
-        while any(m.num_rows or m.num_running or m.num_waiting for m in pool.loaded()):
+        while any(m.num_rows or m.num_running or m.num_waiting for m in pool.residency.loaded()):
             await asyncio.sleep(0.01)
 
 
 # --- embedding and ranking ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def embedder(tmp_path: Path) -> Model:
-    return Model("bert", make_bert(tmp_path / "bert"))
 
 
 @pytest.fixture
@@ -408,7 +143,7 @@ async def test_texts_become_vectors(pool: ModelPool, embedder: Model) -> None:
         tokens += alone.prompt_tokens
     assert answer.prompt_tokens == tokens
     assert pool.outcomes() == {"bert": {"finished": 4}}
-    (loaded,) = pool.loaded()
+    (loaded,) = pool.residency.loaded()
     assert loaded.info.kind == "embed" and loaded.num_requests == 4 and not loaded.num_running
 
 
@@ -475,7 +210,7 @@ async def test_what_cannot_be_embedded_is_refused_unloaded(
     assert caught.value.param == param
     if isinstance(caught.value, InputTooLong):
         assert "128" in str(caught.value) and caught.value.prompt_tokens > 128
-    assert not pool.loaded() and pool.outcomes() == {"bert": {"refused": 1}}
+    assert not pool.residency.loaded() and pool.outcomes() == {"bert": {"refused": 1}}
 
 
 async def test_long_texts_are_cut_when_asked(pool: ModelPool, embedder: Model) -> None:
@@ -522,7 +257,7 @@ async def test_models_are_asked_for_what_they_do(
         await pool.embed(reranker, EmbeddingRequest(("a",)))
     with pytest.raises(InvalidRequest, match="makes embeddings"):
         await pool.rerank(embedder, RerankRequest("a", ("b",)))
-    assert not pool.loaded()
+    assert not pool.residency.loaded()
 
 
 async def test_embeddings_share_the_queue_the_load_and_the_crash_rules(
@@ -534,7 +269,7 @@ async def test_embeddings_share_the_queue_the_load_and_the_crash_rules(
     await asyncio.sleep(0.01)
     with pytest.raises(QueueFull):
         await pool.embed(embedder, heavy)
-    while not pool.loaded():
+    while not pool.residency.loaded():
         await asyncio.sleep(0.02)
     assert len(processes.children("runtime.engine")) == 1
     await asyncio.sleep(0.1)
@@ -543,16 +278,8 @@ async def test_embeddings_share_the_queue_the_load_and_the_crash_rules(
     assert all(isinstance(result, EngineDied) for result in results)
     await pool.embed(embedder, EmbeddingRequest(("a",)))
     async with asyncio.timeout(5):  # its time to live is the request's
-        while pool.loaded():
+        while pool.residency.loaded():
             await asyncio.sleep(0.05)
-
-
-async def test_an_unload_waits_for_running_embeddings(pool: ModelPool, embedder: Model) -> None:
-    await load(pool, embedder)
-    running = asyncio.create_task(pool.embed(embedder, EmbeddingRequest(((5,) * 128,) * 200)))
-    await asyncio.sleep(0.05)
-    assert (await pool.unload("bert")).freed_bytes > 0
-    assert len((await running).vectors) == 200 * 32 * 4
 
 
 async def test_a_damaged_embedding_model_fails_its_load(pool: ModelPool, embedder: Model) -> None:

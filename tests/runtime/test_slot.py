@@ -1,10 +1,10 @@
-"""Tests of runtime.slot: the record, and how crashes are counted."""
+"""Tests of runtime.slot: the stats, and how crashes are counted."""
 
 import pytest
 
 from runtime.errors import CrashLoop
 from runtime.events import Finished, Timings, Usage
-from runtime.slot import CrashHistory, Record
+from runtime.slot import CrashHistory, RequestStats
 
 
 class Clock:
@@ -46,10 +46,10 @@ def test_rare_crashes_are_no_loop() -> None:
 
 def test_decode_speed_leaves_out_the_first_token() -> None:
     """The first token is the prefill's; averages weigh by tokens."""
-    record = Record()
-    record.add(Finished(1, "stop", Usage(5, 11), Timings(0, 1, 2)), elapsed_s=3)
-    record.add(Finished(2, "stop", Usage(5, 1), Timings(0, 1, 0)), elapsed_s=1)
-    record.add(Finished(3, "stop", Usage(5, 31), Timings(0, 1, 2)), elapsed_s=3)
-    assert record.tokens_per_second == 15
-    assert record.avg_tokens_per_second == 10
-    assert record.num_requests == 3
+    stats = RequestStats()
+    stats.add(Finished(1, "stop", Usage(5, 11), Timings(0, 1, 2)), elapsed_s=3)
+    stats.add(Finished(2, "stop", Usage(5, 1), Timings(0, 1, 0)), elapsed_s=1)
+    stats.add(Finished(3, "stop", Usage(5, 31), Timings(0, 1, 2)), elapsed_s=3)
+    assert stats.tokens_per_second == 15
+    assert stats.avg_tokens_per_second == 10
+    assert stats.num_requests == 3

@@ -52,7 +52,7 @@ def completion_of(
     """What writes the answer to a request."""
 
     def fingerprint() -> str | None:
-        info = pool.info(body.model)  # None while it loads
+        info = pool.residency.info(body.model)  # None while it loads
         return info.fingerprint if info else None
 
     return Completion(dialect, body.model, fingerprint, body.includes_usage, envelope)

@@ -9,11 +9,11 @@ from registry.checkpoint.config import Json
 from registry.checkpoint.encoder import EncoderConfig
 from registry.store.store import Entry, Store
 from runtime.events import Loading
-from runtime.pool import LoadedModel, ModelPool
+from runtime.residency import Residency, ResidentModel
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError
-from web.loading import Load
+from web.loading import LoadReply
 from web.serving import Task, loadable, model_of, task_of
 from web.settings import WebSettings
 from web.transport import sse
@@ -31,13 +31,15 @@ class LoadBody(msgspec.Struct):
     pin: bool | None = None
 
 
-def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
+def blueprint(
+    dialect: Dialect, settings: WebSettings, residency: Residency, store: Store
+) -> Blueprint:
     """The routes of one dialect."""
     routes = Blueprint(f"{dialect.name}-models", __name__, url_prefix=dialect.base)
 
     @routes.get("/models")
     async def list_models() -> Response:
-        loaded = {model.model.id: model for model in pool.loaded()}
+        loaded = {model.model.id: model for model in residency.loaded()}
         entries = {entry.id: entry for entry in await asyncio.to_thread(store.entries)}
         for model in loaded.values():  # one that was removed is in memory all the same
             entries.setdefault(model.model.id, _unregistered(model))
@@ -51,14 +53,14 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
     @routes.get("/models/<path:model_id>")
     async def show_model(model_id: str) -> Response:
         entry = store.get(model_id)
-        loaded = {model.model.id: model for model in pool.loaded()}
+        loaded = {model.model.id: model for model in residency.loaded()}
         return json_reply(_describe(entry, loaded.get(entry.id)))
 
     @routes.post("/models")
     async def load_model() -> Response:
         body = await read_json(request, settings, LoadBody)
-        load = await Load.begin(
-            pool,
+        load = await LoadReply.begin(
+            residency,
             loadable(store, body.model),
             keep_alive_s=keep_alive_s(body.keep_alive),
             pin=body.pin,
@@ -79,17 +81,17 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
         model_id = request.args.get("modelId")
         if not model_id:
             raise ApiError(400, "Name the model: DELETE /models?modelId=ID", param="modelId")
-        return await _unload(pool, model_id)
+        return await _unload(residency, model_id)
 
     @routes.delete("/models/<path:model_id>")
     async def unload_by_path(model_id: str) -> Response:
-        return await _unload(pool, model_id)
+        return await _unload(residency, model_id)
 
     return routes
 
 
-async def _unload(pool: ModelPool, model_id: str) -> Response:
-    unloaded = await pool.unload(model_id)
+async def _unload(residency: Residency, model_id: str) -> Response:
+    unloaded = await residency.unload(model_id)
     return json_reply(
         {
             "id": unloaded.id,
@@ -117,7 +119,7 @@ def _loading_as_mimoe(step: Loading) -> Json:
 _LOADING = {False: _loading, True: _loading_as_mimoe}
 
 
-def _describe(entry: Entry, loaded: LoadedModel | None) -> dict[str, Json]:
+def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
     """One model object for both dialects: the documented keys, and what is worth knowing."""
     value: dict[str, Json] = {
         "id": entry.id,
@@ -180,7 +182,7 @@ def _facts(entry: Entry) -> tuple[str, int, int] | None:
         return None
 
 
-def _capabilities(task: Task, loaded: LoadedModel | None) -> dict[str, Json]:
+def _capabilities(task: Task, loaded: ResidentModel | None) -> dict[str, Json]:
     return {
         "chat": task == "chat",
         "embeddings": task == "embeddings",
@@ -199,7 +201,7 @@ def _encoder(entry: Entry) -> EncoderConfig | None:
         return None
 
 
-def _unregistered(loaded: LoadedModel) -> Entry:
+def _unregistered(loaded: ResidentModel) -> Entry:
     kind = "llm" if loaded.info.kind == "llm" else "embed"
     return Entry(
         loaded.model.id, kind, loaded.model.folder, loaded.loaded_at,
@@ -207,7 +209,7 @@ def _unregistered(loaded: LoadedModel) -> Entry:
     )  # fmt: skip
 
 
-def _in_memory(loaded: LoadedModel) -> dict[str, Json]:
+def _in_memory(loaded: ResidentModel) -> dict[str, Json]:
     return {
         "memory_bytes": loaded.memory_bytes,
         "pinned": loaded.pinned,

@@ -15,11 +15,11 @@ from registry.store.model_id import check_id
 from registry.store.record import Description, Kind
 from registry.store.store import Store
 from runtime.errors import ModelNotLoaded
-from runtime.pool import ModelPool
+from runtime.residency import Residency
 from web.dialect import MIMOE, STORE_BASE
 from web.door.body import read_json
 from web.errors import ApiError
-from web.loading import Load
+from web.loading import LoadReply
 from web.serving import loadable
 from web.settings import WebSettings
 from web.transport import sse
@@ -59,7 +59,7 @@ class ChangeBody(_Description, rename="camel", kw_only=True):
     kind: Kind | None = None
 
 
-def blueprint(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) -> Blueprint:
+def blueprint(settings: WebSettings, residency: Residency, store: Store, jobs: Jobs) -> Blueprint:
     """All routes; those that bring files are in `provision`."""
     routes = Blueprint("store", __name__, url_prefix=STORE_BASE)
     add_routes(routes, settings, store, jobs)
@@ -93,9 +93,9 @@ def blueprint(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) 
         check_id(body.id)
         match body.action:
             case "load":
-                return await _load(settings, pool, store, body.id)
+                return await _load(settings, residency, store, body.id)
             case "unload":
-                unloaded = await pool.unload(body.id)
+                unloaded = await residency.unload(body.id)
                 return json_reply({"id": unloaded.id, "object": "model", "unloaded": True})
             case "update":
                 description = _description(body, body.kind, body.version)
@@ -111,18 +111,20 @@ def blueprint(settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs) 
         if (job := jobs.running(model_id)) is not None:
             raise ModelBusy(model_id, job.state.action)
         with contextlib.suppress(ModelNotLoaded):
-            await pool.unload(model_id)
+            await residency.unload(model_id)
         await asyncio.to_thread(store.remove, model_id)
         with contextlib.suppress(ModelNotLoaded):  # somebody's chat loaded it in between
-            await pool.unload(model_id)
+            await residency.unload(model_id)
         return json_reply({"id": model_id, "object": "model", "deleted": True})
 
     return routes
 
 
-async def _load(settings: WebSettings, pool: ModelPool, store: Store, model_id: str) -> Response:
+async def _load(
+    settings: WebSettings, residency: Residency, store: Store, model_id: str
+) -> Response:
     """The 1.0 generation's load: always a stream."""
-    load = await Load.begin(pool, loadable(store, model_id))
+    load = await LoadReply.begin(residency, loadable(store, model_id))
     kind = store.get(model_id).kind
     pieces = load.events(
         MIMOE,

@@ -1,0 +1,310 @@
+"""Which models are in memory: single-flight load, time to live, unload, drain.
+
+A slot is given to every model that was asked for; an engine to those that are loaded.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from registry.checkpoint.model import Model
+
+from .engine_messages import EngineSettings, ModelInfo
+from .engine_process import EngineProcess, Watch
+from .errors import Draining, EngineDied, EngineFailed, LoadFailed, ModelNotLoaded
+from .events import Loading
+from .eviction import Eviction
+from .slot import Load, Slot
+
+_TICK_S = 0.5  # how often idle models are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """Bounds of the pool and of what it holds in memory. Times in seconds."""
+
+    max_rows: int = 16  # requests of one model computed at once
+    max_queue: int = 64  # requests of one model that may wait beside them
+    keep_alive_s: float = 1800.0  # an idle model is unloaded after this; inf: never
+    unload_grace_s: float = 30.0  # how long an unload waits for running requests
+    prefill_chunk_tokens: int = 512
+    watch: Watch = field(default_factory=Watch)
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentModel:
+    """A model in memory, as lists show it."""
+
+    model: Model
+    info: ModelInfo
+    loaded_at: float  # unix time
+    last_used: float  # unix time
+    num_requests: int  # finished since the model is known
+    tokens_per_second: float | None  # decode speed of the last request
+    avg_tokens_per_second: float | None
+    memory_bytes: int
+    pinned: bool
+    expires_in_s: float | None
+    num_running: int
+    num_waiting: int
+    num_rows: int  # rows the engine itself says it holds
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """What an unload gave back, measured on the process that ended."""
+
+    id: str
+    freed_bytes: int
+
+
+class Residency:
+    """All methods run on one event loop."""
+
+    def __init__(
+        self, settings: PoolSettings, on_load: Callable[[Model, float, int], None] | None = None
+    ) -> None:
+        """`on_load` is told of every load: the model, its seconds, and the engine's memory."""
+        self.slots: dict[str, Slot] = {}  # in the order they were first asked for
+        self.is_draining = False
+        self._settings = settings
+        self._on_load = on_load
+        self._eviction = Eviction(self.slots, self._unload)
+        self._clock: asyncio.Task[None] | None = None
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    # --- for requests -------------------------------------------------------------------------
+
+    def slot(self, model: Model) -> Slot:
+        """The model's slot. A model whose folder is another now is loaded anew."""
+        slot = self.slots.get(model.id)
+        if slot is None:
+            slot = self.slots[model.id] = Slot(model, self._settings.keep_alive_s)
+        elif slot.model.folder != model.folder:  # registered anew under the same name
+            slot.model = model
+            if (slot.engine or slot.load) and slot.unloading is None:
+                slot.unloading = asyncio.create_task(self._unload(slot))
+        return slot
+
+    @asynccontextmanager
+    async def in_use(self, slot: Slot, keep_alive_s: float | None) -> AsyncIterator[Load | None]:
+        """Held by a request while it uses the engine, or the load to wait for that it is given.
+
+        Raises Draining, CrashLoop, InsufficientMemory and LoadFailed when no load can be started.
+        """
+        load = await self._ensure_loading(slot)
+        with slot.in_use():
+            if keep_alive_s is not None:
+                slot.keep_alive_s = keep_alive_s
+            yield load
+
+    async def engine(self, slot: Slot, load: Load | None) -> EngineProcess:
+        """The engine of a slot in use. Raises what its load raised, or EngineFailed."""
+        if load is not None:
+            return await self._outcome(load)
+        if slot.engine is None:
+            raise EngineFailed(f"The engine of '{slot.model.id}' ended just now. Try again.")
+        return slot.engine
+
+    # --- loading and unloading ----------------------------------------------------------------
+
+    async def load(
+        self, model: Model, *, keep_alive_s: float | None = None, pin: bool | None = None
+    ) -> AsyncGenerator[Loading | ResidentModel, None]:
+        """Bring a model into memory, with progress; the last item is the loaded model.
+
+        `pin` keeps it there, or no longer; None changes nothing. Before the first item: Draining,
+        CrashLoop, InsufficientMemory. After it: LoadFailed.
+        """
+        slot = self.slot(model)
+        self.refuse_when_draining()
+        with slot.admitted():  # it will be no row of the batch, so it is never too many
+            load = await self._ensure_loading(slot)
+            if load is not None:
+                async for progress in load.watch():
+                    yield progress
+                await self._outcome(load)
+            if pin is not None:
+                slot.is_pinned = pin
+            if keep_alive_s is not None:
+                slot.keep_alive_s = keep_alive_s
+        yield self._describe(slot)
+
+    async def unload(self, model_id: str) -> Unloaded:
+        """End a model's engine, after its running requests or the grace. The files stay.
+
+        Raises ModelNotLoaded. A load in flight is cancelled.
+        """
+        slot = self.slots.get(model_id)
+        if slot is None or (slot.engine is None and slot.load is None):
+            raise ModelNotLoaded(model_id)
+        if slot.unloading is None:
+            slot.unloading = asyncio.create_task(self._unload(slot))
+        return Unloaded(model_id, await asyncio.shield(slot.unloading))
+
+    def loaded(self) -> list[ResidentModel]:
+        """The models in memory, in the order they were first asked for."""
+        return [self._describe(slot) for slot in self.slots.values() if slot.engine is not None]
+
+    def info(self, model_id: str) -> ModelInfo | None:
+        """What loading taught about a model that is in memory."""
+        slot = self.slots.get(model_id)
+        return slot.info if slot is not None and slot.engine is not None else None
+
+    async def _ensure_loading(self, slot: Slot) -> Load | None:
+        """The load to wait for, started if there is none; None when the engine is there."""
+        while True:
+            if slot.unloading is not None:
+                await asyncio.shield(slot.unloading)
+            elif slot.engine is not None:
+                return None
+            elif slot.load is not None:
+                return slot.load
+            else:
+                async with self._eviction.lock:
+                    # Another request may have started it while this one waited.
+                    if slot.engine is None and slot.load is None:
+                        slot.crashes.check(slot.model.id)
+                        needed = await self._eviction.make_room(slot.model)
+                        load = slot.load = Load(slot.model.weight_bytes, needed)
+                        load.task = asyncio.create_task(self._load(slot, load))
+
+    async def _outcome(self, load: Load) -> EngineProcess:
+        """The engine that a load made. Raises what the load raised, for every waiter alike."""
+        assert load.task is not None
+        try:
+            return await asyncio.shield(load.task)
+        except asyncio.CancelledError:
+            if not load.task.cancelled():
+                raise  # the waiter itself was
+            self.refuse_when_draining()
+            raise LoadFailed("The model was unloaded while it loaded.") from None
+
+    async def _load(self, slot: Slot, load: Load) -> EngineProcess:
+        settings = self._settings
+        engine = EngineProcess(
+            slot.model,
+            EngineSettings(settings.max_rows, settings.prefill_chunk_tokens),
+            settings.watch,
+        )
+        try:
+            await asyncio.sleep(slot.crashes.backoff_s())
+            started = time.monotonic()
+            slot.info = await engine.start(load.report)
+        except EngineDied:
+            slot.crashes.add()
+            raise
+        else:
+            slot.engine = engine
+            slot.loaded_at = slot.last_used = time.time()
+            if self._on_load is not None:
+                self._on_load(slot.model, time.monotonic() - started, engine.footprint_bytes())
+            watcher = asyncio.create_task(self._watch_end(slot, engine))
+            self._watchers.add(watcher)
+            watcher.add_done_callback(self._watchers.discard)
+            return engine
+        finally:
+            slot.load = None
+
+    async def _watch_end(self, slot: Slot, engine: EngineProcess) -> None:
+        """Forget an engine when it ends, whoever ended it: the next request starts a new one."""
+        await engine.has_ended.wait()
+        if slot.engine is engine:
+            slot.engine = None
+        if not engine.is_stopping:
+            slot.crashes.add()
+
+    async def _unload(self, slot: Slot) -> int:
+        try:
+            if slot.load is not None and slot.load.task is not None:
+                slot.load.task.cancel()
+                await asyncio.wait({slot.load.task})
+            engine = slot.engine
+            if engine is None:
+                return 0
+            # New requests wait in `_ensure_loading`; those that have passed it may finish.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.unload_grace_s):
+                    while slot.num_users:
+                        await asyncio.sleep(0.02)
+            slot.engine = None
+            slot.is_pinned = False
+            slot.keep_alive_s = self._settings.keep_alive_s
+            freed = engine.footprint_bytes()
+            await engine.stop()
+            return freed - engine.footprint_bytes()
+        finally:
+            slot.unloading = None
+
+    def _describe(self, slot: Slot) -> ResidentModel:
+        if slot.engine is None or slot.info is None:
+            raise LoadFailed(f"Model '{slot.model.id}' was unloaded while it loaded.")
+        stats, running = slot.stats, min(slot.num_requests, self._settings.max_rows)
+        return ResidentModel(
+            slot.model,
+            slot.info,
+            loaded_at=slot.loaded_at,
+            last_used=slot.last_used,
+            num_requests=stats.num_requests,
+            tokens_per_second=stats.tokens_per_second,
+            avg_tokens_per_second=stats.avg_tokens_per_second,
+            memory_bytes=slot.engine.footprint_bytes(),
+            pinned=slot.is_pinned,
+            expires_in_s=slot.expires_in_s,
+            num_running=running,
+            num_waiting=slot.num_requests - running,
+            num_rows=slot.engine.num_rows,
+        )
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def can_serve(self, model_id: str) -> bool:
+        """False while draining, and while the model's engine died too often to be started again."""
+        slot = self.slots.get(model_id)
+        is_looping = slot is not None and slot.crashes.is_looping
+        return not self.is_draining and not is_looping
+
+    def refuse_when_draining(self) -> None:
+        """Raises Draining from the beginning of a drain on."""
+        if self.is_draining:
+            raise Draining
+
+    def start(self) -> None:
+        """Start the clock that unloads idle models."""
+        self._clock = asyncio.create_task(self._unload_expired())
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new work, let running requests end, and fail those that take too long."""
+        self.is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while any(slot.num_requests for slot in self.slots.values()):
+                    await asyncio.sleep(0.02)
+        for slot in self.slots.values():
+            if slot.load is not None and slot.load.task is not None:
+                slot.load.task.cancel()
+            if slot.engine is not None:
+                slot.engine.fail_all(Draining())
+
+    async def close(self) -> None:
+        """End every engine. The residency is of no more use."""
+        self.is_draining = True
+        if self._clock is not None:
+            self._clock.cancel()
+        loads = [slot.load.task for slot in self.slots.values() if slot.load and slot.load.task]
+        for task in loads:
+            task.cancel()
+        engines = [slot.engine for slot in self.slots.values() if slot.engine is not None]
+        await asyncio.gather(*loads, return_exceptions=True)
+        await asyncio.gather(*(engine.stop() for engine in engines))
+
+    async def _unload_expired(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            for slot in list(self.slots.values()):
+                if slot.is_idle and slot.expires_in_s == 0:
+                    with contextlib.suppress(ModelNotLoaded):
+                        await self.unload(slot.model.id)

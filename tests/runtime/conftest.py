@@ -1,0 +1,32 @@
+"""What the tests of the pool and of the residency start from: a pool, and models."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from registry.checkpoint.model import Model
+from runtime.pool import ModelPool
+from runtime.residency import PoolSettings
+from tests import processes
+from tests.models.tiny_encoders import make_bert
+from tests.models.tiny_models import make_llama
+
+
+@pytest.fixture
+async def pool() -> AsyncGenerator[ModelPool, None]:
+    pool = ModelPool(PoolSettings(max_rows=2, max_queue=3))
+    await pool.start()
+    yield pool
+    await pool.close()
+    assert processes.children() == []
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return Model("tiny", make_llama(tmp_path / "tiny"))
+
+
+@pytest.fixture
+def embedder(tmp_path: Path) -> Model:
+    return Model("bert", make_bert(tmp_path / "bert"))

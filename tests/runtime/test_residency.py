@@ -1,0 +1,246 @@
+"""Tests of runtime.residency: loading once, unloading, time to live, room, crashes, drain."""
+
+import asyncio
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from registry.checkpoint.model import Model
+from runtime import machine
+from runtime.engine_messages import ModelInfo
+from runtime.engine_process import EngineProcess
+from runtime.errors import (
+    CrashLoop,
+    Draining,
+    EngineDied,
+    InsufficientMemory,
+    InvalidRequest,
+    LoadFailed,
+    ModelNotLoaded,
+)
+from runtime.events import Finished, Loading, Queued, TextDelta
+from runtime.memory import cost
+from runtime.pool import ModelPool
+from runtime.requests import EmbeddingRequest
+from runtime.residency import PoolSettings
+from tests import processes
+from tests.runtime.asking import ask, kill, load, request
+
+
+async def test_fifty_first_requests_load_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All wait for the same engine, and all are answered."""
+    starts = 0
+    start = EngineProcess.start
+
+    async def counted(engine: EngineProcess, on_loading: Callable[[Loading], None]) -> ModelInfo:
+        nonlocal starts
+        starts += 1
+        return await start(engine, on_loading)
+
+    monkeypatch.setattr(EngineProcess, "start", counted)
+    pool = ModelPool(PoolSettings(max_rows=16, max_queue=64))
+    await pool.start()
+    try:
+        answers = await asyncio.gather(*(ask(pool, model, max_tokens=1) for _ in range(50)))
+    finally:
+        await pool.close()
+    assert starts == 1 and all(isinstance(events[-1], Finished) for events in answers)
+
+
+async def test_one_waiter_leaving_does_not_stop_the_load(pool: ModelPool, model: Model) -> None:
+    """The first to ask leaves while it loads; the second gets its answer from the same engine."""
+    first = pool.generate(model, request())
+    await anext(first)
+    second = asyncio.create_task(ask(pool, model, max_tokens=2))
+    await asyncio.sleep(0.05)
+    await first.aclose()
+    assert isinstance((await second)[-1], Finished)
+    assert len(processes.children("runtime.engine")) == 1
+
+
+async def test_a_failed_load_is_told_to_all_and_not_remembered(
+    pool: ModelPool, model: Model, tmp_path: Path
+) -> None:
+    """Every waiter gets the reason; after the folder is mended, the next request works."""
+    config = model.folder / "config.json"
+    good = config.read_text()
+    config.write_text(good.replace('"llama"', '"martian"'))
+    results = await asyncio.gather(
+        *(ask(pool, Model("tiny", model.folder)) for _ in range(3)), return_exceptions=True
+    )
+    assert all(isinstance(result, LoadFailed) for result in results)
+    config.write_text(good)
+    assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
+
+
+async def test_unload_gives_memory_back_and_waits_for_rows(pool: ModelPool, model: Model) -> None:
+    """The running answer ends well, the bytes are those of the process, and it is gone."""
+    running = asyncio.create_task(ask(pool, model, max_tokens=300))
+    while not pool.residency.loaded() or not pool.residency.loaded()[0].num_rows:
+        await asyncio.sleep(0.01)
+    unloaded = await pool.residency.unload("tiny")
+    assert isinstance((await running)[-1], Finished)
+    assert unloaded.freed_bytes > 10_000_000
+    assert pool.residency.loaded() == []
+    with pytest.raises(ModelNotLoaded):
+        await pool.residency.unload("tiny")
+
+
+async def test_unload_while_it_loads_leaves_no_process(pool: ModelPool, model: Model) -> None:
+    """The load is cancelled, its waiters are told, nothing stays behind."""
+    waiter = asyncio.create_task(ask(pool, model))
+    while not processes.children("runtime.engine"):
+        await asyncio.sleep(0.01)
+    await pool.residency.unload("tiny")
+    with pytest.raises(LoadFailed, match="unloaded"):
+        await waiter
+    assert not processes.children("runtime.engine")
+
+
+async def test_idle_models_expire_unless_pinned(pool: ModelPool, model: Model) -> None:
+    """keep_alive 0 unloads after the answer; a pin holds against it."""
+    other = Model("other", shutil.copytree(model.folder, model.folder.parent / "other"))
+    await load(pool, other, pin=True, keep_alive_s=0)
+    async for _ in pool.generate(model, request(keep_alive_s=0, max_tokens=2)):
+        pass
+    async with asyncio.timeout(5):
+        while len(pool.residency.loaded()) > 1:
+            await asyncio.sleep(0.05)
+    assert [m.model.id for m in pool.residency.loaded()] == ["other"] and pool.residency.loaded()[
+        0
+    ].pinned
+    loaded = await load(pool, model, keep_alive_s=math.inf)
+    assert loaded.model.id == "tiny" and loaded.expires_in_s is None
+
+
+async def test_keep_alive_lasts_until_the_unload(pool: ModelPool, model: Model) -> None:
+    """A refused request does not set it, a plain one leaves it, an unload forgets it."""
+    assert (await load(pool, model, keep_alive_s=100)).expires_in_s == pytest.approx(100, abs=5)
+    with pytest.raises(InvalidRequest):
+        await anext(pool.generate(model, request("word " * 9000, keep_alive_s=7)))
+    await ask(pool, model, max_tokens=1)
+    assert pool.residency.loaded()[0].expires_in_s == pytest.approx(100, abs=5)
+    await pool.residency.unload("tiny")
+    assert (await load(pool, model)).expires_in_s == pytest.approx(1800, abs=5)
+
+
+async def test_an_unload_waits_for_those_that_were_let_in(pool: ModelPool, model: Model) -> None:
+    """Admitted but not yet a row, a request still gets its answer; one that comes later a new
+    engine, and its first event at once."""
+    await load(pool, model)
+    early = pool.generate(model, request(max_tokens=3))
+    await anext(early)
+    unload = asyncio.create_task(pool.residency.unload("tiny"))
+    await asyncio.sleep(0.1)
+    late = pool.generate(model, request(max_tokens=3))
+    assert isinstance(await anext(late), Queued) and not unload.done()
+    *_, last = [event async for event in early]
+    assert isinstance(last, Finished)
+    assert (await unload).freed_bytes > 0
+    events = [event async for event in late]
+    assert isinstance(events[0], Loading) and isinstance(events[-1], Finished)
+
+
+async def test_an_unload_waits_for_running_embeddings(pool: ModelPool, embedder: Model) -> None:
+    await load(pool, embedder)
+    running = asyncio.create_task(pool.embed(embedder, EmbeddingRequest(((5,) * 128,) * 200)))
+    await asyncio.sleep(0.05)
+    assert (await pool.residency.unload("bert")).freed_bytes > 0
+    assert len((await running).vectors) == 200 * 32 * 4
+
+
+async def test_a_model_registered_anew_is_loaded_anew(pool: ModelPool, model: Model) -> None:
+    """The same name with another folder: the old engine goes, the new folder answers."""
+    await load(pool, model)
+    other = Model("tiny", shutil.copytree(model.folder, model.folder.parent / "new"))
+    events = await ask(pool, other, max_tokens=2)
+    assert any(isinstance(event, Loading) for event in events)
+    assert pool.residency.loaded()[0].model.folder == other.folder
+    assert len(processes.children("runtime.engine")) == 1
+
+
+async def test_room_is_made_from_idle_models_and_refused_with_numbers(
+    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The least recently used idle model goes; without one the refusal says what is missing."""
+    others = [
+        Model(name, shutil.copytree(model.folder, model.folder.parent / name)) for name in "ab"
+    ]
+    for other in others:
+        await load(pool, other)
+    needed = cost.load_bytes(model)
+
+    def available() -> int:
+        return needed + 1 if len(pool.residency.loaded()) < 2 else 0
+
+    monkeypatch.setattr(machine, "available_bytes", available)
+    await load(pool, model)
+    assert sorted(m.model.id for m in pool.residency.loaded()) == ["b", "tiny"]
+    monkeypatch.setattr(machine, "available_bytes", lambda: 5)
+    for loaded in pool.residency.loaded():
+        await load(pool, loaded.model, pin=True)
+    with pytest.raises(InsufficientMemory) as caught:
+        await load(pool, others[0])
+    assert caught.value.needed_bytes == needed and caught.value.available_bytes == 5
+
+
+async def test_a_crash_costs_its_requests_and_the_next_works(pool: ModelPool, model: Model) -> None:
+    """Killed in mid-stream: EngineDied; then a new engine; its death idle is noticed too."""
+    with pytest.raises(EngineDied):
+        async for event in pool.generate(model, request(max_tokens=5000, temperature=0)):
+            if isinstance(event, TextDelta):
+                kill(pool, model)
+    assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
+    kill(pool, model)
+    async with asyncio.timeout(3):
+        while pool.residency.loaded():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_engine_that_dies_at_once_is_not_restarted_for_ever(
+    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five deaths within a minute, with growing pauses; then 503 with a wait, and not ready."""
+    monkeypatch.setattr("runtime.slot._FIRST_BACKOFF_S", 0.01)
+    for _ in range(5):
+        with pytest.raises(EngineDied):
+            async for event in pool.generate(model, request(max_tokens=5000, temperature=0)):
+                if isinstance(event, TextDelta):
+                    kill(pool, model)
+    await asyncio.sleep(0.05)
+    with pytest.raises(CrashLoop) as caught:
+        await ask(pool, model)
+    assert 0 < caught.value.retry_after_s <= 60
+    assert not pool.can_serve(model.id)
+
+
+async def test_a_drain_ends_a_load_as_a_drain(pool: ModelPool, model: Model) -> None:
+    """Who waits for a load when the server shuts down may try again elsewhere."""
+    waiting = asyncio.create_task(ask(pool, model))
+    while not processes.children("runtime.engine"):
+        await asyncio.sleep(0.01)
+    await pool.drain(0)
+    with pytest.raises(Draining):
+        await waiting
+
+
+async def test_drain_refuses_lets_finish_and_then_fails(pool: ModelPool, model: Model) -> None:
+    """Short answers end well during a drain, endless ones are told, new ones are refused."""
+    await load(pool, model)
+    short = asyncio.create_task(ask(pool, model, max_tokens=50))
+    long = asyncio.create_task(ask(pool, model, temperature=0))
+    await asyncio.sleep(0.1)
+    drain = asyncio.create_task(pool.drain(1.0))
+    await asyncio.sleep(0)
+    with pytest.raises(Draining):
+        await ask(pool, model)
+    assert not pool.can_serve(model.id)
+    assert isinstance((await short)[-1], Finished)
+    with pytest.raises(Draining, match="shutting down"):
+        await long
+    await drain
