@@ -309,9 +309,10 @@ async def test_kill_fails_the_running_embedding(embedder: EngineProcess) -> None
 _PARENT = """
 import asyncio, sys
 from pathlib import Path
-from runtime.model import Model
+from registry.checkpoint.model import Model
+from runtime.engine_messages import EngineSettings
 from runtime.engine_process import EngineProcess, Watch
-from runtime.protocol import EngineSettings, SamplingParams
+from runtime.requests import SamplingParams
 
 async def main():
     engine = EngineProcess(Model("tiny", Path(sys.argv[1])), EngineSettings(), Watch())
