@@ -1,4 +1,4 @@
-"""The job process: `python -m registry.convert MEMORY_BYTES`, started by `process`, never imported.
+"""The job process: `python -m registry.convert MEMORY_BYTES`, started by `jobs.conversion`.
 
 Reads one Work from the first line of stdin, writes Lines to stdout, and ends when stdin does: then
 its parent is gone. Whatever crashes or eats memory in here is a failed job, not a failed server.
@@ -20,6 +20,7 @@ from registry.checkpoint.verify import verify
 from registry.checkpoint.weights import read_header
 from registry.convert_messages import Done, Line, Progress, Refused, Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
+from runtime.processes.orphan import end_with_parent
 
 _REPORT_EVERY_S = 0.1
 _NICENESS = 5  # whoever chats comes first
@@ -29,11 +30,12 @@ _DTYPES = ("float16", "bfloat16", "float32")
 
 
 def main() -> None:
+    end_with_parent()
     _limit(int(sys.argv[1]))
     lines = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # libraries that print must not disturb the lines
     work = msgspec.json.decode(sys.stdin.buffer.readline(), type=Work)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     _write(lines, _run(work, _Reporter(lines)))
 
 
@@ -49,7 +51,8 @@ def _limit(memory_bytes: int) -> None:
             Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _end_with_parent() -> None:
+def _end_with_stdin() -> None:
+    """Which tells of the parent's end wherever the kernel does not."""
     # Not through sys.stdin: its lock, held here, would abort the interpreter at its end.
     while os.read(0, 4096):
         pass

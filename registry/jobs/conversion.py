@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +12,9 @@ import psutil
 from registry.checkpoint.verify import Verified
 from registry.convert_messages import Done, Line, Progress, Refused, Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel, RegistryError
+from runtime.processes.spawn import kill, spawn
 
 _MODULE = "registry.convert"
-_IMPORT_ROOT = Path(__file__).resolve().parents[2]  # what makes `registry` importable
-_SECRETS = ("MLX_EDGE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MAX_LINE_BYTES = 1 << 20
 _LAST_WORDS_BYTES = 2000
 _WATCH_S = 0.25  # between two looks at its memory
@@ -50,7 +47,7 @@ async def run_work(
     finally:
         words.cancel()
         guard.cancel()
-        await _kill(process)
+        await kill(process)
     match line:
         case Done(verified):
             return verified
@@ -65,29 +62,14 @@ async def run_work(
 
 
 async def _start(memory_bytes: int) -> asyncio.subprocess.Process:
-    starting = asyncio.ensure_future(_spawn(memory_bytes))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        # A child that is half started belongs to nobody yet: it must not outlive this.
-        await _kill(await starting)
-        raise
-
-
-async def _spawn(memory_bytes: int) -> asyncio.subprocess.Process:
-    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
-    environment["PYTHONPATH"] = str(_IMPORT_ROOT)
-    # What is to be converted is on the disk: whoever looks elsewhere has been misled by the files.
-    environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", _MODULE, str(memory_bytes)),
+    return await spawn(
+        *(_MODULE, str(memory_bytes)),
+        # What is to be converted is on the disk: who looks elsewhere was misled by the files.
+        environment={"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=_MAX_LINE_BYTES,
-        env=environment,
-        # A Ctrl-C in the terminal is the parent's to handle.
-        start_new_session=True,
     )
 
 
@@ -100,15 +82,6 @@ async def _end_when_over(process: asyncio.subprocess.Process, memory_bytes: int)
         watched.kill()
         return True
     return False
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    # The end of stdin tells the child that its parent is gone, so it stays open until here.
-    if process.stdin is not None:
-        process.stdin.close()
-    await asyncio.shield(process.wait())
 
 
 async def _follow(

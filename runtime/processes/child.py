@@ -1,4 +1,4 @@
-"""One child Python process and its socket: spawn, send and receive frames, end it.
+"""One child Python process and its socket: start it, send and receive frames, end it.
 
 Shared by `engine_process` and `text_workers`. The child's end of the socket is its file
 descriptor number in argv; end of file on it means that the parent is gone.
@@ -6,15 +6,10 @@ descriptor number in argv; end of file on it means that the parent is gone.
 
 import asyncio
 import contextlib
-import os
 import socket
-import sys
-from pathlib import Path
 
 from . import frames
-
-_IMPORT_ROOT = Path(__file__).resolve().parents[2]  # what makes `runtime` importable
-_SECRETS = ("MLX_EDGE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+from .spawn import kill, spawn
 
 
 class Child:
@@ -34,33 +29,19 @@ class Child:
     @classmethod
     async def spawn(cls, module: str, *arguments: str) -> "Child":
         """Start `python -m module FD arguments…` with one end of a socket pair as FD."""
-        spawning = asyncio.ensure_future(cls._spawn(module, *arguments))
-        try:
-            return await asyncio.shield(spawning)
-        except asyncio.CancelledError:
-            # A child that is half started belongs to nobody yet: it must not outlive this.
-            await (await spawning).kill()
-            raise
-
-    @classmethod
-    async def _spawn(cls, module: str, *arguments: str) -> "Child":
         ours, theirs = socket.socketpair()
         with theirs:
-            environment = {k: v for k, v in os.environ.items() if k not in _SECRETS}
-            environment["PYTHONPATH"] = str(_IMPORT_ROOT)
+            # Before the process: once that runs nothing is waited for, so no cancel can lose it.
+            reader, writer = await asyncio.open_connection(sock=ours)
             try:
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", module, str(theirs.fileno()), *arguments),
+                process = await spawn(
+                    *(module, str(theirs.fileno()), *arguments),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    env=environment,
-                    # A Ctrl-C in the terminal is the parent's to handle: it drains first.
-                    start_new_session=True,
                 )
             except BaseException:
-                ours.close()
+                writer.close()
                 raise
-        reader, writer = await asyncio.open_connection(sock=ours)
         return cls(process, reader, writer)
 
     @property
@@ -86,7 +67,5 @@ class Child:
 
     async def kill(self) -> int:
         """SIGKILL, reap, and return the exit status."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._writer.close()
-        return await self._process.wait()
+        self._writer.close()  # in the loop's next turn, so SIGKILL comes first
+        return await kill(self._process)

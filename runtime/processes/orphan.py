@@ -1,4 +1,4 @@
-"""No child outlives its parent: end of file on its socket tells it, and on Linux the kernel too."""
+"""No child outlives its parent: an end of file tells it, and on Linux the kernel too."""
 
 import contextlib
 import ctypes

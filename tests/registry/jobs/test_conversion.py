@@ -166,16 +166,26 @@ asyncio.run(conversion.run_work(Work("hang", sys.argv[1]), print))
 """
 
 
-async def test_a_job_ends_with_its_parent(tmp_path: Path) -> None:
-    """`kill -9` of the server leaves no process that converts on."""
+@pytest.mark.parametrize(
+    "is_stopped",
+    [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl"))],
+)
+async def test_a_job_ends_with_its_parent(tmp_path: Path, is_stopped: bool) -> None:
+    """`kill -9` of the server leaves no process that converts on, nor one that is stopped."""
     pid_file = tmp_path / "pid"
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(pid_file)], cwd=ROOT)
     await wait_for(lambda: pid_file.exists() and pid_file.read_text() != "")
     pid = int(pid_file.read_text())
     assert psutil.pid_exists(pid)
+    if is_stopped:
+        os.kill(pid, signal.SIGSTOP)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    await wait_for(lambda: has_ended(pid))
+    try:
+        await wait_for(lambda: has_ended(pid))
+    except TimeoutError:
+        os.kill(pid, signal.SIGKILL)
+        raise
 
 
 def has_ended(pid: int) -> bool:

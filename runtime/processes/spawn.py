@@ -1,0 +1,56 @@
+"""How any child Python process is started: without secrets, and never left half made."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+_IMPORT_ROOT = Path(__file__).resolve().parents[2]  # what makes `runtime` and `registry` importable
+_SECRETS = ("MLX_EDGE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+
+
+async def spawn(
+    module: str,
+    *arguments: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **options: Any,
+) -> asyncio.subprocess.Process:
+    """Start `python -m module arguments…`, with `environment` beside what it inherits.
+
+    `options` are its pipes and descriptors, as `create_subprocess_exec` takes them. A cancelled
+    call ends the process first.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", module, *arguments),
+            env={**_inherited(), **environment},
+            # A Ctrl-C in the terminal is the parent's to handle: it drains first.
+            start_new_session=True,
+            **options,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # A child that is half started belongs to nobody yet: it must not outlive this.
+        await kill(await starting)
+        raise
+
+
+def _inherited() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    return kept | {"PYTHONPATH": str(_IMPORT_ROOT)}
+
+
+async def kill(process: asyncio.subprocess.Process) -> int:
+    """SIGKILL, reap, and return the exit status."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    # The end of stdin tells some children that their parent is gone, so it stays open until here.
+    if process.stdin is not None:
+        process.stdin.close()
+    return await asyncio.shield(process.wait())
