@@ -1,4 +1,4 @@
-"""The chat page: `GET /` and its files. They are public, and the few that there are."""
+"""The chat page: `GET /` and the fixed list of files it needs, for everybody."""
 
 import hashlib
 from dataclasses import dataclass

@@ -36,7 +36,7 @@ def servable(store: Store, model_id: str, task: Task = "chat") -> Model:
     try:
         entry = _ready(store, model_id)
     except ModelNotFound as error:
-        if task == "chat":  # of which the documentation shows the 404 to the letter
+        if task == "chat":  # mimOE's documentation prints this 404, word for word
             raise
         raise _not_found(f"{error}; get it with `mlx-edge pull OWNER/NAME`.") from None
     if (own := task_of(entry)) != task:

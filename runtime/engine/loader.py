@@ -39,11 +39,11 @@ class LoadedModel:
 
 
 def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
-    """Read the weights, telling `report(loaded_bytes, total_bytes)` on the way.
+    """Load the weights, telling `report(loaded_bytes, total_bytes)` on the way.
 
     Raises ValueError or OSError when the folder is not a model that mlx-lm knows.
     """
-    # `trust_remote_code` runs Python out of the folder: never.
+    # With `trust_remote_code` Python of the folder would be run.
     model, config = load_model(folder, lazy=True, trust_remote_code=False)
     if (dtype := device.compute_dtype()) is not None:
         model.set_dtype(dtype)
@@ -114,7 +114,7 @@ def _check_labels(weights: dict[str, mx.array]) -> None:
 
 
 def _load_weights(model: Module, report: Callable[[int, int], None]) -> int:
-    """Read the weights, telling the progress. Returns their bytes."""
+    """Load the weights, telling the progress. Returns their bytes."""
     weights: list[mx.array] = [value for _, value in _flat(model)]
     total = sum(value.nbytes for value in weights)
     loaded = 0
@@ -129,7 +129,7 @@ def _load_weights(model: Module, report: Callable[[int, int], None]) -> int:
 def refuse_code(folder: Path) -> None:
     """Raises ValueError if the folder asks for Python of its own to be run."""
     config = json.loads((folder / "config.json").read_bytes())
-    # `auto_map` asks for it too, but only of those who trust it: mlx-lm knows the architecture.
+    # `auto_map` names code too, but is only heeded with `trust_remote_code`.
     if "model_file" in config:
         raise ValueError(
             "config.json has 'model_file': this model needs code of its own, which mlx-edge never "
@@ -138,7 +138,7 @@ def refuse_code(folder: Path) -> None:
 
 
 def _num_embeddings(model: Any) -> int | None:
-    """Rows of the token embedding: ids from there on do not exist, whatever the tokenizer says."""
+    """Rows of the token embedding: larger ids do not exist, whatever the tokenizer says."""
     rows = [
         int(module.weight.shape[0])
         for name, module in model.named_modules()

@@ -107,7 +107,7 @@ class ChatChannel:
 
     async def _run(self, stream: "ChatStream") -> None:
         try:
-            # A named stream is a lane of its own.
+            # Streams of the default lane run one after the other; a named one waits for nobody.
             lane = self._default_lane if stream.id is None else contextlib.nullcontext()
             await stream.run(self._pool, self._store, lane)
         finally:
@@ -115,7 +115,7 @@ class ChatChannel:
 
     def _running(self, stream_id: str | None) -> "ChatStream":
         streams = [stream for stream in self._streams if stream.id == stream_id]
-        if streams:  # of the default lane the first that was not cancelled before
+        if streams:  # several in the default lane: the first one that is not cancelled yet
             return next((s for s in streams if not s.is_over), streams[0])
         name = "without a stream_id" if stream_id is None else repr(stream_id)
         raise ApiError(

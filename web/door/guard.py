@@ -131,7 +131,7 @@ class Guard:
         return is_read and (path in _PUBLIC or path.startswith(_PUBLIC_FOLDERS))
 
     def _may_go_on(self, scope: Scope, headers: "_Headers") -> bool:
-        """Without the right key: to what is public; a socket, to send its key or be told why not.
+        """What passes without the right key: public paths, and sockets, to send theirs first.
 
         A browser cannot read the answer to a handshake that fails, so `socket` accepts before it
         refuses; who sends headers can read it.

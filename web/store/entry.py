@@ -1,4 +1,4 @@
-"""A model on disk, or one to fetch, as the store API shows it. Used by `store` and `provision`."""
+"""A model on disk, or one to fetch, as the store API shows it. Used by `routes` and `arrivals`."""
 
 from registry.checkpoint.config import Json
 from registry.hub.catalog import CatalogEntry

@@ -60,7 +60,7 @@ class ChangeBody(_Description, rename="camel", kw_only=True):
 
 
 def blueprint(settings: WebSettings, residency: Residency, store: Store, jobs: Jobs) -> Blueprint:
-    """All routes; those that bring files are in `provision`."""
+    """All routes; those that bring files are in `arrivals`."""
     routes = Blueprint("store", __name__, url_prefix=STORE_BASE)
     add_routes(routes, settings, store, jobs)
 
@@ -113,7 +113,7 @@ def blueprint(settings: WebSettings, residency: Residency, store: Store, jobs: J
         with contextlib.suppress(ModelNotLoaded):
             await residency.unload(model_id)
         await asyncio.to_thread(store.remove, model_id)
-        with contextlib.suppress(ModelNotLoaded):  # somebody's chat loaded it in between
+        with contextlib.suppress(ModelNotLoaded):  # a chat may have loaded it in between
             await residency.unload(model_id)
         return json_reply({"id": model_id, "object": "model", "deleted": True})
 

@@ -74,7 +74,7 @@ class Upload:
             raise
 
     async def aclose(self) -> None:
-        """Read no more of it."""
+        """Stop reading; what the client still sends is dropped."""
         await self._rest.aclose()
 
 
@@ -110,10 +110,10 @@ def file_name(name: str) -> str:
 
 
 def refuse(request: Request, failure: Failure) -> Response:
-    """The reply to a body that is not wanted, and then no end yet.
+    """The reply to a body that is not wanted. The rest of the body is read for a while.
 
-    A socket that is closed with bytes in it is reset, and a client that is still sending loses the
-    reply. So the rest is read for a while; who understood the reply leaves by himself.
+    A connection that is closed while bytes lie unread in it is reset, and a client that is still
+    sending then loses the reply. One that has understood the reply closes by itself.
     """
     unwanted, content = request.body, json.encode(failure.body(MIMOE))
 

@@ -48,7 +48,7 @@ async def with_heartbeat(
         while True:
             if pending is None:
                 pending = asyncio.ensure_future(anext(pieces))
-            # `wait` leaves the task alone at the time-out, as a cancelled generator is a dead one.
+            # Not `wait_for`: at its time-out it would cancel the generator, which ends it for good.
             done, _ = await asyncio.wait({pending}, timeout=interval_s)
             if not done:
                 yield HEARTBEAT

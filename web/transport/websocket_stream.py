@@ -145,7 +145,8 @@ class WebSocketStream(WSStream):
         if self.app_put is not None:
             was_closed = self.state in (ASGIWebsocketState.CLOSED, ASGIWebsocketState.HTTPCLOSED)
             code = CloseReason.NORMAL_CLOSURE if was_closed else CloseReason.ABNORMAL_CLOSURE
-            # A send that failed may have come here, and the application may wait for that send.
+            # In a task of its own: this may run inside of a send that failed, for which the
+            # application waits; to wait here until it takes the event would be a deadlock.
             self._telling = asyncio.create_task(
                 self._tell_app({"type": "websocket.disconnect", "code": int(code)})
             )

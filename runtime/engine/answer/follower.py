@@ -21,7 +21,7 @@ class Followed(NamedTuple):
 
 
 class Follower:
-    """Owned by its row. All it knows can be told again by the tokens it was given."""
+    """Owned by its row. Its state follows from the tokens it took, and from nothing else."""
 
     def __init__(
         self, detokenizer: Detokenizer, eos_token_ids: Collection[int], max_tokens: int

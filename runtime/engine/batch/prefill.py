@@ -147,17 +147,11 @@ class Prefilling:
     def _prefill_together(self, rows: list[Row]) -> DecodeGroup:
         """All but the last token of several prompts, right-padded to the longest."""
         prompts = [row.tokens[:-1] for row in rows]
-        longest = max(map(len, prompts))
+        lengths = [len(prompt) for prompt in prompts]
         cache = kv_cache.merge([row.cache for row in rows])
-        padding = [longest - len(prompt) for prompt in prompts]
-        if max(padding) > 0:
-            for layer in cache:
-                layer.prepare(lengths=[len(prompt) for prompt in prompts], right_padding=padding)
-        tokens = mx.array([p + [0] * n for p, n in zip(prompts, padding, strict=True)])
-        self._model(tokens, cache=cache)
-        if max(padding) > 0:
-            for layer in cache:
-                layer.finalize()
+        padded = [prompt + [0] * (max(lengths) - len(prompt)) for prompt in prompts]
+        with kv_cache.right_padded(cache, lengths):
+            self._model(mx.array(padded), cache=cache)
         kv_cache.evaluate(cache)
         for row in rows:
             row.num_prefilled = len(row.tokens) - 1

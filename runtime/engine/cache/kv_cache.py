@@ -5,7 +5,8 @@ share the merged form (`BatchKVCache` and its kin), left-padded to the longest r
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeAlias
 
 import mlx.core as mx
@@ -117,6 +118,23 @@ def is_mergeable(cache: Sequence[Any]) -> bool:
 def merge(caches: Sequence[Cache]) -> Cache:
     """Plain caches of several rows as one merged cache, in that order."""
     return [layers[0].merge(layers) for layers in zip(*caches, strict=True)]
+
+
+@contextmanager
+def right_padded(cache: Cache, lengths: list[int]) -> Iterator[None]:
+    """A pass over prompts of these lengths, padded on the right to the longest, in a merged cache.
+
+    Afterwards the padding is on the left, as decoding wants it.
+    """
+    padding = [max(lengths) - length for length in lengths]
+    if not any(padding):
+        yield
+        return
+    for layer in cache:
+        layer.prepare(lengths=lengths, right_padding=padding)
+    yield
+    for layer in cache:
+        layer.finalize()
 
 
 def evaluate(cache: Cache) -> None:
