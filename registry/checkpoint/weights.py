@@ -22,7 +22,7 @@ _MAX_GGUF_HEADER_BYTES = 256 << 20  # a vocabulary of a million tokens is in the
 _MAX_TENSORS = 100_000
 _MAX_KEYS = 10_000
 _MAX_KEY_BYTES = 65_535
-_MAX_DIMS = 8
+MAX_DIMS = 8
 
 _SAFETENSORS_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "U16": 2, "I16": 2,
@@ -80,12 +80,25 @@ def read_header(path: Path, *, with_arrays: bool = False) -> Header:
     The arrays among a GGUF's metadata, such as its vocabulary, are large: they are left out unless
     they are asked for.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-        raise BrokenWeights(path.name, "it is not a regular file")
-    with path.open("rb") as file:
+    with _open(path) as file:
         if path.suffix == ".gguf":
             return _read_gguf(file, path.name, with_arrays)
         return _read_safetensors(file, path.name)
+
+
+def read_safetensors_json(path: Path) -> bytes:
+    """A .safetensors file's header as it stands there, of no more bytes than any sound one has.
+
+    Raises BrokenWeights.
+    """
+    with _open(path) as file:
+        return _take_json(file, path.name)
+
+
+def _open(path: Path) -> BinaryIO:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise BrokenWeights(path.name, "it is not a regular file")
+    return path.open("rb")
 
 
 def quote(name: str) -> str:
@@ -97,21 +110,16 @@ def quote(name: str) -> str:
 
 
 def _read_safetensors(file: BinaryIO, name: str) -> Header:
-    size = os.fstat(file.fileno()).st_size
-    if size < 8:
-        raise BrokenWeights(name, f"{size} bytes are too few for a safetensors header")
-    (length,) = struct.unpack("<Q", file.read(8))
-    if length > min(_MAX_HEADER_BYTES, size - 8):
-        raise BrokenWeights(name, f"a header of {length} bytes in a file of {size}")
-    fields = _parse_json(file.read(length), name)
+    raw = _take_json(file, name)
+    fields = _parse_json(raw, name)
     metadata = fields.pop("__metadata__", None) or {}  # MLX writes null where there is none
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise BrokenWeights(name, "__metadata__ is not a map of strings")
     if len(fields) > _MAX_TENSORS:
         raise BrokenWeights(name, f"{len(fields)} tensors, over the limit of {_MAX_TENSORS}")
-    start = 8 + length
+    start = 8 + len(raw)
     tensors = tuple(_safetensor(name, key, value, start) for key, value in fields.items())
-    at = start
+    at, size = start, os.fstat(file.fileno()).st_size
     for tensor in sorted(tensors, key=lambda tensor: (tensor.begin, tensor.end)):
         if tensor.begin != at:
             kind = "overlaps another" if tensor.begin < at else "leaves a hole before it"
@@ -120,6 +128,16 @@ def _read_safetensors(file: BinaryIO, name: str) -> Header:
     if at != size:
         raise BrokenWeights(name, f"tensors end at byte {at} of {size}")
     return Header(tensors, metadata)
+
+
+def _take_json(file: BinaryIO, name: str) -> bytes:
+    size = os.fstat(file.fileno()).st_size
+    if size < 8:
+        raise BrokenWeights(name, f"{size} bytes are too few for a safetensors header")
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > min(_MAX_HEADER_BYTES, size - 8):
+        raise BrokenWeights(name, f"a header of {length} bytes in a file of {size}")
+    return file.read(length)
 
 
 def _parse_json(raw: bytes, name: str) -> dict[str, object]:
@@ -150,7 +168,7 @@ def _safetensor(name: str, key: str, value: object, start: int) -> Tensor:
             raise BrokenWeights(name, f"tensor {quote(key)} is described in an unknown way")
     if dtype not in _SAFETENSORS_BYTES:
         raise BrokenWeights(name, f"tensor {quote(key)} is of the unknown type {quote(dtype)}")
-    if len(shape) > _MAX_DIMS or not all(_is_count(number) for number in (*shape, begin, end)):
+    if len(shape) > MAX_DIMS or not all(_is_count(number) for number in (*shape, begin, end)):
         raise BrokenWeights(name, f"tensor {quote(key)} has an impossible shape or place")
     # Python's integers do not wrap: a product over the file's size is seen as such.
     if math.prod(shape) * _SAFETENSORS_BYTES[dtype] != end - begin:

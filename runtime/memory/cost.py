@@ -1,17 +1,19 @@
 """What a model will cost in memory, by what its folder says."""
 
 import math
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
+from registry.checkpoint.weights import MAX_DIMS, read_safetensors_json
+from registry.errors import BrokenWeights
 from runtime import machine
 from runtime.engine_messages import EngineSettings
 
 PROCESS_BYTES = 160 << 20  # an engine before its weights: Python, MLX and mlx-lm
-_MAX_HEADER_BYTES = 16 << 20  # of one shard; real ones stay under a tenth of it
 _HALF_TYPES = ("BF16", "F16")
 _PASS_KEYS = (
     ("hidden_size", "n_embd"),
@@ -49,25 +51,41 @@ def _pass_bytes(model: Model) -> int:
     return 4 * num_tokens * (4 * (inner or 4 * size) + 10 * size + num_scores)
 
 
-class _Tensor(msgspec.Struct):
-    """What is looked at of a tensor in a safetensors header; `__metadata__` has neither."""
+_Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_Shape = Annotated[list[_Size], msgspec.Meta(max_length=MAX_DIMS)]
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    """What is looked at of a tensor in a safetensors header.
+
+    `__metadata__` stands there beside them: null, or texts by names that may be these two.
+    """
 
     dtype: str = ""
-    shape: list[Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]] = []
+    shape: _Shape | str = ""
+
+
+# Typed, as verifying in a job process is not: here what is deep or huge in a header is refused or
+# skipped over, never built up, and a hundred thousand tensors take a tenth of a second.
+_decoder = msgspec.json.Decoder(dict[str, _Entry | None])
 
 
 def _float32_bytes(model: Model) -> int:
-    total = 0
-    for path in model.folder.glob("*.safetensors"):
-        if not path.is_file():
-            raise ValueError(f"{path.name} is no file")
-        total += path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 0 < length <= _MAX_HEADER_BYTES:
-                raise ValueError(f"{path.name}: a header of {length} bytes; the file is damaged")
-            # Typed: a header made to be deep or huge is refused or skipped over, never built up.
-            header = msgspec.json.decode(file.read(length), type=dict[str, _Tensor])
-        halves = (t for t in header.values() if t.dtype in _HALF_TYPES)
-        total += sum(2 * math.prod(tensor.shape) for tensor in halves)
+    return sum(_bytes_as_float32(path) for path in model.folder.glob("*.safetensors"))
+
+
+def _bytes_as_float32(path: Path) -> int:
+    try:
+        entries = _decoder.decode(read_safetensors_json(path))
+    except BrokenWeights as error:
+        raise ValueError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is broken: {error}") from None
+    entries.pop("__metadata__", None)
+    total = path.stat().st_size
+    for entry in entries.values():
+        if entry is None or isinstance(entry.shape, str):
+            raise ValueError(f"{path.name} is broken: a tensor has no shape")
+        if entry.dtype in _HALF_TYPES:
+            total += 2 * math.prod(entry.shape)
     return total

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.checkpoint.model import Model
+from registry.checkpoint.weights import read_header
 from runtime import machine
 from runtime.memory import cost
 
@@ -45,23 +46,52 @@ def test_half_precision_is_counted_as_the_engine_holds_it(
         b'{"a":{"dtype":"BF16","shape":[-1000000000000]}}',
         b'{"a":{"dtype":"BF16","shape":["x"]}}',
         b'{"a":[1]}',
+        b'{"a":null}',
+        b'{"a":{"dtype":"BF16","shape":"x"}}',
+        b'{"a":{"x":' + b"[" * 200_000,
+        b'{"a":{"dtype":"BF16","shape":[' + b"281474976710656," * 300_000 + b"1]}}",
     ],
-    ids=["deep", "list", "text", "negative", "words", "tensor"],
+    ids=["deep", "list", "text", "negative", "words", "tensor", "null", "word", "in it", "product"],
 )
 def test_a_hostile_header_is_an_error(
     tmp_path: Path, header: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never a crash, never a cost below nothing that everything is admitted with."""
     monkeypatch.setattr(machine, "keeps_half_precision", lambda: False)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="model.safetensors is broken"):
         cost.load_bytes(model(tmp_path, header))
+
+
+TENSORS = b'"a": {"dtype": "BF16", "shape": [4, 8], "data_offsets": [0, 64]}}'
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"__metadata__": {"format": "' + b"x" * (20 << 20) + b'"}, ' + TENSORS,
+        b"{" + TENSORS + b" " * (20 << 20),
+        b'{"__metadata__": null, ' + TENSORS,  # as MLX writes it
+        b'{"__metadata__": {"shape": "tall", "dtype": "BF16"}, ' + TENSORS,
+        b'{"b": {"dtype": "F16", "shape": [0, 9223372036854775807], "data_offsets": [0, 0]}, '
+        + TENSORS,
+    ],
+    ids=["metadata of 20 MiB", "20 MiB of spaces", "no metadata", "names in it", "empty"],
+)
+def test_what_verifies_is_priced(
+    tmp_path: Path, header: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sound file is not called damaged by one of the two who read it."""
+    monkeypatch.setattr(machine, "keeps_half_precision", lambda: False)
+    tiny = model(tmp_path, header, 64)
+    assert read_header(tmp_path / "model.safetensors").tensors[-1].shape == (4, 8)
+    assert cost.load_bytes(tiny) - cost.PROCESS_BYTES == tiny.weight_bytes + 64
 
 
 def test_a_pipe_is_no_weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening it would wait for ever."""
     monkeypatch.setattr(machine, "keeps_half_precision", lambda: False)
     os.mkfifo(tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         cost.load_bytes(Model("tiny", tmp_path))
 
 
