@@ -43,7 +43,9 @@ def begin_stream(server: ServerProcess, max_tokens: int) -> socket.socket:
     sock.sendall(chat_request(body, Host=f"127.0.0.1:{server.port}"))
     seen = b""
     while b'"content":"' not in seen.replace(b'"content":""', b""):
-        seen += sock.recv(65536)
+        piece = sock.recv(65536)
+        assert piece, f"the stream ended without content: {seen!r}"
+        seen += piece
     return sock
 
 

@@ -44,11 +44,11 @@ def test_the_files_are_heard(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
-        ([{"type": "x.Dense", "path": "3_Dense"}], "type Dense"),
+        ([{"type": "x.Dense", "path": "3_Dense"}], "of type 'Dense'"),
         ([{"type": "x.Pooling", "path": "../../etc"}], "outside"),
         ([{"type": "x.Pooling", "path": "/etc"}], "outside"),
         ([{"type": "x.Transformer", "path": ""}], "no module pools"),
-        (["x"], "not a list of JSON objects"),
+        (["x"], "no list of modules"),
     ],
 )
 def test_what_cannot_be_computed_is_refused(
