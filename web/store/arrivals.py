@@ -31,7 +31,7 @@ from . import pull
 from .entry import describe
 from .progress import download_stream, failure_of_job
 from .pull import Bits, PullBody
-from .upload import Upload, refuse
+from .upload import UploadBody, refuse
 
 
 class DownloadBody(msgspec.Struct):
@@ -110,7 +110,7 @@ async def _upload(
     if (running := jobs.running(model_id)) is not None:
         raise ModelBusy(model_id, running.state.action)
     recipe = Recipe(_bits(request.args.get("bits")))
-    upload = await Upload.begin(request, store.home, settings)
+    upload = await UploadBody.begin(request, store.home, settings)
     received = _Received(upload)
     try:
         job = jobs.start(orders.Upload(model_id, upload.file, recipe), received)
@@ -132,7 +132,7 @@ async def _upload(
 class _Received:
     """An upload as the job wants it: errors of the web layer become the registry's."""
 
-    def __init__(self, upload: Upload) -> None:
+    def __init__(self, upload: UploadBody) -> None:
         self._upload = upload
         self.is_whole = False
         self.failure: ApiError | None = None

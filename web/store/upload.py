@@ -34,7 +34,7 @@ _MAX_PIECES = 512  # of these; the system takes 1,024
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Upload:
+class UploadBody:
     """A body with files in it, whose first one has a good name. `write_to` reads it."""
 
     def __init__(self, first: str, rest: AsyncGenerator[Step, None], num_bytes: int | None) -> None:
@@ -43,7 +43,7 @@ class Upload:
         self._rest = rest
 
     @classmethod
-    async def begin(cls, request: Request, folder: Path, settings: WebSettings) -> "Upload":
+    async def begin(cls, request: Request, folder: Path, settings: WebSettings) -> "UploadBody":
         """Raises ApiError: 400 for a form or name that is not right, 408, 415, 507."""
         check_room(folder, request.content_length or 0, settings)
         steps = _steps(request, _pieces(request, settings))

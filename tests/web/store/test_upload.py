@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 
 from web.errors import ApiError
 from web.settings import WebSettings
-from web.store.upload import Upload
+from web.store.upload import UploadBody
 from web.transport.backpressure import BoundedConnection, BoundedRequest
 
 BOUNDARY = "x7MA4YWxkTrZu0gW"
@@ -60,7 +60,7 @@ def form(**files: bytes) -> bytes:
 
 async def receive(request: BoundedRequest, folder: Path) -> list[str]:
     folder.mkdir()
-    upload = await Upload.begin(request, folder, SETTINGS)
+    upload = await UploadBody.begin(request, folder, SETTINGS)
     return await upload.write_to(folder, lambda num_bytes: None)
 
 
