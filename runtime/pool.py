@@ -118,7 +118,7 @@ class ModelPool:
         """
         self.residency.refuse_when_draining()
         settings = self._settings
-        if slot.num_requests >= settings.max_rows + settings.max_queue:
+        if slot.requests.number >= settings.max_rows + settings.max_queue:
             wait_s = slot.stats.request_s * settings.max_queue / settings.max_rows
             raise QueueFull(
                 f"{settings.max_queue} requests already wait for '{slot.model.id}'; "
@@ -126,7 +126,7 @@ class ModelPool:
                 retry_after_s=min(60, max(1, math.ceil(wait_s))),
             )
         with slot.admitted():
-            yield max(0, slot.num_requests - settings.max_rows)
+            yield max(0, slot.requests.number - settings.max_rows)
 
     def outcomes(self) -> dict[str, dict[Outcome, int]]:
         """How the requests of each model ended, since the start of the pool."""

@@ -96,7 +96,7 @@ class Residency:
         Raises Draining, CrashLoop, InsufficientMemory and LoadFailed when no load can be started.
         """
         load = await self._ensure_loading(slot)
-        with slot.in_use():
+        with slot.users.one_more():
             if keep_alive_s is not None:
                 slot.keep_alive_s = keep_alive_s
             yield load
@@ -228,8 +228,7 @@ class Residency:
             # New requests wait in `_ensure_loading`; those that have passed it may finish.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.unload_grace_s):
-                    while slot.num_users:
-                        await asyncio.sleep(0.02)
+                    await slot.users.nobody()
             slot.engine = None
             slot.is_pinned = False
             slot.keep_alive_s = self._settings.keep_alive_s
@@ -242,7 +241,7 @@ class Residency:
     def _describe(self, slot: Slot) -> ResidentModel:
         if slot.engine is None or slot.info is None:
             raise LoadFailed(f"Model '{slot.model.id}' was unloaded while it loaded.")
-        stats, running = slot.stats, min(slot.num_requests, self._settings.max_rows)
+        stats, running = slot.stats, min(slot.requests.number, self._settings.max_rows)
         return ResidentModel(
             slot.model,
             slot.info,
@@ -255,7 +254,7 @@ class Residency:
             pinned=slot.is_pinned,
             expires_in_s=slot.expires_in_s,
             num_running=running,
-            num_waiting=slot.num_requests - running,
+            num_waiting=slot.requests.number - running,
             num_rows=slot.engine.num_rows,
         )
 
@@ -281,8 +280,8 @@ class Residency:
         self.is_draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while any(slot.num_requests for slot in self.slots.values()):
-                    await asyncio.sleep(0.02)
+                for slot in list(self.slots.values()):  # a new one gets no requests
+                    await slot.requests.nobody()
         for slot in self.slots.values():
             if slot.load is not None and slot.load.task is not None:
                 slot.load.task.cancel()

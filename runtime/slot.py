@@ -133,6 +133,30 @@ class RequestStats:
         return self.decoded_tokens / self.decode_s if self.decode_s else None
 
 
+class Headcount:
+    """How many there are, and a signal for those who wait until the last has left."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._nobody_left = asyncio.Event()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        self.number += 1
+        self._nobody_left.clear()
+        try:
+            yield
+        finally:
+            self.number -= 1
+            if self.number == 0:
+                self._nobody_left.set()
+
+    async def nobody(self) -> None:
+        """Wait until there is none. Returns at once when there is none now."""
+        while self.number:  # whoever comes before the waiter goes on is waited for too
+            await self._nobody_left.wait()
+
+
 @dataclass(eq=False)
 class Slot:
     """Mutable; owned by the residency and touched on its event loop only."""
@@ -144,8 +168,9 @@ class Slot:
     load: Load | None = None
     unloading: asyncio.Task[int] | None = None
     is_pinned: bool = False
-    num_requests: int = 0  # admitted and not yet ended
-    num_users: int = 0  # of these, those that were given the engine, or the load to wait for
+    requests: Headcount = field(default_factory=Headcount)  # admitted and not yet ended
+    # Of these, those that were given the engine, or the load to wait for: an unload waits for them.
+    users: Headcount = field(default_factory=Headcount)
     stats: RequestStats = field(default_factory=RequestStats)
     crashes: CrashHistory = field(default_factory=CrashHistory)
     loaded_at: float = 0.0  # unix time
@@ -155,33 +180,23 @@ class Slot:
     @contextmanager
     def admitted(self) -> Iterator[None]:
         """Held by a request from its admission to its end: the model is not idle meanwhile."""
-        self.num_requests += 1
         try:
-            yield
+            with self.requests.one_more():
+                yield
         finally:
-            self.num_requests -= 1
             self.idle_since = time.monotonic()
             self.last_used = time.time()
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Held by a request from when it is given the engine to its end: an unload waits for it."""
-        self.num_users += 1
-        try:
-            yield
-        finally:
-            self.num_users -= 1
 
     @property
     def is_idle(self) -> bool:
         """Loaded, and nobody uses it."""
-        return self.engine is not None and self.num_requests == 0 and self.unloading is None
+        return self.engine is not None and self.requests.number == 0 and self.unloading is None
 
     @property
     def expires_in_s(self) -> float | None:
         """Seconds until an idle model is unloaded; None: it stays."""
         if self.is_pinned or math.isinf(self.keep_alive_s):
             return None
-        if self.num_requests:
+        if self.requests.number:
             return self.keep_alive_s
         return max(0.0, self.idle_since + self.keep_alive_s - time.monotonic())

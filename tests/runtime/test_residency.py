@@ -154,6 +154,27 @@ async def test_an_unload_waits_for_running_embeddings(pool: ModelPool, embedder:
     assert len((await running).vectors) == 200 * 32 * 4
 
 
+async def test_an_unload_goes_on_when_the_last_user_leaves(pool: ModelPool, model: Model) -> None:
+    """Not for the first of two; and then it asks no clock: a few turns of the loop are enough."""
+
+    async def turns() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    await load(pool, model)
+    slot = pool.residency.slot(model)
+    with slot.users.one_more():
+        with slot.users.one_more():
+            unload = asyncio.create_task(pool.residency.unload("tiny"))
+            await turns()
+        await turns()
+        assert pool.residency.loaded()
+    assert pool.residency.loaded()
+    await turns()
+    assert not pool.residency.loaded() and not unload.done()  # its process is being ended
+    assert (await unload).freed_bytes > 0
+
+
 async def test_a_model_registered_anew_is_loaded_anew(pool: ModelPool, model: Model) -> None:
     """The same name with another folder: the old engine goes, the new folder answers."""
     await load(pool, model)

@@ -1,10 +1,12 @@
-"""Tests of runtime.slot: the stats, and how crashes are counted."""
+"""Tests of runtime.slot: how requests and crashes are counted, and the stats."""
+
+import asyncio
 
 import pytest
 
 from runtime.errors import CrashLoop
 from runtime.events import Finished, Timings, Usage
-from runtime.slot import CrashHistory, RequestStats
+from runtime.slot import CrashHistory, Headcount, RequestStats
 
 
 class Clock:
@@ -53,3 +55,23 @@ def test_decode_speed_leaves_out_the_first_token() -> None:
     assert stats.tokens_per_second == 15
     assert stats.avg_tokens_per_second == 10
     assert stats.num_requests == 3
+
+
+async def test_who_waits_for_nobody_is_told_by_the_last() -> None:
+    """At once when nobody is there; one that comes in the same moment is waited for too."""
+    users, told = Headcount(), []
+
+    async def wait() -> None:
+        await users.nobody()
+        told.append(users.number)
+
+    await wait()
+    with users.one_more(), users.one_more():
+        waiter = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+    with users.one_more():  # before the waiter had its turn
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert told == [0]
+    await waiter
+    assert told == [0, 0]
