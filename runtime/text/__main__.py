@@ -21,7 +21,7 @@ from runtime.processes.orphan import end_with_parent
 from runtime.text_messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
 
 from .template import ChatTemplate, TemplateError
-from .tokenizer import Encoder, encoder_of
+from .tokenizer import ModelTokenizer, tokenizer_of
 
 _MAX_FOLDERS = 8  # tokenizers kept, least recently used out first
 _MAX_ADDRESS_SPACE = 4 << 30
@@ -36,7 +36,7 @@ class Text:
 
     folder: Path
     stamp: tuple[int, ...]
-    encoder: Encoder
+    tokenizer: ModelTokenizer
 
     @cached_property
     def template(self) -> ChatTemplate:
@@ -57,9 +57,9 @@ class Worker:
                 case EncodeChat():
                     messages = [msgspec.to_builtins(message) for message in job.messages]
                     prompt = text.template.render(messages, dict(job.options))
-                    return Tokens(text.encoder.prompt(prompt))
+                    return Tokens(text.tokenizer.prompt(prompt))
                 case EncodeTexts():
-                    return Texts(*text.encoder.texts(job.texts, job.query, job.max_tokens))
+                    return Texts(*text.tokenizer.texts(job.texts, job.query, job.max_tokens))
         except TemplateError as error:
             return Refusal(f"The chat template failed: {error}")
         except MemoryError:
@@ -79,7 +79,7 @@ class Worker:
         )
         text = self._texts.get(name)
         if text is None or text.stamp != stamp:
-            text = Text(folder, stamp, encoder_of(folder))
+            text = Text(folder, stamp, tokenizer_of(folder))
         self._texts[name] = text
         self._texts.move_to_end(name)
         while len(self._texts) > _MAX_FOLDERS:

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from tokenizers import Tokenizer
 
 
-class Encoder(Protocol):
-    """Of a model folder; works in the text process."""
+class ModelTokenizer(Protocol):
+    """The tokenizer of a model folder, used in the text process."""
 
     def prompt(self, text: str) -> list[int]:
         """A rendered prompt, which holds its special tokens as text already."""
@@ -24,17 +24,17 @@ class Encoder(Protocol):
         ...
 
 
-def encoder_of(folder: Path) -> Encoder:
-    """The encoder of a model folder. Raises OSError or ValueError when there is none."""
+def tokenizer_of(folder: Path) -> ModelTokenizer:
+    """The tokenizer of a model folder. Raises OSError or ValueError when there is none."""
     if (path := folder / "tokenizer.json").exists():
-        return FastEncoder(Tokenizer.from_file(str(path)))
+        return FastTokenizer(Tokenizer.from_file(str(path)))
     # Only sentencepiece and tiktoken files need transformers, which is slow to import.
     from transformers import AutoTokenizer
 
-    return SlowEncoder(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+    return SlowTokenizer(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
 
-class FastEncoder:
+class FastTokenizer:
     """tokenizer.json. What it says of padding and truncation is its training's, and not heard."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -61,7 +61,7 @@ class FastEncoder:
         return rows, [] if query is None else [_num_first(e.type_ids) for e in encodings]
 
 
-class SlowEncoder:
+class SlowTokenizer:
     """Other files, by transformers."""
 
     def __init__(self, tokenizer: Any) -> None:
