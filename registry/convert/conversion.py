@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from registry.checkpoint import shards
 from registry.checkpoint.config import Config, read_config
@@ -18,12 +19,12 @@ from .gguf import convert as gguf
 from .recast import recast
 from .trial import check_architecture, try_out
 
-Report = Callable[[str, int, int], None]
+OnStage: TypeAlias = Callable[[str, int, int], None]  # stage, done, total
 
 _RESERVE_BYTES = 256 << 20  # of the disk, for everybody else
 
 
-def carry_out(source: Path, work: Work, report: Report) -> Verified:
+def carry_out(source: Path, work: Work, report: OnStage) -> Verified:
     """Do the work; `source` went through `convert.check`. After an error no target is left."""
     if work.target is None:
         return _verify(source, report)
@@ -40,7 +41,7 @@ def carry_out(source: Path, work: Work, report: Report) -> Verified:
         raise
 
 
-def _verify(folder: Path, report: Report) -> Verified:
+def _verify(folder: Path, report: OnStage) -> Verified:
     if not folder.is_dir():
         raise NotAModel(f"{folder.name} has to be converted before it can be served.")
     report("verifying", 0, 1)
@@ -50,7 +51,7 @@ def _verify(folder: Path, report: Report) -> Verified:
     return verified
 
 
-def _convert_folder(source: Path, target: Path, work: Work, report: Report) -> None:
+def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> None:
     config = read_config(source)
     check_architecture(config)
     verified = verify(source)
@@ -79,7 +80,7 @@ def _is_as_wanted(source: Path, verified: Verified, config: Config, work: Work) 
     return is_mlx and work.dtype is None and work.bits in (None, verified.bits)
 
 
-def _take_weights(source: Path, target: Path, work: Work, report: Report) -> None:
+def _take_weights(source: Path, target: Path, work: Work, report: OnStage) -> None:
     paths = shards.find(source)
     total = sum(path.stat().st_size for path in paths)
     if not work.may_link:
