@@ -1,1 +1,1 @@
-"""Models on disk: named, described, and found again."""
+"""Models on disk: fetched, converted, verified, stored. Never imports MLX outside `convert`."""

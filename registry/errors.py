@@ -8,7 +8,7 @@ RegistryError
 ├── BrokenWeights   a weight file contradicts itself or is of no known format
 ├── SourceRefused   what was asked for may not, or cannot, be fetched
 │   ├── SourceMissing  there is no such file
-│   └── QuantRequired  a repository has many models: one has to be named
+│   └── QuantRequired  a repository has many GGUF files: one has to be named
 ├── DownloadFailed  it broke on the way; what has arrived is kept
 ├── ConversionFailed  the job process could not do it, or died
 ├── JobNotFound     no job of this id
@@ -51,11 +51,11 @@ class SourceRefused(RegistryError):
 
 
 class SourceMissing(SourceRefused):
-    """There is no such file; where it is optional, its absence means nothing."""
+    """There is no such file at the source, which is no harm if it is optional."""
 
 
 class QuantRequired(SourceRefused):
-    """Of several GGUF files none was meant in particular, or the one that was meant is missing."""
+    """Of a repository's GGUF files the request names none, or one that is not there."""
 
     def __init__(self, message: str, available: tuple[tuple[str, int], ...]) -> None:
         super().__init__(message)

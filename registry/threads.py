@@ -1,4 +1,4 @@
-"""Slow file work beside the event loop: a thread that stops, or that must not be stopped."""
+"""Slow file work in threads: `in_thread` can be cancelled, `to_the_end` cannot."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Step = Callable[[int], None]  # told how many bytes more are done; may raise to stop
+Step = Callable[[int], None]  # told of bytes that were done; raises to end the work
 
 
 class _Stopped(Exception):
@@ -16,7 +16,7 @@ class _Stopped(Exception):
 
 
 async def in_thread(work: Callable[[Step], T], on_step: Callable[[int], None]) -> T:
-    """Run `work` in a thread; cancelled, it stops at its next step, and is waited for."""
+    """Run `work` in a thread. A cancelled call has it stop at its next step, and waits for that."""
     loop = asyncio.get_running_loop()
     is_stopped = threading.Event()
 
@@ -29,17 +29,17 @@ async def in_thread(work: Callable[[Step], T], on_step: Callable[[int], None]) -
     try:
         return await asyncio.shield(task)
     finally:
-        # Nobody may touch the files again before the thread has let go of them.
+        # Nobody may touch the files before the thread has let go of them.
         is_stopped.set()
         while not task.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # seen: the cancellation is what counts
+            task.exception()  # marked as seen, or asyncio logs it beside the cancellation
 
 
 async def to_the_end(work: Callable[[], T]) -> T:
-    """Run `work` in a thread to its end: a cancellation comes too late, and is dropped."""
+    """Run `work` in a thread to its end; a cancellation meanwhile is ignored."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     while True:
         try:

@@ -1,1 +1,1 @@
-"""What a model's folder says, read in pure Python. The ground: the runtime reads it too."""
+"""What a model's folder says, read without MLX or numpy. The runtime imports this room too."""

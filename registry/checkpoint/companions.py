@@ -1,17 +1,17 @@
-"""The files beside a model's weights, by name: all that is ever taken along from anywhere.
+"""The files beside a model's weights that are kept, by name: none other gets into the store.
 
-By name, not by suffix: repositories hold training data as .json and .txt, too. Never code.
+By name and not by suffix, for repositories hold training data as .json and .txt too. Never code.
 """
 
 import re
 
 CONFIG = "config.json"
 
-# Of sentence-transformers: how an encoder's states become one vector.
+# Files of sentence-transformers: how an encoder's states become one vector.
 MODULES = "modules.json"
 POOLING = "1_Pooling/config.json"
 EMBEDDER_FILES = (
-    MODULES,  # which says that the others are there
+    MODULES,  # where it is missing, so are the others
     POOLING,
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
@@ -31,5 +31,5 @@ _TIKTOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\.tiktoken")
 
 
 def is_companion(name: str) -> bool:
-    """Whether a file is taken along, by its path in the folder; config.json is not among them."""
+    """Whether the file at this path of a folder is kept. config.json is not: it is written anew."""
     return name in NAMES or _TIKTOKEN.fullmatch(name) is not None

@@ -1,4 +1,4 @@
-"""config.json and its kin, read with care: strangers wrote them."""
+"""config.json and other small JSON files of a model folder, checked: strangers wrote them."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from registry.errors import NotAModel
 if TYPE_CHECKING:
     Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 else:
-    Json = Any  # msgspec knows no recursive alias; whatever it decodes is this anyway
+    Json = Any  # msgspec rejects a recursive alias; what it decodes from JSON is one anyway
 Config: TypeAlias = dict[str, object]
 
 DEFAULT_CONTEXT_LENGTH = 32_768  # for architectures that set no limit, such as state-space models
@@ -21,7 +21,7 @@ _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_l
 
 
 def read_config(folder: Path) -> Config:
-    """config.json, with a model_type that may become a module's name. Raises NotAModel."""
+    """config.json. Raises NotAModel, also for a model_type that cannot be a module of mlx-lm."""
     path = folder / "config.json"
     if not path.is_file():
         raise NotAModel(f"{folder.name} has no config.json, so it is no model folder.")
@@ -51,7 +51,7 @@ def read_json(path: Path) -> Config:
 
 
 def context_length(config: Mapping[str, object]) -> int:
-    """Tokens the model was made for. What a multimodal config says of its text part counts, too."""
+    """How many tokens the model was made for; a multimodal config says it in text_config."""
     text_config = config.get("text_config")
     for source in (config, text_config if isinstance(text_config, dict) else {}):
         for key in _CONTEXT_KEYS:

@@ -21,12 +21,12 @@ def kind_of(model: Model) -> ModelKind:
 
 
 def is_embedder(folder: Path, model_type: str) -> bool:
-    """An encoder, or a decoder that was made one: Qwen3-Embedding is of the type qwen3."""
+    """Whether it is an encoder, or a decoder with an embedder's files, such as Qwen3-Embedding."""
     return model_type in ENCODER_TYPES or all((folder / n).is_file() for n in (MODULES, POOLING))
 
 
 def classifies(config: Mapping[str, object]) -> bool:
-    """Whether it has a head for classes: of an encoder with one class, a reranker."""
+    """Whether it has a classification head. An encoder with one label is a reranker."""
     names = config.get("architectures")
     return isinstance(names, list) and any(
         isinstance(name, str) and name.endswith("ForSequenceClassification") for name in names

@@ -14,7 +14,7 @@ class Model:
 
     id: str
     folder: Path
-    max_context: int | None = None  # a person's limit, below the model's own
+    max_context: int | None = None  # set by a person; it can only lower the model's own
 
     @cached_property
     def config(self) -> dict[str, Json]:
@@ -30,7 +30,7 @@ class Model:
 
     @property
     def vocab_size(self) -> int | None:
-        """Rows of the token embedding, as far as the config tells."""
+        """Rows of the token embedding; None if the config does not say."""
         text_config = self.config.get("text_config")
         source = text_config if isinstance(text_config, dict) else self.config
         size = source.get("vocab_size")

@@ -19,7 +19,7 @@ _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
 
 
 def find(folder: Path) -> list[Path]:
-    """The weight files, by name. Raises NotAModel if there are none, BrokenWeights if one lacks."""
+    """The weight files. Raises NotAModel if there are none, BrokenWeights if the index differs."""
     found = sorted(path for path in folder.glob("model*.safetensors") if path.is_file())
     weight_map = read_index(folder)
     if weight_map is not None:
@@ -56,7 +56,7 @@ def check(folder: Path, paths: list[Path]) -> dict[str, Header]:
 
 
 def read_index(folder: Path) -> dict[str, str] | None:
-    """Which file each tensor is in; None where no index says so. Raises BrokenWeights."""
+    """Which file each tensor is in; None if there is no index. Raises BrokenWeights."""
     path = folder / INDEX
     if not path.is_file():
         return None

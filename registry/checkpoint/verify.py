@@ -1,6 +1,6 @@
 """Whether a folder is a model that can be served, read in pure Python: no native reader is trusted.
 
-Called by the job process, which then lets `trial` load what was found sound.
+Called by the job process, which then has `convert.trial` load what was found sound.
 """
 
 import time
@@ -17,7 +17,7 @@ from .config import Config, context_length, positive, read_config
 from .kind import ENCODER_TYPES, classifies, is_embedder
 from .weights import Header
 
-_LABELS = ("classifier.weight", "classifier.out_proj.weight")  # a row for each label
+_LABELS = ("classifier.weight", "classifier.out_proj.weight")  # these have a row for each label
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ def _quantization(config: Config) -> Config:
 
 
 def _num_params(headers: Iterable[Header], quantization: Config) -> int:
-    """Parameters of the model, those in packed weights counted one by one."""
+    """Parameters of the model; a packed weight counts as all that it holds."""
     tensors = {tensor.name: tensor for header in headers for tensor in header.tensors}
     total = 0
     for name, tensor in tensors.items():

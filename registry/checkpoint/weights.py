@@ -18,7 +18,7 @@ from typing import BinaryIO
 from registry.errors import BrokenWeights
 
 _MAX_HEADER_BYTES = 32 << 20  # of safetensors; the format itself allows 100 MB
-_MAX_GGUF_HEADER_BYTES = 256 << 20  # a vocabulary of a million tokens is in there
+_MAX_GGUF_HEADER_BYTES = 256 << 20  # the vocabulary is in it
 _MAX_TENSORS = 100_000
 _MAX_KEYS = 10_000
 _MAX_KEY_BYTES = 65_535
@@ -87,16 +87,13 @@ def read_header(path: Path, *, with_arrays: bool = False) -> Header:
 
 
 def read_safetensors_json(path: Path) -> bytes:
-    """A .safetensors file's header as it stands there, of no more bytes than any sound one has.
-
-    Raises BrokenWeights.
-    """
+    """The raw JSON of a .safetensors header. Raises BrokenWeights if it is too long."""
     with _open(path) as file:
         return _take_json(file, path.name)
 
 
 def _open(path: Path) -> BinaryIO:
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
         raise BrokenWeights(path.name, "it is not a regular file")
     return path.open("rb")
 
@@ -150,9 +147,9 @@ def _parse_json(raw: bytes, name: str) -> dict[str, object]:
     if not raw.startswith(b"{"):
         raise BrokenWeights(name, "the header is not a JSON object")
     try:
-        # As text: of bytes, json would also take UTF-16.
+        # Decoded first: from bytes, json.loads would also accept UTF-16.
         fields: dict[str, object] = json.loads(raw.decode(), object_pairs_hook=unique)
-        "".join(fields).encode()  # an escaped half of a surrogate pair breaks whoever prints it
+        "".join(fields).encode()  # fails for an escaped lone surrogate, which cannot be printed
     except (ValueError, RecursionError) as error:
         raise BrokenWeights(name, f"the header is not JSON: {error}") from None
     return fields
@@ -170,7 +167,7 @@ def _safetensor(name: str, key: str, value: object, start: int) -> Tensor:
         raise BrokenWeights(name, f"tensor {quote(key)} is of the unknown type {quote(dtype)}")
     if len(shape) > MAX_DIMS or not all(_is_count(number) for number in (*shape, begin, end)):
         raise BrokenWeights(name, f"tensor {quote(key)} has an impossible shape or place")
-    # Python's integers do not wrap: a product over the file's size is seen as such.
+    # Python's integers do not overflow, so no huge shape can seem to fit.
     if math.prod(shape) * _SAFETENSORS_BYTES[dtype] != end - begin:
         raise BrokenWeights(name, f"tensor {quote(key)} of shape {shape} does not fill its bytes")
     return Tensor(key, dtype, tuple(shape), start + begin, start + end)
@@ -280,7 +277,7 @@ def _gguf_place(reader: _GgufReader) -> tuple[str, str, tuple[int, ...], int, in
     key, num_dims = reader.string(_MAX_KEY_BYTES), reader.number("I")
     if not 1 <= num_dims <= 4:
         raise reader.fail(f"tensor {quote(key)} has {num_dims} dimensions")
-    shape = tuple(reader.number("Q") for _ in range(num_dims))[::-1]  # the file's fastest is first
+    shape = tuple(reader.number("Q") for _ in range(num_dims))[::-1]  # the file has it reversed
     kind, offset = reader.number("I"), reader.number("Q")
     if kind not in GGML_TYPES:
         raise reader.fail(f"tensor {quote(key)} is of the unknown ggml type {kind}")

@@ -1,1 +1,1 @@
-"""The folder of models: what is registered there, written so that a crash leaves nothing half."""
+"""The folder of models: what is registered, and how a crash leaves either the old or the new."""

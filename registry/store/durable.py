@@ -1,4 +1,4 @@
-"""Files that a crash leaves whole: synced, replaced by rename, locked. For `store` and `jobs`."""
+"""Files that a crash leaves whole: synced, replaced by rename, locked. For all of `registry`."""
 
 import contextlib
 import fcntl
@@ -12,14 +12,14 @@ _NEW = ".new-"
 
 
 def make_folder(path: Path) -> None:
-    """A folder, and those above it that are not there, for the user alone."""
+    """Make a folder and its missing parents, for the user alone."""
     if not path.parent.exists():
-        make_folder(path.parent)  # pathlib's `parents` would let everybody in
+        make_folder(path.parent)  # mkdir(parents=True) would let everybody read them
     path.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Until a file's content, or a folder's names, are on the disk."""
+    """Wait until a file's content, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         _sync(descriptor)
@@ -29,7 +29,10 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, content: bytes) -> Iterator[None]:
-    """The file is the old one, and after the block the new one; a full disk shows before it."""
+    """Write a new file, run the block, then put the new file in place of the old one.
+
+    A full disk fails before the block; an error in the block leaves the old file.
+    """
     beside = path.with_name(f"{_NEW}{secrets.token_hex(8)}")
     try:
         with open(beside, "xb", opener=_open_private) as file:
@@ -45,13 +48,13 @@ def replacing(path: Path, content: bytes) -> Iterator[None]:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """The file is the old one or the new one, at every moment."""
+    """Replace a file, which is the old one or the new one at every moment."""
     with replacing(path, content):
         pass
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left of `replacing`; no other may be at it."""
+    """Remove what killed writers left of `replacing`; no writer may be at work in the folder."""
     for left in folder.glob(f"{_NEW}*"):
         left.unlink()
 
@@ -68,16 +71,16 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def try_lock(path: Path) -> int | None:
-    """The descriptor of a file that is locked now, or None when another one holds it.
+    """Lock a file and return its descriptor, or None when somebody else holds it.
 
-    The file may be deleted by its holder, and by nobody else.
+    Only the holder may delete the file.
     """
-    for _ in range(100):  # each one lost to somebody who let go in between
+    for _ in range(100):  # a try fails when a holder deletes the file meanwhile
         try:
             make_folder(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except (FileNotFoundError, FileExistsError):
-            continue  # the last holder removes the folder at this moment
+            continue  # a holder is just removing the folder
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -90,7 +93,7 @@ def try_lock(path: Path) -> int | None:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # of a file that was deleted in between
+        os.close(descriptor)  # its file was deleted before we had the lock
     return None
 
 

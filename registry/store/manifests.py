@@ -1,4 +1,4 @@
-"""What a model folder holds, file by file: taken when it is published, checked by `verify`."""
+"""Manifests: the files of a model folder, with sizes and hashes, as they were when published."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 def take(folder: Path, step: Step) -> Manifest:
-    """Size and hash of every file of a folder of our own; the bytes read are told to `step`."""
+    """Size and hash of every file of a folder; `step` is told of the bytes that were read."""
     return {
         path.relative_to(folder).as_posix(): Stored(path.stat().st_size, sha256(path, step))
         for path in _files(folder)
@@ -22,7 +22,7 @@ def take(folder: Path, step: Step) -> Manifest:
 
 
 def sizes(folder: Path) -> Manifest:
-    """The sizes of the files that matter in a folder that is somebody else's."""
+    """The manifest of a linked folder: sizes only, of the files that the model needs."""
     return {
         path.name: Stored(path.stat().st_size)
         for path in sorted(folder.iterdir())
@@ -31,17 +31,17 @@ def sizes(folder: Path) -> Manifest:
 
 
 def num_bytes(folder: Path) -> int:
-    """What all files of a folder take."""
+    """Bytes of all files of a folder."""
     return sum(path.stat().st_size for path in _files(folder))
 
 
 def weight_bytes(folder: Path) -> int:
-    """What the weights of a folder take."""
+    """Bytes of the weight files of a folder."""
     return sum(stored.size for name, stored in sizes(folder).items() if is_weight(name))
 
 
 def is_whole(folder: Path, manifest: Manifest) -> bool:
-    """Whether the files that matter are there, in the sizes that were published."""
+    """Whether the files that the model needs are there, in the sizes that were published."""
     try:
         return bool(manifest) and all(
             os.stat(f"{folder}/{name}").st_size == stored.size
@@ -56,7 +56,7 @@ def check(folder: Path, manifest: Manifest, step: Step) -> None:
     """Raises BrokenWeights for the first file that is not what it was when it was published."""
     for name, stored in manifest.items():
         if stored.sha256 is None:
-            continue  # of a linked folder, which is its owner's to change
+            continue  # in a linked folder, which its owner may change
         path = folder / name
         if not path.is_file():
             raise BrokenWeights(name, "it is gone")
@@ -91,7 +91,7 @@ def copy(source: Path, target: Path, step: Step) -> str:
 
 
 def seal(folder: Path) -> None:
-    """Files and folders are on the disk, and for the user alone."""
+    """Make all of a folder readable by the user alone, and wait until it is on the disk."""
     for path in _files(folder):
         path.chmod(0o600)
         durable.sync(path)
@@ -102,7 +102,7 @@ def seal(folder: Path) -> None:
 
 
 def _matters(name: str) -> bool:
-    """Whether no answer is possible without the file."""
+    """Whether the model cannot be served without this file."""
     return is_weight(name) or name in ("config.json", "tokenizer.json", "tokenizer.model")
 
 

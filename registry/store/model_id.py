@@ -1,4 +1,4 @@
-"""The rule for a model's id: it is a folder's name, and can be nothing else."""
+"""The rule for a model's id: it becomes a folder's name, and must not lead anywhere else."""
 
 import re
 
@@ -13,7 +13,7 @@ def is_id(model_id: str) -> bool:
 
 
 def check_id(model_id: str) -> None:
-    """Raises InvalidModelId, with the rule."""
+    """Raises InvalidModelId, whose message states the rule."""
     if not is_id(model_id):
         shown = repr(model_id if len(model_id) <= 80 else model_id[:80] + "…")
         raise InvalidModelId(

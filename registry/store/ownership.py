@@ -1,4 +1,4 @@
-"""One job per model, among all processes of a home: its holder owns the model's partial folder."""
+"""One job per model among all processes of a home: who holds the lock owns the partial folder."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ _LOCK = "lock"
 
 
 class Ownership:
-    """HOME/partial/ID, held until `release` or the end of the process. Raises ModelBusy."""
+    """HOME/partial/ID, locked until `release` or the end of the process. Raises ModelBusy."""
 
     def __init__(self, folder: Path, action: str) -> None:
         self.folder = folder
@@ -23,10 +23,10 @@ class Ownership:
             raise ModelBusy(folder.name, _action(lock))
         self._descriptor: int | None = descriptor
         os.truncate(descriptor, 0)
-        os.write(descriptor, action.encode())  # for the message of whoever comes next
+        os.write(descriptor, action.encode())  # for the ModelBusy of whoever asks next
 
     def discard(self, *, keep: str | None = None) -> None:
-        """Remove all that was acquired, but what is in `keep`."""
+        """Remove everything in the folder but the lock and the entry called `keep`."""
         for path in self.folder.iterdir():
             if path.name not in (_LOCK, keep):
                 if path.is_dir() and not path.is_symlink():
@@ -35,10 +35,10 @@ class Ownership:
                     path.unlink()
 
     def release(self) -> None:
-        """Let others in; the folder goes if nothing is left in it. May be called again."""
+        """Let others in, and remove the folder if nothing is left in it. May be called again."""
         if self._descriptor is None:
             return
-        with contextlib.suppress(OSError):  # somebody has just come in, or took the folder away
+        with contextlib.suppress(OSError):  # another process came in, or removed the folder
             if os.listdir(self.folder) == [_LOCK]:
                 (self.folder / _LOCK).unlink()
                 self.folder.rmdir()

@@ -1,4 +1,4 @@
-"""model.json: all that is known of one model on disk. Written by `store`, filled by `provision`."""
+"""model.json: all that is known of one model on disk. Written by `store`, filled by `jobs`."""
 
 from typing import Literal, TypeAlias
 
@@ -13,16 +13,16 @@ DEFAULT_VERSION = "1.0.0"
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a model's files came from, for good: a hub's branch is pinned to its commit."""
+    """Where a model's files came from; of a hub's branch, the commit that it stood at."""
 
     kind: Literal["hub", "url", "upload", "folder"]
     location: str  # repo_id, URL, file name or path
     revision: str | None = None
-    sha256: dict[str, str] = {}  # file -> hash, as the files arrived
+    sha256: dict[str, str] = {}  # file -> hash, before any conversion
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a person wants a model's weights to be; as they are, when nothing is said."""
+    """How a person wants the weights converted; None keeps what the source has."""
 
     bits: int | None = None
     group_size: int = 64
@@ -30,12 +30,12 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def converts(self) -> bool:
-        """Whether weights that can be served as they are shall be others."""
+        """Whether weights have to be converted even if they could be served as they are."""
         return self.bits is not None or self.dtype is not None
 
 
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One file of a model as it was published; a linked one is not hashed."""
+    """One file of a model as it was published; no hash is taken in a linked folder."""
 
     size: int
     sha256: str | None = None
@@ -45,7 +45,7 @@ Manifest: TypeAlias = dict[str, Stored]  # file name -> what it was when it was 
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What a person says of a model; None leaves a thing as it is."""
+    """What a person says of a model; None leaves a field as it is."""
 
     kind: Kind | None = None
     version: str | None = None
@@ -62,7 +62,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: float  # unix seconds
     version: str = DEFAULT_VERSION
     linked: str | None = None  # the folder elsewhere that holds the files
-    files: str | None = None  # the name of the folder in here that holds them
+    files: str | None = None  # the folder beside model.json that holds them
     manifest: Manifest = {}
     init_context_size: int | None = None
     gguf: dict[str, Json] = {}
@@ -81,7 +81,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         return sum(stored.size for name, stored in self.manifest.items() if is_weight(name))
 
     def described(self, description: Description) -> "Record":
-        """The record with what was said in place.
+        """The record, changed to what the description says.
 
         Raises ModelExists for a kind that its verified files contradict.
         """
@@ -100,7 +100,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         kind: Kind = "embed" if verified.kind == "embed" else "llm"
         return msgspec.structs.replace(
             self,
-            kind=self.kind if self.kind in ("vlm", "onnx") else kind,  # which only a person knows
+            kind=self.kind if self.kind in ("vlm", "onnx") else kind,  # no file tells those two
             verified=verified,
             failure=None,
             load_s=None,  # both were measured with other files

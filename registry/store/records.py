@@ -1,4 +1,4 @@
-"""All model.json of a folder of models, as they are read: each again only when it has changed."""
+"""Reads the model.json of every model, each again only when it has changed."""
 
 import logging
 import os
@@ -13,14 +13,14 @@ logger = logging.getLogger(__name__)
 
 
 class Records:
-    """Used by threads at once. What cannot be read is not there, and costs no other record."""
+    """Safe for several threads at once. A record that cannot be read counts as missing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[str, tuple[tuple[int, int, int], Record | None]] = {}
 
     def ids(self) -> list[str]:
-        """The names that could be those of models, by what is on the disk."""
+        """The names in the folder that could be ids; a model of that id may still be missing."""
         try:
             names = [name for name in os.listdir(self._folder) if is_id(name)]
         except FileNotFoundError:
@@ -30,7 +30,7 @@ class Records:
         return names
 
     def get(self, model_id: str) -> Record | None:
-        """The record of an id that passes the rule; None, with a warning, if it is torn."""
+        """The record of a valid id; None if it is missing or, which is logged, cannot be read."""
         path = f"{self._folder}/{model_id}/model.json"
         try:
             status = os.stat(path)
@@ -51,5 +51,5 @@ def _decode(path: Path) -> Record | None:
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         logger.warning("%s cannot be read, so its model is left out: %s", path, error)
         return None
-    # A disk that takes "Tiny" for "tiny" shows the record of another id.
+    # Where a disk ignores case, asking for "Tiny" finds the record of "tiny".
     return record if record.id == path.parent.name else None

@@ -2,7 +2,7 @@
 
 HOME/models/ID/ holds model.json and the folder of files that it names; a linked model has only the
 former. Files are renamed into place first and model.json is replaced last, so a crash leaves
-nothing half. HOME/partial/ID/ is where a model's files are while they come together.
+either the old model or the new one. HOME/partial/ID/ is where files are gathered before that.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Entry:
     kind: str  # "llm", "vlm", "embed" or "onnx"
     folder: Path
     created_at: float  # unix seconds
-    is_ready: bool  # it passed verification, and its files are those that passed
+    is_ready: bool  # it passed verification, and its files still have their sizes
     size_bytes: int
     is_built_in: bool = False
     record: Record | None = None  # None for the built-in one
@@ -65,7 +65,7 @@ class Store:
         return [found[name] for name in sorted(found)]
 
     def get(self, model_id: str) -> Entry:
-        """Raises ModelNotFound, also for an id that could not exist."""
+        """Raises ModelNotFound, also for an id that breaks the rule for ids."""
         if is_id(model_id):
             if record := self._records.get(model_id):
                 return self._entry(record)
@@ -75,9 +75,9 @@ class Store:
         raise ModelNotFound(model_id)
 
     def create(self, model_id: str, description: Description) -> tuple[Entry, bool]:
-        """Register an id, its files to come; True if it is new, else it is updated.
+        """Register an id, whose files come later, or update it; True if it is new.
 
-        Raises InvalidModelId, ModelExists for the built-in one.
+        Raises InvalidModelId; ModelExists for the built-in one, or another kind.
         """
         is_new = False
 
@@ -90,7 +90,7 @@ class Store:
         return self._change(model_id, described), is_new
 
     def update(self, model_id: str, description: Description) -> Entry:
-        """Raises ModelNotFound, InvalidModelId and ModelExists."""
+        """Change a record. Raises ModelNotFound, InvalidModelId; ModelExists as `create` does."""
         self.get(model_id)
 
         def described(record: Record | None) -> Record:
@@ -113,7 +113,7 @@ class Store:
     ) -> Entry:
         """Move a verified folder into the store, in place of what the model had.
 
-        `folder` is on the disk of HOME, and gone afterwards.
+        `folder` must be on the same disk as HOME: it is renamed.
         """
         self.check_id(model_id)
         manifests.seal(folder)
@@ -159,7 +159,7 @@ class Store:
         return self._change(model_id, linked)
 
     def remove(self, model_id: str) -> None:
-        """Forget a model, its files and what was acquired for it; a linked folder stays.
+        """Remove a model, its files and what was acquired for it; a linked folder stays.
 
         Raises ModelNotFound, InvalidModelId for the built-in one, ModelBusy.
         """
@@ -169,7 +169,7 @@ class Store:
                 raise InvalidModelId(f"'{model_id}' is part of mlx-edge and cannot be removed.")
         with self.own(model_id, "remove") as owned:
             with self._locked():
-                # Out of sight first: deleting gigabytes takes a while, and may be interrupted.
+                # Renamed first: deleting gigabytes takes a while, and may be interrupted.
                 staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self._models))
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(target, staging / "removed")
@@ -178,19 +178,19 @@ class Store:
             owned.discard()
 
     def note_load(self, model_id: str, load_s: float, peak_memory_bytes: int) -> None:
-        """What a load took, as it was measured. Nothing happens if the model is gone by now."""
+        """Record what a load took. Nothing happens if the model is gone by now."""
         self._note(model_id, load_s=load_s, peak_memory_bytes=peak_memory_bytes)
 
     def note_verified(self, model_id: str, verified: Verified, manifest: Manifest) -> None:
-        """A model passed verification again."""
+        """Record that a model passed verification again."""
         self._note(model_id, verified=verified, manifest=manifest, failure=None)
 
     def note_broken(self, model_id: str, reason: str) -> None:
-        """A model failed verification: it is not ready from now on."""
+        """Record that a model failed verification: it is not ready from now on."""
         self._note(model_id, verified=None, failure=reason)
 
     def partial(self, model_id: str) -> Path:
-        """Where a model's files come together; kept until they are published. Checks the id."""
+        """The folder where a model's files are gathered until they are published. Checks the id."""
         self.check_id(model_id)
         return self._partial / model_id
 
@@ -206,7 +206,7 @@ class Store:
             raise ModelExists(f"A model '{model_id}' already exists: it is part of mlx-edge.")
 
     def sweep(self) -> None:
-        """Remove what killed writers left; a model whose record is torn is not touched."""
+        """Remove what killed writers left; a model whose record cannot be read is not touched."""
         if self._models.is_dir():
             with self._locked():
                 for left in self._models.glob(f"{_STAGING}*"):
@@ -217,7 +217,7 @@ class Store:
                         self._sweep(model_id, record)
         for folder in self._partial.iterdir() if self._partial.is_dir() else ():
             with contextlib.suppress(ModelBusy):
-                Ownership(folder, "sweep").release()  # takes the folder away if nothing is in it
+                Ownership(folder, "sweep").release()  # removes the folder if nothing is in it
 
     def _entry(self, record: Record) -> Entry:
         folder = self._models / record.id
@@ -241,7 +241,7 @@ class Store:
         *,
         moved: tuple[Path, str] | None = None,
     ) -> Entry:
-        """Replace a record; `moved` is a folder, and the name that the new record has for it."""
+        """Replace a record. `moved`: a folder to move in, and its name in the record."""
         self.check_id(model_id)
         folder = self._models / model_id
         with self._locked():
@@ -269,13 +269,13 @@ class Store:
             self._change(model_id, noted)
 
     def _sweep(self, model_id: str, record: Record | None) -> None:
-        """Remove what a model's record does not name, as far as it is of our making."""
+        """Remove those of our files that a model's record does not name."""
         folder = self._models / model_id
         durable.sweep(folder)
         for files in folder.glob(f"{_FILES}*"):
             if record is None or files.name != record.files:
                 shutil.rmtree(files, ignore_errors=True)
-        with contextlib.suppress(OSError):  # there is a model in it, or something of the user's
+        with contextlib.suppress(OSError):  # not empty: a model, or a file of the user's
             folder.rmdir()
 
     @contextlib.contextmanager
