@@ -1,4 +1,4 @@
-"""One engine child: spawned, loaded, talked to, watched, ended. Owned by `pool`."""
+"""One engine child: spawned, loaded, talked to, watched, ended. Owned by `residency`."""
 
 import asyncio
 import contextlib

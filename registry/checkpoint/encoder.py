@@ -1,6 +1,6 @@
 """What a folder says of an embedding model or a reranker: the files of sentence-transformers.
 
-Read on both sides: the pool refuses by it, the engine computes by it.
+Read twice: `runtime.encoding` refuses requests by it, the engine computes by it.
 """
 
 import json
@@ -21,7 +21,7 @@ PoolingMode: TypeAlias = Literal["cls", "mean", "max", "mean_sqrt_len", "weighte
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 _MAX_FILE_BYTES = 1 << 20
 _MATRYOSHKA_KEYS = ("matryoshka_dimensions", "matryoshka_dims")
-# Trained so that the beginning of a vector is a vector, though their files do not say it.
+# Matryoshka models whose files do not say so: a vector may be cut to its first numbers.
 _MATRYOSHKA_TYPES = ("nomic_bert", "qwen3")
 
 
@@ -32,16 +32,16 @@ class EncoderConfig:
     kind: ModelKind  # "embed" or "rerank"
     max_input_tokens: int  # special ones included
     num_dimensions: int  # of the vector; 1 for a score
-    pooling: tuple[PoolingMode, ...]  # several: their vectors, one behind the other
+    pooling: tuple[PoolingMode, ...]  # the vectors of several are concatenated
     normalizes: bool
     prompts: dict[str, str]
-    default_prompt: str  # set before texts whose request names none
+    default_prompt: str  # put before texts when the request names no prompt
     is_matryoshka: bool
-    matryoshka_dimensions: tuple[int, ...]  # empty: any below the model's own
+    matryoshka_dimensions: tuple[int, ...]  # sizes to cut to; empty: any that is smaller
 
     @classmethod
     def of(cls, model: Model) -> "EncoderConfig":
-        """Raises OSError or ValueError when the files say nothing that can be computed."""
+        """Raises OSError or ValueError for damaged files, or for what is not computed here."""
         kind = kind_of(model)
         if kind == "llm":
             raise ValueError(f"'{model.id}' neither embeds nor ranks: it is a language model")
@@ -65,7 +65,7 @@ class EncoderConfig:
         )
 
     def check_dimensions(self, dimensions: int | None) -> None:
-        """Raises ValueError unless vectors of this size may be had."""
+        """Raises ValueError unless the model has vectors of this size."""
         if dimensions is None or dimensions == self.num_dimensions:
             return
         allowed = self.matryoshka_dimensions
@@ -80,14 +80,14 @@ class EncoderConfig:
         raise ValueError(f"dimensions is {dimensions}, but {wrong}.")
 
     def prompt(self, wanted: str | None) -> str:
-        """The text to set before an input: the named one of the model's, or what was given."""
+        """What to put before an input: the model's prompt named `wanted`, or `wanted` itself."""
         return self.default_prompt if wanted is None else self.prompts.get(wanted, wanted)
 
 
 def check(folder: Path) -> None:
     """Raises NotAModel for an embedding model that would be computed wrongly, or not at all.
 
-    Asked before the weights are fetched, and once more when the folder is verified.
+    Called before the weights are fetched, and again when the folder is verified.
     """
     config = read_json(folder / CONFIG)
     model_type = config.get("model_type")
@@ -100,7 +100,7 @@ def check(folder: Path) -> None:
 
 
 def _check_attention(model_type: str, config: Mapping[str, object]) -> None:
-    """A language model looks back only: one that was made to look ahead would be wrong."""
+    """Raises ValueError for a decoder trained to attend in both directions: ours only look back."""
     is_two_way = config.get("is_causal") is False or config.get("use_bidirectional_attention")
     if model_type not in ENCODER_TYPES and is_two_way:
         raise ValueError(
@@ -111,17 +111,20 @@ def _check_attention(model_type: str, config: Mapping[str, object]) -> None:
 
 def _pooling(folder: Path) -> tuple[tuple[PoolingMode, ...], bool]:
     """The pooling modes, and whether a vector is normalised."""
-    modules = _modules(folder)
-    if not modules:
+    if not (folder / MODULES).is_file():
         return ("mean",), True
-    paths = [PurePosixPath(path) for name, path in modules if name == "Pooling"]
-    for path in paths:
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"{MODULES}: {path} is outside of the model's folder")
-    if not paths:
+    pooling: tuple[PoolingMode, ...] = ()
+    normalizes = False
+    for name, place in _modules(folder):
+        if name == "Pooling":
+            path = PurePosixPath(place)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{MODULES}: {path} is outside of the model's folder")
+            pooling = tuple(_modes(_read(folder / path / "config.json", must_exist=True)))
+        normalizes |= name == "Normalize"
+    if not pooling:
         raise ValueError(f"{MODULES}: no module pools; expected one of type Pooling")
-    pooling = tuple(_modes(_read(folder / paths[-1] / "config.json", must_exist=True)))
-    return pooling, any(name == "Normalize" for name, _ in modules)
+    return pooling, normalizes
 
 
 def _modules(folder: Path) -> list[tuple[str, str]]:
@@ -162,7 +165,7 @@ def _modes(config: dict[str, Json]) -> Iterator[PoolingMode]:
 
 def _max_input_tokens(model: Model) -> int:
     limit = model.context_length
-    if model.model_type == "xlm-roberta":  # its positions begin behind the padding's
+    if model.model_type == "xlm-roberta":  # its positions start at pad_token_id + 1
         padding = model.config.get("pad_token_id", 1)
         limit = min(limit, model.trained_context - (padding if isinstance(padding, int) else 1) - 1)
     own = _read(model.folder / "sentence_bert_config.json").get("max_seq_length")

@@ -48,6 +48,7 @@ def test_the_files_are_heard(tmp_path: Path) -> None:
         ([{"type": "x.Pooling", "path": "../../etc"}], "outside"),
         ([{"type": "x.Pooling", "path": "/etc"}], "outside"),
         ([{"type": "x.Transformer", "path": ""}], "no module pools"),
+        ([], "no module pools"),
         (["x"], "no list of modules"),
     ],
 )
