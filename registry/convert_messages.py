@@ -1,4 +1,4 @@
-"""What the web process and the job process say to each other. Imports no MLX: both sides do."""
+"""What the web process and the job process say to each other. Both import it: no MLX here."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ class Work(msgspec.Struct, frozen=True):
     bits: int | None = None  # quantise to so many, or keep what the source has
     group_size: int = 64
     dtype: str | None = None  # of what is not quantised: "float16", "bfloat16" or "float32"
-    may_link: bool = False  # the source is the registry's own, so files may be shared with it
+    may_link: bool = False  # files may be hard links: the source is the registry's own
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):

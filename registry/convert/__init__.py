@@ -1,1 +1,1 @@
-"""The job process: other formats to MLX folders. It is started, never imported."""
+"""The job process, which converts and verifies models. It is started, never imported."""

@@ -1,6 +1,6 @@
-"""A folder's model as mlx-lm builds it, its weights not read yet; also where a model embeds.
+"""A folder's model as mlx-lm builds it, without reading the weights; an embedder without its head.
 
-`recast` writes its weights anew, `trial` looks whether they fit.
+`recast` then converts the weights, `trial` only checks that they fit.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def load_lazily(folder: Path, *, is_embedder: bool) -> tuple[Any, dict[str, Any]
 
 
 def _headless_classes(config: dict[str, Any]) -> tuple[Any, Any]:
-    """mlx-lm's class without the head. Names may begin below the model, as Qwen3-Embedding's do."""
+    """mlx-lm's class without its head. Tensor names may lack "model.", as Qwen3-Embedding's do."""
     base, arguments = _get_classes(config)
 
     class Headless(base):  # type: ignore[misc, valid-type]

@@ -1,4 +1,4 @@
-"""The steps of a job: from a source that was found sound to a folder that is known to load."""
+"""The steps of a job: from a source whose headers are sound to a folder that really loads."""
 
 import shutil
 from collections.abc import Callable
@@ -21,11 +21,11 @@ from .trial import check_architecture, try_out
 
 OnStage: TypeAlias = Callable[[str, int, int], None]  # stage, done, total
 
-_RESERVE_BYTES = 256 << 20  # of the disk, for everybody else
+_RESERVE_BYTES = 256 << 20  # of the disk that stay free
 
 
 def carry_out(source: Path, work: Work, report: OnStage) -> Verified:
-    """Do the work; `source` went through `convert.check`. After an error no target is left."""
+    """Do the work; `source` has passed `__main__.check`. After an error no target is left."""
     if work.target is None:
         return _verify(source, report)
     target = Path(work.target)
@@ -71,7 +71,7 @@ def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> 
 
 
 def _is_as_wanted(source: Path, verified: Verified, config: Config, work: Work) -> bool:
-    """Whether the files can be taken as they are."""
+    """Whether the weight files can be taken as they are."""
     if verified.kind == "embed" or verified.bits is not None:
         is_mlx = True
     else:

@@ -30,9 +30,9 @@ def write_config(config: Config, path: Path) -> None:
 
 
 def place(path: Path, target: Path, may_link: bool) -> None:
-    """Put a file into another folder: as a second name of the same bytes if it may be, or a copy.
+    """Put a file into another folder: as a hard link if it may be one, else as a copy.
 
-    A link of a hub's cache is followed to the bytes.
+    A symbolic link, as in a hub's cache, is followed.
     """
     path = path.resolve()
     if may_link:

@@ -1,4 +1,4 @@
-"""A safetensors folder, to an MLX folder with the bits and type that are asked for, by mlx-lm."""
+"""A safetensors folder to an MLX folder of the bits and dtype that are asked for, by mlx-lm."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ def recast(
     writer = ShardWriter(target)
     flat: Any = tree_flatten(model.parameters())
     weights: list[tuple[str, mx.array]] = flat[::-1]
-    # The writer shall hold the only reference to a tensor, or all of them would stay in memory.
+    # Only the writer may refer to a tensor, or all of them would stay in memory.
     del model, flat
     total = sum(value.nbytes for _, value in weights)
     done = 0
@@ -58,7 +58,7 @@ def recast(
 
 
 def _declared_dtype(config: dict[str, Any]) -> str | None:
-    """What the repository says its weights are made for; the files may hold more."""
+    """The dtype that config.json names; the files may hold a wider one."""
     text_config = config.get("text_config") or {}
     for declared in (config.get("dtype"), config.get("torch_dtype"), text_config.get("dtype")):
         if declared in MODEL_CONVERSION_DTYPES:

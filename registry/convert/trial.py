@@ -1,6 +1,6 @@
-"""Native readers let at a folder that `verify` found sound: tokenizer and model must really load.
+"""Whether native readers really load the tokenizer and model that `checkpoint.verify` found sound.
 
-Runs in the job process. Weights are mapped, not read: this takes no memory to speak of.
+Weights are not read, so this takes hardly any memory.
 """
 
 import importlib.util

@@ -1,1 +1,1 @@
-"""Bytes from somewhere else: resumable, bounded, verified, and from no address of this network."""
+"""Downloads: resumable, bounded, verified; from private addresses only where that is allowed."""

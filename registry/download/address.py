@@ -45,31 +45,31 @@ def follow(base: httpx.URL | None, location: str) -> httpx.URL:
 
 
 def shown(url: httpx.URL) -> str:
-    """A URL for messages: its query may hold a signature, which is nobody's business."""
+    """A URL for messages, without its query, which may hold a secret signature."""
     text = str(url.copy_with(query=None, fragment=None, username=None, password=None))
     return text if len(text) <= 200 else text[:200] + "…"
 
 
 def origin(url: httpx.URL) -> tuple[str, bytes, int]:
-    """What has to be the same for a secret to be sent along."""
+    """Scheme, host and port: a token is only sent where all three are those of the first URL."""
     return url.scheme, url.raw_host, _port(url)
 
 
 def is_allowed_private(url: httpx.URL, allowed: tuple[str, ...]) -> bool:
-    """Whether "host" or "host:port" is configured as one that may be private."""
+    """Whether `allowed` has its "host" or "host:port", so that its address may be private."""
     host = url.raw_host.decode("ascii")
     return host in allowed or f"{host}:{_port(url)}" in allowed
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the internet at large, seen through all its disguises."""
+    """Whether an IP address is public; IPv4 addresses inside of IPv6 ones are looked at, too."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
         if ip in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-        # A tunnel's address holds another one; nobody serves models there.
+        # 6to4 and Teredo addresses embed another one; nobody serves models there.
         if any(ip in tunnel for tunnel in _TUNNELS) or ip.is_site_local:
             return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
@@ -80,7 +80,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, allowed_private_hosts: tuple[str, ...], tls: ssl.SSLContext) -> None:
         self._allowed = allowed_private_hosts
-        # A connection is never used twice: a pool would know it by its address, not by its name.
+        # No keep-alive: the pool would reuse a connection for another name at the same address.
         limits = httpx.Limits(max_keepalive_connections=0)
         self._inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
 
@@ -121,7 +121,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """The usual authorities, whatever the environment says. Slow the first time."""
+    """The usual certificate authorities, whatever the environment says. Slow the first time."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -132,7 +132,7 @@ def _pinned(request: httpx.Request, address: str) -> httpx.Request:
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
-        headers=request.headers,  # the name's Host among them
+        headers=request.headers,  # among them the Host, which is the name
         stream=request.stream,
         extensions=request.extensions
         | {"sni_hostname": host, "timeout": timeout | {"connect": connect_s}},

@@ -1,6 +1,6 @@
-"""The one downloader: a remote file, in pieces if it must be, into a local one that is whole.
+"""Downloads one file, in several attempts if need be.
 
-`fetch` is called by `provision`; it keeps what has arrived in NAME.part (`part`) and has `transfer`
+`jobs.acquire` calls `fetch`, which keeps what has arrived in NAME.part (`part`) and has `transfer`
 make one attempt after the other.
 """
 
@@ -19,7 +19,7 @@ from .remote import DownloadSettings, Interrupted, OnProgress, Remote, Restarted
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file that is here, whole and on the disk."""
+    """A file that has arrived, whole and synced to the disk."""
 
     size: int
     sha256: str
@@ -31,8 +31,8 @@ async def fetch(
 ) -> Fetched:
     """Bring the file to `target`, going on from what an earlier call has left.
 
-    Raises SourceRefused when it may not or cannot be had, DownloadFailed when it broke: what has
-    arrived is kept then, as when the caller is cancelled.
+    Raises SourceRefused when it cannot be had, and DownloadFailed when the download broke. Then,
+    and when the caller is cancelled, what has arrived is kept.
     """
     part = Part(target, remote.url, settings.sync_bytes)
     try:
@@ -97,7 +97,7 @@ async def _check_sha256(part: Part, remote: Remote) -> None:
 
 
 def _wait_s(num_failures: int, error: Interrupted, part: Part, settings: DownloadSettings) -> float:
-    """Doubled each time, with jitter so that many clients do not come back at once."""
+    """The pause, doubled each time, with jitter so that clients do not all come back at once."""
     asked = error.retry_after_s or 0.0
     if asked > settings.max_wait_s:
         raise DownloadFailed(_give_up(part, num_failures, f"{error}, come back in {asked:.0f} s"))

@@ -1,7 +1,7 @@
 """A file that is still arriving: its bytes in NAME.part, where they are from in NAME.part-state.
 
-All of it blocks, so `fetch` calls it in threads (`blocking`). The state names only bytes that
-are on the disk, so what follows them after a crash is cut off.
+All of it blocks, so `fetch` calls it in threads (`blocking`). The state counts only bytes that are
+on the disk; after a crash, the part is cut there.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ class Part:
         os.ftruncate(self._descriptor, self.size)
 
     def hash_more(self) -> bool:
-        """Read on in what an earlier run left; False when all of it is hashed."""
+        """Hash the next piece of what an earlier run left; False when all of it is hashed."""
         wanted = min(_HASH_BYTES, self.size - self._num_hashed)
         piece = os.pread(self._fd, wanted, self._num_hashed)
         self._hash.update(piece)
@@ -85,7 +85,7 @@ class Part:
             self.sync()
 
     def sync(self) -> None:
-        """Have all that arrived survive a crash."""
+        """Put all that arrived on the disk, so that it survives a crash."""
         os.fsync(self._fd)
         self.state.synced = self.size
         self._write_state()
@@ -145,7 +145,7 @@ class Part:
         path = self._path.with_suffix(".part-state")
         beside = self._path.with_suffix(".part-state-new")
         try:
-            # Not synced: after a crash the older state is as good.
+            # Not synced: after a crash an older state does no harm.
             with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 file.write(msgspec.json.encode(self.state))
             os.replace(beside, path)
@@ -155,7 +155,7 @@ class Part:
 
 
 def free_bytes(folder: Path) -> int:
-    """What the disk under a folder has left for us."""
+    """Free bytes on the disk of a folder."""
     return shutil.disk_usage(folder).free
 
 

@@ -1,4 +1,4 @@
-"""What an answer that is no file means: try again, or do not. Used by `transfer`."""
+"""What an answer without the file means: try again, or give up. Used by `transfer`."""
 
 import contextlib
 import email.utils
@@ -13,7 +13,7 @@ from .remote import RETRIED, Interrupted
 
 
 def refusal(response: httpx.Response) -> Interrupted | SourceRefused:
-    """The error to raise for a status that was not hoped for."""
+    """The error to raise for a status that brings no file."""
     status = response.status_code
     where = address.shown(response.url)
     if status in RETRIED:

@@ -1,12 +1,12 @@
-"""A file elsewhere, how patiently it is fetched, and how an attempt at it can end.
+"""A file to download, the settings for it, and how an attempt can end.
 
-`fetch` and `transfer` share it. It is light: settings are made where nothing is ever downloaded.
+Shared by `fetch` and `transfer`. Imports no httpx: settings are made also where nothing is fetched.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-RETRIED = {408, 425, 429, 500, 502, 503, 504}  # statuses that may be another one in a moment
+RETRIED = {408, 425, 429, 500, 502, 503, 504}  # statuses that may pass
 
 OnProgress = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
@@ -23,19 +23,19 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class DownloadSettings:
-    """How patient a download is, and where it may go."""
+    """How patient a download is, and where it may connect to."""
 
     allowed_private_hosts: tuple[str, ...] = ()  # "host" or "host:port"
-    stall_s: float = 30  # without a byte, or without min_bytes_per_s on average
+    stall_s: float = 30  # an attempt ends after so long with too few bytes
     min_bytes_per_s: int = 100
-    max_attempts: int = 5  # in a row that brought nothing worth mentioning
+    max_attempts: int = 5  # in a row that brought less than progress_bytes
     backoff_s: float = 1  # before the second attempt, then doubled
-    max_wait_s: float = 60  # longer than that no server keeps us waiting
+    max_wait_s: float = 60  # between attempts; the download fails if a server asks for more
     max_bytes: int = 1 << 40
     reserve_bytes: int = 256 << 20  # of the disk, left free
-    write_bytes: int = 1 << 20  # written at once
-    sync_bytes: int = 4 << 20  # what a crash may cost, with write_bytes
-    progress_bytes: int = 8 << 20  # an attempt that brought as much was not in vain
+    write_bytes: int = 1 << 20  # collected, then written at once
+    sync_bytes: int = 4 << 20  # written between two syncs; a crash costs no more than both
+    progress_bytes: int = 8 << 20  # an attempt that brings as much sets the count back
 
 
 class Interrupted(Exception):
@@ -47,4 +47,4 @@ class Interrupted(Exception):
 
 
 class Restarted(Exception):
-    """What has arrived was thrown away: the source has become another, or had no more of it."""
+    """What had arrived was thrown away, for it does not fit what the server has now."""

@@ -1,6 +1,6 @@
 """One attempt of a download: the request, its redirects, and the body into the part.
 
-`fetch` imports it late: httpx is nothing that a server which downloads nothing should carry.
+`fetch` imports it late, so that a server that downloads nothing does not load httpx.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class Transfer:
         url = self._url
         timeout = {"timeout": httpx.Timeout(self._settings.stall_s).as_dict()}
         for _ in range(_MAX_REDIRECTS + 1):
-            # Without a client: it would bring cookies, and ideas of its own about redirects.
+            # No httpx.Client: it would keep cookies, and follow redirects unchecked.
             request = httpx.Request("GET", url, headers=self._headers(url), extensions=timeout)
             try:
                 async with asyncio.timeout(self._settings.stall_s):
@@ -115,7 +115,7 @@ class Transfer:
         if self._part.size:
             headers["Range"] = f"bytes={self._part.size}-"
             state = self._part.state
-            # A weak ETag is not allowed there; the answer's own is compared in any case.
+            # If-Range allows no weak ETag; the answer's own is compared in any case.
             if state.etag and not state.etag.startswith("W/"):
                 headers["If-Range"] = state.etag
             elif state.last_modified and not state.etag:
@@ -123,7 +123,7 @@ class Transfer:
         return headers
 
     async def _judge(self, response: httpx.Response) -> None:
-        """Make the part fit the answer. Afterwards its body is what follows in the part."""
+        """Check the answer, and empty the part if need be; the body then continues the part."""
         encoding = response.headers.get("content-encoding", "identity")
         if response.status_code in (200, 206) and encoding != "identity":
             raise DownloadFailed(
@@ -152,7 +152,7 @@ class Transfer:
                 "could tell whether all of it has arrived."
             )
         self._check_size(length)
-        if self._part.size:  # not before: a captive portal's page is no reason to lose it
+        if self._part.size:  # only now: a captive portal's page must not cost it
             await blocking(self._part.restart)
         await self._note_total(length)
 
@@ -168,7 +168,7 @@ class Transfer:
         await self._note_total(number(matched[3]))
 
     async def _judge_refused_range(self, response: httpx.Response) -> None:
-        """416: there is nothing behind what we have. Either that is all, or it is not the file."""
+        """416: the server has nothing after what we have. That is all of it, or another file."""
         total = response.headers.get("content-range", "").removeprefix("bytes */")
         is_all = number(total) == self._part.size and self._total() in (None, self._part.size)
         if self._part.size and is_all and not self._has_changed(response):
@@ -187,10 +187,10 @@ class Transfer:
             return state.etag != etag
         if state.last_modified or last_modified:
             return state.last_modified != last_modified
-        return self._remote.sha256 is None  # nothing would show it
+        return self._remote.sha256 is None  # else the hash shows it at the end
 
     def _check_size(self, offered: int | None) -> None:
-        """The size that was told beforehand is certain."""
+        """Raises for a size other than the one known beforehand, or above the limit."""
         name = self._part.target.name
         if self._remote.size is not None and offered not in (None, self._remote.size):
             raise DownloadFailed(
@@ -203,7 +203,7 @@ class Transfer:
             )
 
     async def _note_total(self, offered: int | None) -> None:
-        """One that a server told before may have been wrong, or be so now."""
+        """Note the size. Raises Restarted if the server told another one before."""
         self._check_size(offered)
         expected = self._total()
         if expected is not None and offered not in (None, expected):
@@ -220,7 +220,7 @@ class Transfer:
             raise self._part.disk_full(lacking)
 
     async def _take(self, response: httpx.Response) -> None:
-        """The body, to its end. Whatever happens, what has arrived is written."""
+        """Read the body to its end. Whatever happens, what has arrived is written."""
         buffer = bytearray()
         pace = _Pace(self._settings)
         total = self._total()
@@ -265,7 +265,7 @@ class Transfer:
 
 
 class _Pace:
-    """Tells a stream that trickles from one that flows."""
+    """Notices a stream that only trickles."""
 
     def __init__(self, settings: DownloadSettings) -> None:
         self._window_s = settings.stall_s

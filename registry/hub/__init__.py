@@ -1,1 +1,1 @@
-"""Where models come from: repositories, which of their files count, and short names for some."""
+"""The model hub: repositories, which of their files a model needs, and short names for some."""

@@ -24,7 +24,7 @@ def find(name: str) -> CatalogEntry | None:
 def _llm(
     name: str, repo_id: str, size_mb: int, description: str, bits: int | None = None
 ) -> CatalogEntry:
-    # No commit here was checked against the hub: main is resolved, and recorded, at the pull.
+    # No revision: a pull takes the tip of main, and records its commit.
     return CatalogEntry(name, repo_id, None, "llm", bits, size_mb * 1_000_000, description)
 
 

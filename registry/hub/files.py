@@ -1,6 +1,6 @@
-"""Which files of a repository make a model. Never code, never pickle; `hub` asks.
+"""Which files of a repository make a model. Never code, never pickle. Called by `repository`.
 
-A name that could lead out of a folder condemns the whole repository: nobody writes one by mistake.
+With a name that could lead out of a folder the whole repository is refused: it is no mistake.
 """
 
 import re
@@ -27,7 +27,7 @@ _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 _GGUF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}\.gguf")
 _GGUF_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 _PICKLE = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
-# Nearly lossless before small, small before unquantised.
+# In this order: nearly lossless before small, small before unquantised.
 _QUANTS = ("Q8_0", "Q4_K_M", "Q6_K", "Q5_K_M", "Q4_0", "Q4_K_S", "BF16", "F16", "F32")
 
 
@@ -79,7 +79,7 @@ def _check_name(repo_id: str, name: str) -> None:
 
 
 def _weights(repo_id: str, names: set[str]) -> set[str]:
-    """The safetensors to load, with their index: shards that are indexed before a single file."""
+    """The safetensors to load, with their index. Shards with an index win over a single file."""
     shards = {name: match for name in names if (match := _SHARD.fullmatch(name))}
     if _WHOLE in names and (_INDEX not in names or not shards):
         return {_WHOLE, _INDEX} & names  # some converters write an index even of one file

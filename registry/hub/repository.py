@@ -1,7 +1,7 @@
 """A repository of the hub, pinned to a commit: which of its files a model needs, and their URLs.
 
-huggingface_hub asks for the metadata; the bytes come through `download.fetch`. What is in the list
-of files was written by strangers: `hub_files` judges it.
+huggingface_hub asks for the metadata; the bytes come through `download.fetch`. The list of files
+was written by strangers: `files` judges it.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ async def _ask(repo_id: str, revision: str | None, settings: HubSettings) -> _In
 
 def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _Info:
     """Blocking. Raises SourceRefused, or DownloadFailed for what another attempt may mend."""
-    # A fifth of a second that a server which pulls nothing does not pay.
+    # Imported late: a server that pulls nothing is spared a fifth of a second.
     from huggingface_hub import HfApi, ModelInfo
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -118,8 +118,8 @@ def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _I
         RevisionNotFoundError,
     )
 
-    # The token is ours or none: not the one that a login left. The agent says what we are, not
-    # what is installed beside us.
+    # False: not the token that a login left on the disk. The user agent names us alone, where
+    # huggingface_hub would name the packages that are installed.
     api = HfApi(settings.endpoint, settings.token or False, headers={"user-agent": "mlx-edge"})
     try:
         info: ModelInfo = api.model_info(
@@ -158,7 +158,7 @@ def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _I
 
 
 def _file(repo_id: str, name: object, size: object, lfs: object) -> HubFile:
-    """An entry of the list, taken for nothing yet but its types."""
+    """An entry of the list; only its types are checked here, its name by `files`."""
     sha256 = getattr(lfs, "sha256", None)
     has_hash = isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256)
     if not isinstance(name, str) or not isinstance(size, int) or size < 0:

@@ -1,1 +1,1 @@
-"""Long work on models: what is ordered, and its way to a model that is ready."""
+"""Long work on models: orders, and the jobs that carry them out, also across restarts."""

@@ -1,7 +1,7 @@
 """The files of a model on their way into HOME/partial/ID: from the hub, a URL, a client, a folder.
 
 Called by `provision`. What has arrived stays there until it is published, so that the next try of
-the same order goes on from it; what another order left goes first.
+the same order goes on from it; what another order left is removed.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ _OPTIONAL = (
 
 @dataclass(frozen=True, slots=True)
 class ProvisionSettings:
-    """What acquiring can be told."""
+    """Settings of downloads and of the hub."""
 
     download: DownloadSettings = field(default_factory=DownloadSettings)
     hub: HubSettings = field(default_factory=HubSettings)
@@ -54,7 +54,7 @@ class ProvisionSettings:
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """The files, all here and not yet looked at."""
+    """The files of a model, all here, not yet checked."""
 
     path: Path  # a model folder, or a .gguf file
     source: Source
@@ -65,7 +65,7 @@ class Acquired:
 async def pull(
     order: Pull, owned: Ownership, settings: ProvisionSettings, report: OnStage
 ) -> Acquired:
-    """A repository's files at one commit: a branch that moves on meanwhile mixes nothing."""
+    """A repository's files at one commit: a branch may move on meanwhile."""
     report("resolving", 0, None)
     revision = await repository.resolve(order.repo, order.revision, settings.hub, order.file)
     folder = _folder(owned, "hub", revision.repo_id, revision.commit, order.file or "")
@@ -80,7 +80,7 @@ async def pull(
 async def download(
     order: Download, owned: Ownership, settings: ProvisionSettings, report: OnStage
 ) -> Acquired:
-    """One .gguf; or the files of a model folder, by the names that they always have."""
+    """One .gguf; or the files of a model folder, whose names are always the same."""
     report("resolving", 0, None)
     path = urlsplit(order.url).path
     name = _plain(unquote(path.rsplit("/", 1)[-1])) if not path.endswith("/") else ""
@@ -95,14 +95,14 @@ async def download(
             f"{order.url} names no model: a .gguf, a .safetensors or a folder (with a slash at "
             "its end) can be downloaded."
         )
-    # The query may hold a signature, which is nobody's business later.
+    # Without the query, which may hold a secret signature.
     return Acquired(_model_in(folder), Source("url", order.url.split("?")[0], None, sha256))
 
 
 async def receive_upload(
     order: Upload, owned: Ownership, receive: Receive | None, report: OnStage
 ) -> Acquired:
-    """What a client sends. Whole, it can be gone on with after a restart."""
+    """What a client sends. Only when all of it is here can the job go on after a restart."""
     folder = _folder(owned, "upload", order.file)
     if receive is not None:
         owned.discard()
@@ -126,9 +126,9 @@ async def receive_upload(
 async def import_path(
     order: Import, owned: Ownership, settings: ProvisionSettings, report: OnStage
 ) -> Acquired:
-    """A local folder's copy; what is to be converted anyway is read where it is."""
+    """A copy of a local folder; what has to be converted is read where it is."""
     path = Path(order.path)
-    owned.discard()  # a copy is begun anew: its source may be another one by now
+    owned.discard()  # not gone on with: the source may have changed
     if path.is_file() or order.recipe.converts:
         folder, names = (path.parent, [path.name]) if path.is_file() else (path, _copied(path))
         source = Source("folder", str(path), None, await _hashes(folder, names, report))
@@ -145,13 +145,13 @@ async def import_path(
     try:
         sha256 = await in_thread(copy, Counter(report, "copying", num_bytes).add)
     except BaseException:
-        owned.discard()  # half a copy is of no use to anybody
+        owned.discard()  # half a copy is of no use
         raise
     return Acquired(folder, Source("folder", str(path), None, sha256))
 
 
 async def _hashes(folder: Path, names: Sequence[str], report: OnStage) -> dict[str, str]:
-    """The provenance of files that came without hashes."""
+    """The hashes of files that came without, for the record."""
     counter = Counter(report, "hashing", sum((folder / name).stat().st_size for name in names))
 
     def all_of_them(step: Step) -> dict[str, str]:
@@ -161,7 +161,7 @@ async def _hashes(folder: Path, names: Sequence[str], report: OnStage) -> dict[s
 
 
 class Counter:
-    """Bytes of a stage, added up."""
+    """Adds up the bytes of a stage, and reports them."""
 
     def __init__(self, report: OnStage, stage: str, total: int | None) -> None:
         self._report, self._stage, self._total = report, stage, total
@@ -169,20 +169,20 @@ class Counter:
         report(stage, 0, total)
 
     def add(self, num_bytes: int) -> None:
-        """So many bytes more."""
+        """Report so many bytes more."""
         self.done += num_bytes
         self._report(self._stage, self.done, self._total)
 
 
 def _folder(owned: Ownership, kind: str, *source: str) -> Path:
-    """Where the files of one source come together; those of any other are removed."""
+    """The folder for the files of this source; those of any other source are removed."""
     key = hashlib.sha256("\n".join(source).encode()).hexdigest()[:16]
     owned.discard(keep=f"{kind}-{key}")
     return owned.folder / f"{kind}-{key}"
 
 
 def _model_in(folder: Path) -> Path:
-    """A lone .gguf is the model itself."""
+    """What to convert: the folder, or the one .gguf in it."""
     names = [path for path in folder.iterdir() if path.suffix in (".gguf", ".safetensors")]
     return names[0] if len(names) == 1 and names[0].suffix == ".gguf" else folder
 
@@ -194,7 +194,7 @@ async def _fetch_all(
     report: OnStage,
     recipe: Recipe,
 ) -> dict[str, str]:
-    """All files, one after the other and weights last, and their hashes."""
+    """Fetch all files, one after the other and weights last; their hashes."""
     sizes = [remote.size for remote, _ in files]
     total = sum(size or 0 for size in sizes) if None not in sizes else None
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -208,7 +208,7 @@ async def _fetch_all(
             whole = before + size if total is None and size is not None else total
             report(stage, before + done, whole)
 
-        if is_weight(name):  # what is refused is refused before gigabytes come
+        if is_weight(name):  # refuse what can be refused before gigabytes come
             check_recipe(folder, recipe)
             encoder.check(folder)
         target = folder / name
@@ -218,10 +218,10 @@ async def _fetch_all(
 
 
 async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: OnStage) -> str:
-    """One file's hash. What has its final name was whole, and is hashed again, not trusted.
+    """Fetch a file unless an earlier try did; its hash.
 
-    Without a hash to hold it against it is fetched again: the source may have moved on, and a model
-    of two versions would look like one.
+    A file that is here counts only if it has the hash that the source names. Without one it is
+    fetched again: the source may have changed, and two versions must not be mixed.
     """
     if target.exists():
         counter = Counter(report, "downloading", target.stat().st_size)
@@ -239,7 +239,7 @@ async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, repo
 async def _fetch_folder(
     order: Download, name: str, folder: Path, settings: ProvisionSettings, report: OnStage
 ) -> dict[str, str]:
-    """A safetensors model next to a URL: its configuration and tokenizer, then its shards."""
+    """A safetensors model beside a URL: its configuration and tokenizer, then its shards."""
     url = order.url
 
     async def fetch_named(*names: str) -> dict[str, str]:
@@ -255,7 +255,7 @@ async def _fetch_folder(
 
     sha256 = await fetch_named("config.json")
     sha256 |= await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
-    if companions.MODULES in sha256:  # nobody else has the others of an embedder
+    if companions.MODULES in sha256:  # without it there are no others
         sha256 |= await fetch_optional(*companions.EMBEDDER_FILES[1:])
     weight_map = shards.read_index(folder)
     if weight_map is not None and (name == "" or name in weight_map.values()):
@@ -271,7 +271,7 @@ def _plain(name: str) -> str:
 
 
 def _copied(folder: Path) -> list[str]:
-    """By content: a hub cache's links to its blobs are followed; a pipe or device is no file."""
+    """The names of files to copy. A hub cache's links are followed; a pipe or device is no file."""
     names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
     names += (name for name in companions.NAMES if "/" in name)
     wanted = [name for name in names if is_weight(name) or not name.endswith(".safetensors")]
@@ -279,7 +279,7 @@ def _copied(folder: Path) -> list[str]:
 
 
 def require_space(folder: Path, num_bytes: int, settings: ProvisionSettings) -> None:
-    """Raises DownloadFailed when the disk could not take so much more."""
+    """Raises DownloadFailed when the disk has no room for so much more."""
     free, reserve = shutil.disk_usage(folder).free, settings.download.reserve_bytes
     if num_bytes > 0 and num_bytes + reserve > free:
         raise DownloadFailed(

@@ -17,7 +17,7 @@ Status: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 
 FOLLOW_INTERVAL_S = 0.1  # the least time between two states that a follower is given
 _SPEED_WINDOW_S = 5.0
-_SPEED_STEP_S = 0.2  # samples that are closer say nothing new
+_SPEED_STEP_S = 0.2  # the least time between two samples
 
 
 class JobState(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class Speed:
 
 
 class Job:
-    """A job that runs or ran. Its state changes under its followers' eyes."""
+    """A job that runs or ran. Followers are told when `state` is replaced."""
 
     def __init__(
         self,
@@ -92,11 +92,11 @@ class Job:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing changes any more; `running` then means that the server closes."""
+        """Whether the state is final. If it is still "running", the server is closing."""
         return self._over.is_set()
 
     def report(self, stage: str, done: int, total: int | None) -> None:
-        """Where the work is."""
+        """Note how far the work is."""
         if self.is_over:
             return
         if stage != self.state.stage:
@@ -105,7 +105,7 @@ class Job:
         self._set(stage=stage, bytes_done=done, bytes_total=total, bytes_per_s=speed)
 
     def end(self, status: Status, error: BaseException | None = None) -> None:
-        """The last change. Still "running" means that the next server goes on with it."""
+        """Set the final state. With "running" the next server goes on with the job."""
         self._over.set()
         self.error = error
         self._set(
@@ -116,7 +116,7 @@ class Job:
         )
 
     async def wait(self) -> JobState:
-        """The last state."""
+        """Wait for the final state."""
         await self._over.wait()
         return self.state
 

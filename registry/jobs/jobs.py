@@ -1,7 +1,7 @@
 """The jobs of one server: started, joined, followed, cancelled, and gone on with after a restart.
 
-An order lies in HOME/jobs until its job has ended; the server's end is no end of a job. The model's
-`Ownership` is held while a job runs, so that of two servers on one home only one works on a model.
+An order is kept in HOME/jobs until its job has ended, so that the next server goes on with it. A
+model's `Ownership` is held meanwhile, so that of two servers on one home only one works on a model.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Jobs:
         self._lock = store.home / "jobs.lock"
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._changed = asyncio.Event()  # at the next change of any job
+        self._changed = asyncio.Event()  # set at the next change of any job
         self._is_closing = False
 
     def list(self) -> list[Job]:
@@ -73,7 +73,7 @@ class Jobs:
         return None
 
     def start(self, order: Order, receive: Receive | None = None) -> Job:
-        """Begin, or join the job that does the very same already. `receive` brings an upload.
+        """Start a job, or join the one that does the same already. `receive` brings an upload.
 
         Raises ModelBusy, and what `provision.check` raises.
         """
@@ -90,9 +90,9 @@ class Jobs:
         return job
 
     async def cancel(self, job_id: str) -> JobState:
-        """End a job, and wait until it has; what it acquired stays for the next. JobNotFound.
+        """End a job and wait until it has; what it acquired stays for the next. Raises JobNotFound.
 
-        A job that is being published is finished first.
+        One that is already publishing its model finishes instead.
         """
         job = self.get(job_id)
         if (task := self._tasks.get(job_id)) is not None:
@@ -121,7 +121,7 @@ class Jobs:
         changed.set()
 
     async def resume(self) -> None:
-        """Go on with what the last server left; what another server works on is its own."""
+        """Go on with the jobs that a server left, not with those of one that still runs."""
         await asyncio.to_thread(self._sweep)
         for path in sorted(self._folder.glob("*.json")):
             try:
@@ -149,7 +149,7 @@ class Jobs:
             return
         try:
             provision.check(saved.order, self._store)
-        except ModelExists:  # it was published, and only the last bit of tidying was missed
+        except ModelExists:  # it was published just before the last server died
             owned.discard()
             job.end("done")
         except RegistryError as error:
@@ -191,7 +191,7 @@ class Jobs:
         del self._tasks[job.id]
         is_left = task.cancelled() and self._is_closing
         if not is_left:
-            # Before others are let in: they would take it for a job to go on with.
+            # Before the release: another server would take it for a job to go on with.
             with contextlib.suppress(OSError):
                 self._path(job).unlink()
         owned.release()
@@ -216,7 +216,7 @@ class Jobs:
 
 
 def _log(job: Job, error: BaseException) -> None:
-    """What is expected to go wrong is told to whoever follows the job; the rest is ours to find."""
+    """Log a failure, with its traceback unless it is of a kind that is expected."""
     if isinstance(error, (RegistryError, OSError)):
         logger.warning("Job %s (%s) failed: %s", job.id, job.state.action, error)
     else:

@@ -21,7 +21,7 @@ class Pull(msgspec.Struct, frozen=True, omit_defaults=True, tag="pull", tag_fiel
 
 
 class Download(msgspec.Struct, frozen=True, omit_defaults=True, tag="download", tag_field="action"):
-    """A .gguf, a .safetensors with its neighbours, or a model folder (the URL ends in a slash)."""
+    """A .gguf, a .safetensors and the files beside it, or a folder (the URL ends in a slash)."""
 
     model_id: str
     url: str
@@ -29,7 +29,7 @@ class Download(msgspec.Struct, frozen=True, omit_defaults=True, tag="download", 
 
 
 class Upload(msgspec.Struct, frozen=True, omit_defaults=True, tag="upload", tag_field="action"):
-    """A file that a client sends. It cannot be gone on with after a restart."""
+    """A file that a client sends. After a restart it has to be sent again, if a part is missing."""
 
     model_id: str
     file: str  # its name, as the client gave it
@@ -46,7 +46,7 @@ class Import(msgspec.Struct, frozen=True, omit_defaults=True, tag="import", tag_
 
 
 class Convert(msgspec.Struct, frozen=True, omit_defaults=True, tag="convert", tag_field="action"):
-    """A model that is here, again, under another id and with other bits."""
+    """A model of the store, converted to another id."""
 
     model_id: str
     from_id: str
@@ -54,7 +54,7 @@ class Convert(msgspec.Struct, frozen=True, omit_defaults=True, tag="convert", ta
 
 
 class Verify(msgspec.Struct, frozen=True, omit_defaults=True, tag="verify", tag_field="action"):
-    """The verification of a model that is here, once more."""
+    """Verify a model of the store again."""
 
     model_id: str
 

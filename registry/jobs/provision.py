@@ -1,7 +1,7 @@
 """From an order to a model that is ready: acquired, converted, verified, published.
 
-Called by `jobs`, and by whoever waits for the end (`run_now`). Whatever happens on the way, the
-store lists what it listed before, until the last step.
+Called by `jobs`, and without them by `run_now`. Whatever happens on the way, the store lists what
+it listed before, until the last step.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Runner(Protocol):
 
 
 def check(order: Order, store: Store) -> None:
-    """Refuse at once what cannot come to a good end.
+    """Refuse at once an order that cannot succeed.
 
     Raises InvalidModelId, ModelExists, ModelNotFound, NotAModel, SourceRefused.
     """
@@ -93,7 +93,7 @@ async def run(
         acquired = await _acquire(order, store, owned, settings, report, receive)
         await _finish(order, acquired, store, owned, settings, report)
     except RegistryError as error:
-        # What was fetched helps the next try, unless it is itself what is wrong.
+        # A download is kept for the next try, unless it is itself what is wrong.
         if not isinstance(order, Pull | Download) or isinstance(error, NotAModel | BrokenWeights):
             await to_the_end(owned.discard)
         raise
@@ -143,7 +143,7 @@ async def _finish(
 ) -> None:
     """Convert and verify in a job process, then publish."""
     recipe = order.recipe
-    # A new name: the job process of a server that was killed may not have ended yet.
+    # A new name: the job process of a server that was killed may still write to the old.
     target = owned.folder / f"converted-{secrets.token_hex(4)}"
     acquire.require_space(owned.folder, _num_new_bytes(acquired, recipe), settings)
     work = Work(
@@ -174,7 +174,7 @@ async def _finish(
 
 
 async def _link(order: Import, store: Store, report: OnStage) -> None:
-    """A folder that stays where it is, verified there."""
+    """Verify a folder where it is, and register it."""
     report("linking", 0, None)
     path = Path(order.path)
     verified = await run_work(Work(source=str(path), target=None), report)
@@ -185,7 +185,7 @@ async def _link(order: Import, store: Store, report: OnStage) -> None:
 
 
 async def _verify(order: Verify, store: Store, report: OnStage) -> None:
-    """A model that is here, once more: each file's hash, then all that is done with a new one."""
+    """Check a model again: the hashes of its files, then all that a new one has to pass."""
     entry = store.get(order.model_id)
     record = entry.record
     if record is not None and record.files is None and record.linked is None:
@@ -195,7 +195,7 @@ async def _verify(order: Verify, store: Store, report: OnStage) -> None:
     try:
         await in_thread(lambda step: manifests.check(entry.folder, manifest, step), counter.add)
         verified = await run_work(Work(source=str(entry.folder), target=None), report)
-    except (NotAModel, BrokenWeights) as error:  # a job process that died proves nothing
+    except (NotAModel, BrokenWeights) as error:  # if the job process died, that proves nothing
         reason = str(error)
         await to_the_end(lambda: store.note_broken(order.model_id, reason))
         raise
@@ -205,7 +205,7 @@ async def _verify(order: Verify, store: Store, report: OnStage) -> None:
 
 
 def _num_new_bytes(acquired: Acquired, recipe: Recipe) -> int:
-    """About what the converted weights will take; of a GGUF it is the least they may take."""
+    """About what the converted weights will take; those of a GGUF may take more."""
     path = acquired.path
     num_bytes = path.stat().st_size if path.is_file() else manifests.weight_bytes(path)
     if recipe.bits is not None:

@@ -1,4 +1,4 @@
-"""Whether a recipe can be followed: asked as soon as the small files of a model are here."""
+"""Whether a recipe can be followed: checked before the weights are fetched."""
 
 from pathlib import Path
 

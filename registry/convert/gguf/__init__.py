@@ -1,1 +1,1 @@
-"""llama.cpp's format, as an MLX folder: its weights, its configuration, its tokenizer."""
+"""llama.cpp's format to an MLX folder: weights, config and tokenizer."""

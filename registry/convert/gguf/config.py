@@ -10,11 +10,11 @@ from registry.errors import NotAModel
 from .file import GgufFile
 from .tokenizer import token_id
 
-ROPE_FREQS = "rope_freqs.weight"  # a tensor that is no weight, but numbers of the rotation
+ROPE_FREQS = "rope_freqs.weight"  # not a weight: a factor for each frequency of rope
 
 
 def config_of(file: GgufFile) -> dict[str, Any]:
-    """Raises NotAModel for what mlx-lm's model of this architecture does not do."""
+    """The config.json. Raises NotAModel for what mlx-lm's model of the architecture does not do."""
     refuse_variants(file)
     if (embeddings := file.tensors.get("token_embd.weight")) is None:
         raise NotAModel(f"{file.name} has no token_embd.weight.")
@@ -42,7 +42,7 @@ def config_of(file: GgufFile) -> dict[str, Any]:
 
 
 def refuse_variants(file: GgufFile) -> None:
-    """Raises NotAModel for what no model here does."""
+    """Raises NotAModel for experts, split files and partly rotated heads."""
     if file.metadata.get(f"{file.architecture}.expert_count"):
         raise NotAModel(f"{file.name} is a mixture of experts; only dense models are read.")
     if file.metadata.get("split.count", 0) not in (0, 1):
@@ -67,9 +67,9 @@ def _rope_scaling(file: GgufFile) -> dict[str, Any] | None:
 
 
 def _llama3_scaling(file: GgufFile) -> dict[str, Any]:
-    """The recipe of which the converter wrote only the outcome, a factor for each frequency.
+    """The settings from which llama.cpp's converter computed a factor for each frequency.
 
-    All Llamas 3 share its numbers but for one, which is the largest of the factors.
+    All Llama 3 models share them but `factor`, which is the largest of those.
     """
     factors = np.concatenate(list(file.blocks(file.tensors[ROPE_FREQS]))).ravel()
     factor = float(factors.max())

@@ -22,7 +22,7 @@ from .config import ROPE_FREQS, config_of
 from .file import GgufFile
 from .tokenizer import write_tokenizer
 
-# Where the file has no half precision of its own: Qwen's activations leave float16's range.
+# For files of quantised weights only. Qwen's activations exceed the range of float16.
 _HALF_TYPES = {"smollm3": "bfloat16", "qwen2": "bfloat16", "qwen3": "bfloat16"}
 _MAX_FLOAT16 = 65504.0
 
@@ -79,7 +79,7 @@ def convert(path: Path, target: Path, work: Work, report: Callable[[int, int], N
 
 
 def _own_dtype(file: GgufFile, *, is_packed: bool) -> str:
-    """The type for weights of which nothing was said: what the file's matrices have."""
+    """The dtype if none is asked for: that of the file's matrices, or one that suits the family."""
     dtypes = {tensor.dtype for tensor in file.tensors.values() if len(tensor.shape) > 1}
     if dtypes == {"F32"} and not is_packed:
         return "float32"
@@ -91,9 +91,9 @@ def _own_dtype(file: GgufFile, *, is_packed: bool) -> str:
 def _weights(
     file: GgufFile, tensor: Tensor, work: Work, dtype: str
 ) -> Iterator[tuple[str, mx.array]]:
-    """The tensor under mlx-lm's name; three of them where its rows are packed.
+    """The tensor under mlx-lm's name; quantised it is three: weight, scales and biases.
 
-    An encoder's is under Hugging Face's, and split where that has several tensors for it.
+    An encoder's has Hugging Face's name, and is split where that has several tensors for it.
     """
     if file.is_encoder:
         names = encoder.names(file, tensor)
@@ -129,7 +129,7 @@ def _name(file: GgufFile, tensor: Tensor) -> tuple[str, str]:
 
 def _cast(block: Any, file: GgufFile, tensor: Tensor, dtype: str) -> mx.array:
     if dtype == "float16" and np.abs(block).max() > _MAX_FLOAT16:
-        raise ConversionFailed(  # the file is sound, and is kept for the next try
+        raise ConversionFailed(  # not NotAModel: the download is kept for another try
             f"{quote(tensor.name)} of {file.name} holds numbers that are too large for float16; "
             "ask for the dtype bfloat16."
         )

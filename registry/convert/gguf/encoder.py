@@ -1,4 +1,4 @@
-"""The embedding models among GGUFs, bert and nomic-bert: what Hugging Face calls all in them."""
+"""GGUFs of embedding models, bert and nomic-bert: config.json, tensor names and pooling."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from .config import refuse_variants
 from .file import GgufFile
 from .tokenizer import token_id
 
-# llama.cpp's numbers, and the mode of sentence-transformers. It keeps no other state than one's.
+# llama.cpp's pooling types, and the keys of sentence-transformers' 1_Pooling/config.json.
 _POOLING_MODES = {1: "pooling_mode_mean_tokens", 2: "pooling_mode_cls_token"}
 _POOLING_MODES[3] = "pooling_mode_lasttoken"
 _NO_POOLING, _RANK = 0, 4
@@ -117,7 +117,7 @@ def _num_rows(file: GgufFile, name: str) -> int:
 
 
 def names(file: GgufFile, tensor: Tensor) -> list[str]:
-    """What Hugging Face calls the tensor; several names where its rows are those of several.
+    """Hugging Face's name for the tensor; several names if it joins the rows of several tensors.
 
     Raises NotAModel.
     """
@@ -145,7 +145,7 @@ def write_pooling(file: GgufFile, target: Path) -> None:
     if not isinstance(kind, int) or kind not in _POOLING_MODES:
         raise NotAModel(f"{file.name} pools in a way that is not known here: {quote(str(kind))}.")
     modules = ("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")
-    # Whether vectors are normalised is in no GGUF: llama.cpp does it with all of them.
+    # No GGUF says whether vectors are normalised: llama.cpp normalises all.
     listed = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
         for i, (name, path) in enumerate(modules)

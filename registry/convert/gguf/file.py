@@ -16,9 +16,9 @@ from registry.errors import BrokenWeights, NotAModel
 ENCODERS = ("bert", "nomic-bert")
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "smollm3", *ENCODERS)
 
-# Of whose q and k rows llama.cpp's converter changes the order, for its own kind of rotation.
+# llama.cpp's converter reorders the q and k rows of these, for its own layout of rope.
 _PERMUTED = ("llama", "smollm3")
-_BLOCK_BYTES = 64 << 20  # of float32 that are worked on at a time
+_BLOCK_BYTES = 64 << 20  # of float32 at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class GgufFile:
         return self.count("attention.key_length", per_head)
 
     def count(self, name: str, default: int | None = None) -> int:
-        """A positive whole number of the architecture. Raises NotAModel."""
+        """The metadata's ARCHITECTURE.name, a positive whole number. Raises NotAModel."""
         value = self.metadata.get(f"{self.architecture}.{name}", default)
         if type(value) is not int or value <= 0:
             raise self._unusable(name)
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A positive number of the architecture. Raises NotAModel."""
+        """The metadata's ARCHITECTURE.name, a positive number. Raises NotAModel."""
         value = self.metadata.get(f"{self.architecture}.{name}", default)
         if not isinstance(value, int | float) or not 0 < value < math.inf:
             raise self._unusable(name)
@@ -81,7 +81,7 @@ class GgufFile:
             part = slice(start, start + step)
             block = np.ascontiguousarray(rows[part] if order is None else rows[order[part]])
             try:
-                with np.errstate(all="ignore"):  # what is no number is found below
+                with np.errstate(all="ignore"):  # what is not finite is refused below
                     values = dequantize(block, GGMLQuantizationType[tensor.dtype])
             except NotImplementedError:
                 raise NotAModel(f"{self.name} has weights of the type {tensor.dtype}.") from None
@@ -91,7 +91,7 @@ class GgufFile:
             yield values
 
     def _row_order(self, tensor: Tensor) -> npt.NDArray[np.intp] | None:
-        """Where each row of a q or k projection is in the file; None where order was kept.
+        """Where each row of a q or k projection is in the file; None if the order was kept.
 
         The converter reshapes (heads, 2, half) and swaps the latter two; this swaps them back.
         """

@@ -1,8 +1,7 @@
 """tokenizer.json and tokenizer_config.json, rebuilt from the metadata of a GGUF.
 
-The kinds of the families that are read: byte-level BPE ("gpt2"), SentencePiece's BPE ("llama") and
-WordPiece ("bert", see `wordpiece`). What is done with text before it is split follows llama.cpp's
-src/llama-vocab.cpp.
+Three kinds are read: byte-level BPE ("gpt2"), SentencePiece's BPE ("llama") and WordPiece ("bert",
+see `wordpiece`). How a text is split into words is taken from llama.cpp's src/llama-vocab.cpp.
 """
 
 import json
@@ -27,7 +26,7 @@ from registry.errors import NotAModel
 from . import wordpiece
 
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 3, 4, 5, 6  # llama.cpp's token types
-_MAX_PIECE_CHARS = 512  # in which merges are looked for; real vocabularies stay under 200
+_MAX_PIECE_CHARS = 512  # merges are looked for in so many; real pieces have below 200
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _LLAMA3 = (
@@ -44,7 +43,7 @@ _TEKKEN = (
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """What a pre-tokenizer of tokenizer.ggml.pre does."""
+    """How text is split into words, for a name in tokenizer.ggml.pre."""
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False  # a word that is a token is taken whole
@@ -82,7 +81,7 @@ def write_tokenizer(metadata: dict[str, Value], folder: Path) -> None:
         tokenizer.save(str(folder / "tokenizer.json"))
     except NotAModel:
         raise
-    except Exception as error:  # of Rust: a merge out of the vocabulary, and the like
+    except Exception as error:  # from Rust, for a merge that is not in the vocabulary, say
         raise NotAModel(f"The GGUF's vocabulary makes no tokenizer: {error}") from None
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -145,7 +144,7 @@ class _Vocabulary:
         return tokenizer
 
     def special_tokens(self) -> dict[str, str]:
-        """The tokens that play a part, as tokenizer_config.json names them."""
+        """The special tokens, by their names in tokenizer_config.json."""
         roles = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
         found = {f"{name}_token": self._token(role) for name, role in roles.items()}
         tokens = {name: token for name, token in found.items() if token is not None}
@@ -204,7 +203,7 @@ class _Vocabulary:
         return tokenizer
 
     def _bert_tokens(self) -> tuple[str, str, str]:
-        """What a text begins and ends with, and what stands for words that are unknown."""
+        """The tokens that a text begins and ends with, and the one for unknown words."""
         # The misspelling is llama.cpp's. Newer files call the first token "bos" only.
         begin = self._token("cls") or self._token("bos") or "[CLS]"
         end = self._token("seperator") or self._token("eos") or "[SEP]"
@@ -215,9 +214,9 @@ class _Vocabulary:
         return None if id is None else self.tokens[id]
 
     def _merges_by_score(self) -> list[tuple[str, str]]:
-        """SentencePiece joins the pair whose piece scores best: the same, as a list of merges.
+        """Merges that do what SentencePiece does: join the pair whose piece scores best.
 
-        Ordered as transformers' converter does it.
+        Its order is that of transformers' converter.
         """
         scores = self.metadata.get("tokenizer.ggml.scores")
         if not isinstance(scores, list) or len(scores) != len(self.tokens):
@@ -234,7 +233,7 @@ class _Vocabulary:
         return [(left, right) for *_, left, right in merges]
 
     def _add_ends(self, tokenizer: Tokenizer, *, add_bos: bool) -> None:
-        """The tokens that a text begins or ends with, where special tokens are asked for."""
+        """Have special tokens, where asked for, begin or end a text as the metadata says."""
         ends: dict[str, str | None] = {}
         for role, default in (("bos", add_bos), ("eos", False)):
             is_added = self.metadata.get(f"tokenizer.ggml.add_{role}_token", default)

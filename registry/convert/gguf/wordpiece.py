@@ -1,7 +1,7 @@
 """BERT's WordPiece, rebuilt from the tokens of a GGUF ("bert" in tokenizer.ggml.model).
 
-llama.cpp's converter puts U+2581 before tokens that begin a word, and takes the ## from those that
-go on; special tokens stay as they are, and in older files all that stands in brackets.
+llama.cpp's converter puts U+2581 before tokens that begin a word, and removes the ## of those that
+continue one. Special tokens stay as they are, and so does any token in brackets in older files.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def _original(token: str) -> str:
 
 
 def build(ids: dict[str, int], cls: str, sep: str, unknown: str) -> Tokenizer:
-    """A tokenizer of these tokens. Raises NotAModel when one that it cannot do without lacks."""
+    """A tokenizer of these tokens. Raises NotAModel when a special one is missing."""
     for token in (cls, sep, unknown):
         if token not in ids:
             raise NotAModel(f"The GGUF's vocabulary has no {token}, which every text needs.")
@@ -37,7 +37,7 @@ def build(ids: dict[str, int], cls: str, sep: str, unknown: str) -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=True,
-        strip_accents=None,  # with the capitals
+        strip_accents=None,  # as `lowercase` says
         lowercase=not _has_capitals(ids),
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -51,5 +51,5 @@ def build(ids: dict[str, int], cls: str, sep: str, unknown: str) -> Tokenizer:
 
 
 def _has_capitals(ids: dict[str, int]) -> bool:
-    """Whether a vocabulary is a cased one, which no GGUF says."""
+    """Whether the vocabulary is cased; no GGUF says so."""
     return any(not token.startswith("[") and token.lower() != token for token in ids)
