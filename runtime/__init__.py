@@ -1,1 +1,1 @@
-"""Models in memory: asked for tokens, answers events."""
+"""Models in memory, each in an engine process of its own. Only `engine` imports MLX."""

@@ -1,4 +1,4 @@
-"""Whether prompt and answer fit the context: looked at by `pool` before anything is loaded."""
+"""Whether prompt and answer fit the context: checked by `pool` before a model is loaded."""
 
 import msgspec
 
@@ -20,7 +20,7 @@ def context_length_of(model: Model) -> int:
 
 
 def refuse_hopeless(request: GenerationRequest, context_length: int) -> None:
-    """Refuse what could never fit, before anybody spends a minute on tokenizing it."""
+    """Refuse messages that could never fit, before a minute is spent on tokenizing them."""
     num_chars = sum(len(message.content or "") for message in request.messages)
     if num_chars > _MAX_CHARS_PER_TOKEN * context_length:
         raise ContextLengthExceeded(
@@ -29,7 +29,7 @@ def refuse_hopeless(request: GenerationRequest, context_length: int) -> None:
 
 
 def fit(context_length: int, tokens: list[int], sampling: SamplingParams) -> SamplingParams:
-    """Sampling with `max_tokens` resolved to what is left of the context."""
+    """The sampling with `max_tokens` set to no more than what is left of the context."""
     if not tokens:
         raise InvalidRequest("The messages render to an empty prompt; say something.", "messages")
     room = context_length - len(tokens)

@@ -1,4 +1,4 @@
-"""Texts to what an engine encodes: looked at by `pool` before anything is loaded."""
+"""Texts to the tokens that an engine encodes; `pool` does this before a model is loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ async def reranking(request: RerankRequest, model: Model, workers: TextWorkers) 
             model.folder, readable, query=request.query, max_tokens=limit if truncate else None
         )
         _check_lengths(encoded.inputs, limit, "documents")
-    except InvalidRequest:  # perhaps it is the query that leaves no room
+    except InvalidRequest:  # if it is the query that leaves no room, say so
         alone = await workers.encode_texts(model.folder, (request.query,))
         _check_lengths(alone.inputs, limit - 1, "query")
         raise
@@ -107,7 +107,7 @@ def _config(model: Model, wanted: ModelKind) -> EncoderConfig:
 
 
 def _readable(texts: dict[int, str], limit: int, param: str, *, truncate: bool) -> tuple[str, ...]:
-    """The texts, unless one could never fit: it is refused, or its end is not even tokenized."""
+    """The texts. One that could never fit is cut if `truncate` is set, else InputTooLong."""
     most = _MAX_CHARS_PER_TOKEN * limit
     for index, text in texts.items():
         if len(text) > most and not truncate:
@@ -118,7 +118,7 @@ def _readable(texts: dict[int, str], limit: int, param: str, *, truncate: bool) 
 
 def _check_lengths(inputs: Sequence[Sequence[int]], limit: int, param: str) -> None:
     for index, tokens in enumerate(inputs):
-        if not tokens:  # of a tokenizer that adds no special ones
+        if not tokens:  # an empty text, without special tokens
             raise InvalidRequest(f"Number {index} of '{param}', counted from 0, is empty.", param)
         if len(tokens) > limit:
             raise InputTooLong(param, index, len(tokens), limit)

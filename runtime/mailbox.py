@@ -1,4 +1,4 @@
-"""The events of one row on their way from the engine's reader to the row's own reader."""
+"""The events of one row, between the task that reads the engine and the row's own reader."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from .events import Embedded, Finished, Prefill, Queued, RowEvent, TextDelta
 class Mailbox:
     """Never blocks the writer: what a slow reader has not taken is merged into fewer events.
 
-    Its size is so bounded by the length of the answer.
+    So its size is bounded by the length of the answer.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Mailbox:
         return event
 
     def unread_s(self) -> float:
-        """For how long the reader has left something lying here."""
+        """For how long events have been waiting while the reader took none."""
         return 0.0 if self._unread_since is None else time.monotonic() - self._unread_since
 
     def _wake(self) -> None:

@@ -1,9 +1,8 @@
 """The web process's side of the text workers: who gets the next job, and who is killed.
 
-A template belongs to a model and may loop for ever. So a folder has at most one job running (and
-one more for short messages beside long ones), a folder that was not answered well yet never takes
-the last idle worker, and a worker over its deadline is killed and replaced: the others' jobs do not
-wait for it.
+A template comes with its model, from strangers, and may loop for ever. Others must not wait for it:
+a folder has one job running at a time (and one more for short messages beside long ones), one that
+had no good reply yet never takes the last idle worker, and a worker over its deadline is replaced.
 """
 
 import asyncio
@@ -53,7 +52,7 @@ class TextWorkers:
         self._idle: list[Child] = []
         self._all: set[Child] = set()
         self._turns: defaultdict[tuple[Path, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._proven: set[Path] = set()  # folders whose last job went well
+        self._proven: set[Path] = set()  # folders with a good reply, and no timeout since
         self._changed = asyncio.Condition()
         self._spawns: set[asyncio.Task[None]] = set()
 
@@ -143,7 +142,7 @@ class TextWorkers:
         return settings.deadline_s + load_s + settings.deadline_s_per_mb * num_chars / 1e6
 
     async def _ask(self, worker: Child, job: bytes, limit_s: float, folder: Path) -> bytes | None:
-        """A worker's reply, None if it died. It is idle again, or killed and replaced."""
+        """A worker's reply, None if it died. Then it is idle again, or killed and replaced."""
         payload: bytes | None = None
         try:
             async with asyncio.timeout(limit_s):
@@ -154,7 +153,7 @@ class TextWorkers:
             self._proven.discard(folder)
             raise
         finally:
-            # A caller that left has not taken its reply: such a worker cannot be used again.
+            # If the caller was cancelled, its reply is still to come: the next job would read it.
             if payload is None:
                 self._replace(worker)
             else:

@@ -2,7 +2,7 @@
 
 The Nth try runs in a fork that kills itself before its Nth change. Then a fresh server of the same
 home is started, and the model has to be there in the end, with nothing half-made before, and
-nothing left over after. Prints the number of tries; called by `tests.registry.test_crash`.
+nothing left over after. Prints the number of tries; called by `tests.registry.jobs.test_crash`.
 """
 
 import asyncio

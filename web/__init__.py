@@ -1,1 +1,1 @@
-"""The wire: requests in, events out. Never imports MLX, transformers or numpy."""
+"""The HTTP and WebSocket server. Never imports MLX, transformers or numpy."""

@@ -1,1 +1,1 @@
-"""How a child process is started, talked to and ended. The ground: it imports no other room."""
+"""How a child process is started, talked to and ended. Used by `registry` too; imports no room."""

@@ -1,1 +1,1 @@
-"""The text process: chat templates and tokenizers, where they can be killed at a deadline."""
+"""A text worker: templates and tokenizers in a process that can be killed; never imported."""

@@ -40,7 +40,7 @@ class Text:
 
     @cached_property
     def template(self) -> ChatTemplate:
-        return ChatTemplate.of(self.folder)  # an embedding model has none
+        return ChatTemplate.of(self.folder)  # only when asked for: an embedding model has none
 
 
 class Worker:
@@ -98,7 +98,7 @@ def main() -> None:
     sock.sendall(frames.pack(b"ready"))
     while True:
         job = inbox.get()
-        # The parent kills at the deadline; if it died meanwhile, nobody else would.
+        # The parent kills at the deadline; this is for a parent that is gone.
         signal.alarm(math.ceil(job.deadline_s) + 1)
         reply = worker.reply(job)
         signal.alarm(0)

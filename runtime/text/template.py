@@ -71,7 +71,7 @@ class ChatTemplate:
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %}` marks the assistant's text for training; for a prompt it is nothing."""
+    """`{% generation %}` marks the assistant's text for training; a prompt ignores it."""
 
     tags = {"generation"}
 

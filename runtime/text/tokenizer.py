@@ -35,7 +35,7 @@ def tokenizer_of(folder: Path) -> ModelTokenizer:
 
 
 class FastTokenizer:
-    """tokenizer.json. What it says of padding and truncation is its training's, and not heard."""
+    """By tokenizer.json, but without its padding and truncation: those were for the training."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -53,7 +53,7 @@ class FastTokenizer:
             if max_tokens is not None:
                 strategy = "longest_first" if query is None else "only_second"
                 self._tokenizer.enable_truncation(max_tokens, strategy=strategy)
-            # Fast: without the places in the text, which nobody asks for.
+            # Fast: without the offsets into the text, which nobody needs.
             encodings = self._tokenizer.encode_batch_fast(inputs, add_special_tokens=True)
         finally:
             self._tokenizer.no_truncation()
@@ -62,7 +62,7 @@ class FastTokenizer:
 
 
 class SlowTokenizer:
-    """Other files, by transformers."""
+    """By transformers, for sentencepiece and tiktoken files."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer

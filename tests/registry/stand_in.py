@@ -1,4 +1,4 @@
-"""Job processes that go wrong, started by test_process in place of registry.convert.
+"""Job processes that go wrong, started by jobs/test_conversion in place of registry.convert.
 
 What one does is the `source` of its Work.
 """

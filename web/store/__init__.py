@@ -1,1 +1,1 @@
-"""The store API: models on disk, and the ways their files come there."""
+"""The store API: models on disk, and the ways in which their files get there."""

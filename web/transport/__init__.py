@@ -1,1 +1,1 @@
-"""How bytes leave: events, sockets, and what Hypercorn has no switch for. Knows no API."""
+"""How bytes leave: events, sockets, and our patches of Hypercorn. Never imports an API."""

@@ -1,1 +1,1 @@
-"""Tokens of one row to what its client reads. Plain Python: no array comes in here."""
+"""From the tokens of one row to the text that its client reads. Plain Python, never arrays."""

@@ -1,1 +1,1 @@
-"""Rows that run together: they wait, have their prompts read, decode, and leave."""
+"""Rows (one generation each) that run together: they wait, prefill, decode, and leave."""

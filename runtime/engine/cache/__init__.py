@@ -1,1 +1,1 @@
-"""The keys and values of rows. Only this room calls mlx-lm's cache objects."""
+"""The keys and values of rows. Only this room imports mlx-lm's caches."""

@@ -5,7 +5,7 @@ from .modernbert import ModernBert
 from .nomic_bert import NomicBert
 from .xlm_roberta import XlmRoberta
 
-# By the model_type of config.json; `registry.checkpoint.encoder.ENCODER_TYPES` has the same names.
+# By the model_type of config.json; `registry.checkpoint.kind.ENCODER_TYPES` has the same names.
 ARCHITECTURES: dict[str, type[Bert | ModernBert | NomicBert]] = {
     "bert": Bert,
     "modernbert": ModernBert,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import mlx.core as mx
 from mlx.nn.layers.activations import gelu, gelu_approx, relu, silu
 
-_QUERY_CHUNK = 1024  # where scores are held whole, 8,192 tokens of 12 heads would take 3 GB
+_QUERY_CHUNK = 1024  # all scores at once of 8,192 tokens and 12 heads would take 3 GB
 
 ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
     "gelu": gelu,
@@ -51,7 +51,7 @@ def split_heads(x: mx.array, num_heads: int) -> mx.array:
 
 def attend(queries: mx.array, keys: mx.array, values: mx.array, may_see: mx.array) -> mx.array:
     """Attention of split heads, joined again. `may_see` broadcasts to heads x queries x keys."""
-    # Finite: a padded query that sees nothing would be NaN, and taint the next layer's keys.
+    # Not -inf: a padded query that sees nothing would be NaN, and spoil the next layer's keys.
     hidden = mx.array(mx.finfo(queries.dtype).min / 2, queries.dtype)
     mask = mx.where(may_see, mx.array(0, queries.dtype), hidden)
     rows, heads, length, size = queries.shape
@@ -64,7 +64,7 @@ def attend(queries: mx.array, keys: mx.array, values: mx.array, may_see: mx.arra
                 queries[:, :, start:end], keys, values, scale=size**-0.5, mask=part_mask
             )
         )
-        if length > _QUERY_CHUNK:  # MLX takes the memory of all that it was told to compute
+        if length > _QUERY_CHUNK:  # one after the other, or all take their memory at once
             mx.eval(parts[-1])
     joined = parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=2)
     return joined.transpose(0, 2, 1, 3).reshape(rows, length, heads * size)

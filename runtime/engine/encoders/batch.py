@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from runtime.engine_messages import Embed
 
-# An input joins the pass of a longer one unless it were padded by more than a quarter.
+# An input may share a pass with a longer one of which it has at least this share of the tokens.
 _MIN_FILL = 0.75
-_FREE_PADDING = 16  # tokens of padding that cost nothing to speak of
+_FREE_PADDING = 16  # tokens of padding that are allowed in any case
 
 
 @dataclass(eq=False, slots=True)
@@ -74,9 +74,9 @@ class EncodeBatch:
         return self._requests.get(request.id) is request
 
     def next_pack(self, budget: int) -> list[Input]:
-        """The longest input of the oldest request, and what of about its length fits beside it.
+        """The longest input of the oldest request, and others of about its length.
 
-        With the padding at most `budget` tokens, but at least one input. Empty when none waits.
+        At most `budget` tokens, padding included, but at least one input. Empty when none waits.
         """
         anchor = self._anchor()
         if anchor is None:
@@ -96,7 +96,7 @@ class EncodeBatch:
         return pack[::-1]
 
     def _may_share(self, start: int, end: int) -> bool:
-        """Whether the first of these is long enough to be read with the last."""
+        """Whether the waiting inputs from `start` to before `end` are of about one length."""
         shortest, longest = self._waiting[start], self._waiting[end - 1]
         return len(longest.tokens) * _MIN_FILL <= len(shortest.tokens) + _FREE_PADDING
 
@@ -110,7 +110,7 @@ class EncodeBatch:
         return None
 
     def put(self, entry: Input, vector: bytes) -> Request | None:
-        """Note an input's vector. Returns its request if that was the last one: it is forgotten."""
+        """Note an input's vector. If it was its request's last, forget and return that."""
         request = entry.request
         request.vectors[entry.index] = vector
         request.num_left -= 1

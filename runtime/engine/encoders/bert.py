@@ -14,9 +14,9 @@ from registry.checkpoint.config import Json
 
 from .attention import Pack, activation, attend, split_heads
 
-# Names of a checkpoint, piece by piece, and what they are called here.
+# Pieces of tensor names in a checkpoint, and what replaces them here, in this order.
 _RENAMED = (
-    ("LayerNorm.gamma", "LayerNorm.weight"),  # checkpoints of TensorFlow's time
+    ("LayerNorm.gamma", "LayerNorm.weight"),  # older checkpoints, from TensorFlow
     ("LayerNorm.beta", "LayerNorm.bias"),
     ("encoder.layer.", "layers."),
     ("attention.self.", "attention."),
@@ -29,7 +29,7 @@ _RENAMED = (
 
 
 class BertConfig(msgspec.Struct, frozen=True):
-    """config.json, as far as it is computed with."""
+    """The keys of config.json that are used."""
 
     vocab_size: int
     hidden_size: int
@@ -70,7 +70,7 @@ class Attention(Module):
 
 
 class Layer(Module):
-    """Each half is normalised after its sum."""
+    """Attention and MLP, each added to its input and then normalised."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Embeddings(Module):
 
 
 class Head(Module):
-    """A score, from what the first token has become."""
+    """A score, from the last hidden state of the first token."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Head(Module):
 
 
 class Bert(Module):
-    """`states` ends with the hidden states of the last layer; `scores` reads a reranker's."""
+    """`states` yields the hidden states of each layer; `scores` makes scores of the last ones."""
 
     def __init__(self, config: BertConfig, *, has_head: bool) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Bert(Module):
 
     @classmethod
     def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
-        """Of a config.json. Raises ValueError for what is not computed here."""
+        """From a config.json. Raises ValueError for what is not computed here."""
         return cls(msgspec.convert(config, BertConfig), has_head=has_head)
 
     @property
@@ -148,7 +148,7 @@ class Bert(Module):
         return self.head(hidden[:, 0])
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        """A checkpoint's tensors under the names that they have here; what is not used is left."""
+        """A checkpoint's tensors under the names that they have here; unused ones are dropped."""
         sane = {}
         for name, value in weights.items():
             name = name.removeprefix("bert.").removeprefix("roberta.")

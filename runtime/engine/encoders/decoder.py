@@ -1,4 +1,4 @@
-"""Embedders that are language models (Qwen3-Embedding): mlx-lm's, without what predicts words."""
+"""Embedders that are language models, as Qwen3-Embedding is: mlx-lm's, without their head."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ _CHUNK_TOKENS = 2048  # read at once: between two chunks the engine answers its 
 
 
 class Decoder:
-    """Each token sees those before it, so that padding on the right is seen by nobody."""
+    """A token sees only those before it, so no mask is needed for padding on the right."""
 
     has_segments = False
 
@@ -52,7 +52,7 @@ def load_lazily(folder: Path) -> Module:
 
 
 def _headless_classes(config: dict[str, Any]) -> tuple[type[Module], type]:
-    """mlx-lm's class, for checkpoints that begin below the model and have no head."""
+    """mlx-lm's class without its head, for checkpoints whose tensor names may lack "model."."""
     base, arguments = _get_classes(config)
 
     class Headless(base):  # type: ignore[misc, valid-type]

@@ -17,7 +17,7 @@ from .modernbert import ModernBert
 from .nomic_bert import NomicBert
 from .pooling import normalize, pool
 
-# From here on a pass is computed layer by layer, so that the heartbeat is answered in between.
+# A pass from this size on is computed layer by layer, with the heartbeat answered in between.
 _LONG_PACK_TOKENS = 1024
 
 
@@ -44,7 +44,7 @@ class Encoder:
         if not 0 < len(tokens) <= limit:
             raise ValueError(f"an input has {len(tokens)} tokens; expected 1 to {limit}")
         if not 0 <= min(tokens) <= max(tokens) < num_embeddings:
-            # MLX does not check: it would read foreign memory.
+            # MLX does not check indices: it would read foreign memory.
             raise ValueError(f"a token is beyond the model's {num_embeddings} embeddings")
 
     def encode(self, inputs: Sequence[Input], between: Between = lambda: None) -> list[bytes]:

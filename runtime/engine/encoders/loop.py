@@ -13,12 +13,12 @@ from .encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
-_PACK_S = 0.5  # how long a pass should take: who comes meanwhile waits for its end
+_PACK_S = 0.5  # how long a pass should take: what arrives meanwhile waits for its end
 _MIN_PACK_TOKENS = 256
 
 
 class EncodeLoop:
-    """Serves commands from `inbox` until `Stop`; the main thread's, as `EngineLoop` is."""
+    """Serves commands from `inbox` until `Stop`, on the main thread as `EngineLoop` does."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class EncodeLoop:
         try:
             vectors = self._encoder.encode(pack, self._take_commands)
         except Exception as error:
-            if len(pack) > 1:  # one of them is to blame, so each has to go by itself
+            if len(pack) > 1:  # one of them is to blame, so each is tried by itself
                 alone = (entry for entry in pack if self._batch.holds(entry.request))
                 return [event for entry in alone for event in self._encode([entry])]
             logger.exception("an input of request %d failed", pack[0].request.id)
@@ -95,7 +95,7 @@ class EncodeLoop:
     def _adapt(self, num_tokens: int, elapsed_s: float) -> None:
         """Choose the size of the next packs by how long this one took."""
         if num_tokens < _MIN_PACK_TOKENS:
-            return  # that was no measure
+            return  # too little to measure
         fitting = int(num_tokens / max(elapsed_s, 1e-6) * _PACK_S)
         self._pack_tokens = min(self._max_tokens, max(_MIN_PACK_TOKENS, fitting))
 

@@ -1,4 +1,4 @@
-"""ModernBERT: rotary positions, gated, normalised before each half, most layers look nearby."""
+"""ModernBERT: rotary positions, gated MLP, pre-norm; most layers attend to nearby tokens only."""
 
 from collections.abc import Iterator
 from typing import Literal, Self
@@ -19,7 +19,7 @@ _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
 
 
 class Rope(msgspec.Struct, frozen=True):
-    """How one kind of layer rotates."""
+    """The rotary settings of one kind of layer."""
 
     rope_theta: float
     rope_type: str = "default"
@@ -138,7 +138,7 @@ class Head(Module):
 
 
 class ModernBert(Module):
-    """`states` ends with the normalised ones of the last layer; `scores` reads a reranker's."""
+    """`states` yields the hidden states of each layer, and those of the last one normalised."""
 
     def __init__(self, config: ModernBertConfig, *, has_head: bool) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class ModernBert(Module):
 
     @classmethod
     def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
-        """Of a config.json. Raises ValueError for what is not computed here."""
+        """From a config.json. Raises ValueError for what is not computed here."""
         return cls(msgspec.convert(config, ModernBertConfig), has_head=has_head)
 
     @property
@@ -176,7 +176,7 @@ class ModernBert(Module):
         return self.classifier(self.head(pooled))[:, 0]
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        """A checkpoint's tensors under the names that they have here; what is not used is left."""
+        """A checkpoint's tensors under the names that they have here; unused ones are dropped."""
         kept = ["embeddings.", "layers.", "final_norm."]
         if "head" in self:
             kept += ["head.", "classifier."]

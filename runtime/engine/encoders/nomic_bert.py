@@ -1,4 +1,4 @@
-"""nomic-bert: nomic-embed-text v1 and v1.5. Rotary positions, and a gate in the middle."""
+"""nomic-bert: nomic-embed-text v1 and v1.5. Rotary positions and a gated MLP."""
 
 from collections.abc import Iterator
 from typing import Self
@@ -16,7 +16,7 @@ from .attention import Pack, activation, attend, rotate, split_heads
 
 
 class NomicBertConfig(msgspec.Struct, frozen=True):
-    """config.json, whose names are GPT-2's."""
+    """The keys of config.json that are used; their names are GPT-2's."""
 
     vocab_size: int
     n_embd: int
@@ -92,7 +92,7 @@ class GatedMlp(Module):
 
 
 class Layer(Module):
-    """Each half is normalised after its sum."""
+    """Attention and MLP, each added to its input and then normalised."""
 
     def __init__(self, config: NomicBertConfig) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Embeddings(Module):
 
 
 class NomicBert(Module):
-    """`states` ends with the hidden states of the last layer."""
+    """`states` yields the hidden states of each layer."""
 
     def __init__(self, config: NomicBertConfig, *, has_head: bool) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class NomicBert(Module):
 
     @classmethod
     def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
-        """Of a config.json. Raises ValueError for what is not computed here."""
+        """From a config.json. Raises ValueError for what is not computed here."""
         return cls(msgspec.convert(config, NomicBertConfig), has_head=has_head)
 
     @property
@@ -152,7 +152,7 @@ class NomicBert(Module):
         raise NotImplementedError
 
     def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        """A checkpoint's tensors under the names that they have here; what is not used is left."""
+        """A checkpoint's tensors under the names that they have here; unused ones are dropped."""
         named = (
             (name.removeprefix("bert.").removeprefix("encoder."), v) for name, v in weights.items()
         )

@@ -10,14 +10,14 @@ from .attention import Pack
 
 
 def pool(hidden: mx.array, pack: Pack, modes: tuple[PoolingMode, ...]) -> mx.array:
-    """Rows x size; several modes' vectors stand one behind the other."""
+    """Rows x size; the vectors of several modes are concatenated."""
     hidden = hidden.astype(mx.float32)
     pooled = [_POOLINGS[mode](hidden, pack) for mode in modes]
     return pooled[0] if len(pooled) == 1 else mx.concatenate(pooled, axis=-1)
 
 
 def normalize(vectors: mx.array) -> mx.array:
-    """To length 1; nothing stays nothing."""
+    """To length 1; a zero vector stays zero."""
     return vectors / mx.maximum(mx.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 

@@ -12,7 +12,7 @@ from .bert import Bert, BertConfig
 
 
 class XlmRobertaConfig(BertConfig, frozen=True):
-    """BERT's, with the defaults of RoBERTa."""
+    """BERT's keys, with the defaults of RoBERTa."""
 
     type_vocab_size: int = 1
     layer_norm_eps: float = 1e-5
@@ -20,7 +20,7 @@ class XlmRobertaConfig(BertConfig, frozen=True):
 
 
 class XlmRoberta(Bert):
-    """Positions begin behind the padding's own; the head has layers of its own."""
+    """Positions start at pad_token_id + 1; the head's tensors have other names."""
 
     def __init__(self, config: BertConfig, *, has_head: bool) -> None:
         super().__init__(config, has_head=has_head)
@@ -28,11 +28,11 @@ class XlmRoberta(Bert):
 
     @classmethod
     def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
-        """Of a config.json. Raises ValueError for what is not computed here."""
+        """From a config.json. Raises ValueError for what is not computed here."""
         return cls(msgspec.convert(config, XlmRobertaConfig), has_head=has_head)
 
     def positions(self, pack: Pack) -> mx.array:
-        # Of padding it does not matter, but it must be a row of the table.
+        # The position of padding does not matter, but must be a row of the table.
         return mx.where(pack.is_real, super().positions(pack) + self.first_position, 0)
 
     def head_name(self, name: str) -> str:
