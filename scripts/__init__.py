@@ -1,1 +1,1 @@
-"""What a person runs: the mlx-edge command, and the training of Pocket."""
+"""What a person runs: the mlx-edge command, its bench, and the training of Pocket."""

@@ -16,7 +16,7 @@ from scripts.remote import message_of, on_server
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
-_LOOK_S = 0.1  # how often it is looked for Ctrl-C while nothing comes
+_LOOK_S = 0.1  # how often to look for Ctrl-C while nothing arrives
 
 _HELP = """Ctrl-C stops an answer, Ctrl-D ends. A line of \"\"\" begins and ends a longer text.
 /new forgets the conversation, /system TEXT sets the system prompt, /bye ends."""
@@ -58,7 +58,7 @@ def chat(
 
 
 def _talk(conversation: "Conversation") -> None:
-    """Questions until the end of input; what goes wrong with one is no end."""
+    """Ask until the end of input; an error of one question does not end the conversation."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  # input() edits lines with it
     click.secho(f"{conversation.model}: /? for help", dim=True)
@@ -82,7 +82,7 @@ def _talk(conversation: "Conversation") -> None:
 
 
 def _question() -> str | None:
-    """A line, or the lines between two of three quotation marks; None at the end."""
+    """A line, or the lines between two lines of triple quotes; None at the end of input."""
     lines: list[str] = []
     is_long = False
     while True:
@@ -121,7 +121,7 @@ class Conversation:
         self._names = map(str, itertools.count(1))
 
     def ask(self, text: str) -> None:
-        """Print the answer as it comes. Raises ClickException; the question is forgotten then."""
+        """Print the answer as it comes. Raises ClickException; forgets a question without one."""
         from websockets.exceptions import WebSocketException
 
         self.messages.append({"role": "user", "content": text})
@@ -146,7 +146,7 @@ class Conversation:
             self._connection = None
 
     def _answer(self, answer: list[str]) -> None:
-        """Fill in the pieces of the answer."""
+        """Ask, print the answer, and append its pieces to `answer`."""
         from rich.console import Console
 
         connection, name = self._connected(), next(self._names)
@@ -159,12 +159,12 @@ class Conversation:
             "events": ["progress"],
         }
         with _interrupts() as interrupts, contextlib.ExitStack() as waiting:
-            # On a terminal only: in a pipe it prints nothing.
+            # On a terminal only: in a pipe rich prints nothing.
             status = waiting.enter_context(Console(stderr=True).status("Waiting"))
             connection.send(json.dumps(request | self._parameters))
             is_cancelled = False
             while True:
-                if len(interrupts) > 1:  # it does not wait for the last frame then
+                if len(interrupts) > 1:  # the second Ctrl-C: do not wait for the last frame
                     return self.close()
                 if interrupts and not is_cancelled:
                     is_cancelled = True
@@ -191,7 +191,7 @@ class Conversation:
     def _connected(self) -> "ClientConnection":
         from websockets.protocol import State
 
-        # A server that was started anew since the last question closed it.
+        # A server that was restarted since the last question has closed the old one.
         if self._connection is None or self._connection.protocol.state is not State.OPEN:
             self._connection = _connect(self._server, self._key)
         return self._connection
@@ -199,7 +199,7 @@ class Conversation:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Collects Ctrl-C: as an exception it would also come while a piece is printed."""
+    """Collect Ctrl-C: an exception could also break in while a piece is printed."""
     interrupts: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:

@@ -141,7 +141,7 @@ def _pull_order(source: str, model_id: str | None, file: str | None, recipe: Rec
 
 
 def _id_of(name: str) -> str:
-    """A file's or folder's name, as far as it can be an id."""
+    """A model id, made of a file's or folder's name."""
     stem = name.removesuffix(".gguf").removesuffix(".safetensors")
     model_id = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip(".-")
     if not model_id:
@@ -150,7 +150,7 @@ def _id_of(name: str) -> str:
 
 
 def _carry_out(home: Path, order: Order, settings: ProvisionSettings | None = None) -> None:
-    """Run the order's job with its progress; what goes wrong ends the command in one line."""
+    """Run the order's job with its progress; an error ends the command with one line."""
     store = Store(home)
     try:
         with progress(order.model_id) as show:
@@ -167,7 +167,7 @@ def _carry_out(home: Path, order: Order, settings: ProvisionSettings | None = No
 
 
 async def _run(store: Store, settings: ProvisionSettings, order: Order, show: Show) -> Entry:
-    # What it warns of is what this command ends with.
+    # No warnings in the log: this command ends with the same message.
     logging.getLogger("registry.jobs.jobs").setLevel(logging.ERROR)
     jobs = Jobs(store, settings)
     job = jobs.start(order)

@@ -18,7 +18,7 @@ _LEAST_BYTES = 100_000
 
 @contextmanager
 def progress(name: str) -> Iterator[Show]:
-    """What to call with each state of the job that works on this model."""
+    """Yields what to call with each state of a model's job."""
     if not sys.stdout.isatty():
         yield _Lines().show
         return
@@ -63,7 +63,7 @@ class _Lines:
 
 
 def _line(state: JobState) -> str:
-    """Small numbers are those of a tiny model, or count something else than bytes."""
+    """One state. Small numbers are left out: they may count something other than bytes."""
     done, total = state.bytes_done, state.bytes_total or 0
     if max(done, total) < _LEAST_BYTES:
         return state.stage

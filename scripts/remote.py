@@ -17,7 +17,7 @@ Command = Callable[..., Any]
 
 
 def on_server(command: Command) -> Command:
-    """Adds where the server is, and the key."""
+    """Add the options --server and --api-key."""
     server = click.option(
         "--server",
         default="http://127.0.0.1:8083",
@@ -88,12 +88,12 @@ def unload(model_id: str, server: str, api_key: str) -> None:
 def _request(
     method: str, server: str, path: str, api_key: str, body: dict[str, Any] | None = None
 ) -> "Iterator[httpx.Response]":
-    """The server's answer; an error of it ends the command with its message."""
-    import httpx  # the server's command line is this one too, and starts faster without it
+    """The server's answer; if it is an error, the command ends with its message."""
+    import httpx  # late: `mlx-edge serve` imports this file too, and starts faster without
 
     url = server.rstrip("/") + path
     headers = {"Authorization": f"Bearer {api_key}", "Accept": "text/event-stream"}
-    # A load may take minutes between two signs of life; an address that does not answer may not.
+    # A load may be silent for a while; an address that does not answer fails after 5 s.
     timeout = httpx.Timeout(60, connect=5)
     try:
         # No proxy of the environment: the key is for this server alone.
@@ -115,7 +115,7 @@ def _request(
 
 
 def message_of(status: int, body: bytes) -> str:
-    """What an error says, if it is one of ours."""
+    """The message of an error, if it is one of ours."""
     try:
         return str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):

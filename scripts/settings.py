@@ -50,7 +50,7 @@ def read_config(home: Path, tables: Mapping[str, Collection[str]]) -> dict[str, 
 
 
 def provision_settings(allowed_private_hosts: tuple[str, ...] = ()) -> ProvisionSettings:
-    """HF_ENDPOINT and HF_TOKEN are read here. A hub of one's own may be on a private network."""
+    """Reads HF_ENDPOINT, whose host may be on a private network, and HF_TOKEN."""
     hub = HubSettings.from_environment()
     if os.environ.get("HF_ENDPOINT"):
         allowed_private_hosts += (urlsplit(hub.endpoint).netloc,)

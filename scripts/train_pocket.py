@@ -29,7 +29,7 @@ from scripts.pocket.tokenizer import Encoder, train_tokenizer, write_tokenizer_c
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """The few dials of a run; the seed fixes corpus and weights."""
+    """The settings of a run; the seed fixes the corpus and the first weights."""
 
     steps: int = 8500
     seed: int = 7
@@ -44,7 +44,7 @@ def loss_of(model: Model, inputs: mx.array, targets: mx.array, own: mx.array) ->
 
 
 def learning_rate(config: TrainingConfig) -> Callable[[mx.array], mx.array]:
-    """Warm up, stay to 35 %, then a cosine down to 2 %."""
+    """Warm up, stay at the peak up to 35 % of the steps, then a cosine down to 2 % of the peak."""
     flat = int(0.35 * config.steps)
     peak = config.peak_rate
     up = optim.linear_schedule(0.0, peak, config.warmup)

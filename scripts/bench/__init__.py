@@ -1,1 +1,1 @@
-"""What the server takes from the engine's speed, and how it stands beside other servers."""
+"""`mlx-edge bench`: how much of the engine's speed the server passes on, and how others compare."""

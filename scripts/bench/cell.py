@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 SHORT, LONG = 60, 2000  # tokens of a prompt, about
 
-# Answers long enough to settle, short enough to wait for.
+# Tokens of an answer, by prompt length and streams: enough to settle, few enough to wait for.
 _MAX_TOKENS = {SHORT: {1: 160, 4: 128, 16: 96}, LONG: {1: 96, 4: 64, 16: 32}}
 
 
@@ -43,7 +43,7 @@ class Cell:
 
 
 def cells(streams: Sequence[int], vocab_sizes: Sequence[int], full: bool) -> list[Cell]:
-    """One thing changed at a time, from short, greedy and the first vocabulary; or all of them."""
+    """All cells if `full`; else long prompts only greedy and with the first vocabulary."""
     kinds = [
         (prompt_tokens, sampling, vocab_size)
         for vocab_size in vocab_sizes

@@ -27,15 +27,15 @@ _IDLE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Medians. Ratios are of what ran in turns in the same run."""
+    """Medians. A ratio compares what took turns in the same run."""
 
-    ratio: float  # tokens per second of 16 streams on one socket, of the bare BatchGenerator's
+    ratio: float  # tokens per second of 16 streams on one socket, to the bare BatchGenerator's
     ratio_range: tuple[float, float]
     tokens_per_s: float
     first_token_s: tuple[float, float]  # over the socket, over SSE
     web_cpu_per_token_s: tuple[float, float]
     frames_per_token: float  # 1: nothing is merged
-    cancel_s: tuple[float, float]  # from the frame's leaving to the row's; p50 and p99
+    cancel_s: tuple[float, float]  # from sending the frame until the row is gone; p50 and p99
     idle_bytes: int  # of the web process, for 200 sockets
     idle_cpu_share: float  # of one core, while they are open
 
@@ -47,7 +47,7 @@ class Channel:
 async def measure_channel(
     endpoint: Endpoint, folder: Path, web: psutil.Process, yardstick: Yardstick, rounds: int
 ) -> Channel:
-    """Everything but the idle sockets takes turns with SSE or the yardstick."""
+    """Measure all of it; speed, CPU and first tokens take turns with SSE and the yardstick."""
     ratios, speeds, frames = [], [], []
     cpu: tuple[list[float], list[float]] = ([], [])
     for number in range(-1, rounds):  # the first is a warm-up

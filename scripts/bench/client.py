@@ -40,7 +40,7 @@ class Timeline:
 
 
 def connect(endpoint: Endpoint) -> httpx.AsyncClient:
-    """A client with the key, and as many connections as are asked for."""
+    """A client with the key, and no limit of connections."""
     headers = {"Authorization": f"Bearer {endpoint.key}"}
     return httpx.AsyncClient(headers=headers, timeout=600, limits=httpx.Limits())
 
@@ -89,8 +89,10 @@ async def stream(
 async def _answer(
     client: httpx.AsyncClient, url: str, body: dict[str, Any]
 ) -> AsyncIterator[httpx.Response]:
-    """The response's beginning. A server that resets connections beyond its backlog is asked again:
-    mlx_lm.server has room for five, and what that costs it is part of the measurement."""
+    """The response, before its body is read. A connection that is reset is tried again.
+
+    mlx_lm.server resets those beyond its backlog of five; what that costs is part of its time.
+    """
     request = client.build_request("POST", url, json=body)
     for attempt in range(_ATTEMPTS):
         try:

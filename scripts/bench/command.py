@@ -2,7 +2,7 @@
 
 The yardstick is mlx-lm's BatchGenerator on the same model, prompts and token counts. With --pin,
 engine and yardstick compute on core 0 with one BLAS thread while web process and client share
-core 1, as on a Mac, where the GPU computes.
+core 1: they do not compete, as on a Mac, where the GPU computes.
 """
 
 import subprocess

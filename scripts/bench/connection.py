@@ -1,4 +1,4 @@
-"""A connection to our server that does the least a client can: what is timed is the server's work.
+"""A connection to our server by the cheapest client, so that the server's work is what is timed.
 
 An SDK spends a millisecond and a half on a request, as long as a small model on a short text.
 """

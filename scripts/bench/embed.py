@@ -46,12 +46,12 @@ class EmbedCell:
     num_requests: int = 1
 
 
-_BATCHES = ((1, 1), (8, 1), (64, 1), (1, 16))  # of texts, and requests at once
+_BATCHES = ((1, 1), (8, 1), (64, 1), (1, 16))  # texts in a request, and requests at once
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedRow:
-    """A cell, measured, in inputs per second: medians, and the middle of the rounds' ratios."""
+    """A cell, measured, in inputs per second: medians, also of the rounds' ratios."""
 
     cell: EmbedCell
     ours: float
@@ -115,7 +115,7 @@ def _pin_engines(server: OurServer) -> None:
 
 
 class Texts:
-    """Texts of a number of tokens, that have nothing in common."""
+    """Random texts of a given number of tokens."""
 
     def __init__(self, folder: Path) -> None:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -130,7 +130,7 @@ class Texts:
         self._limit = EncoderConfig.of(Model("bench", folder)).max_input_tokens
 
     def bounded(self, tokens: tuple[int, int]) -> tuple[int, int]:
-        """What the model can read of that."""
+        """The range, cut to what the model can read."""
         return min(tokens[0], self._limit), min(tokens[1], self._limit)
 
     def draw(self, cell: EmbedCell, seed: str) -> list[list[str]]:
@@ -178,7 +178,7 @@ def _measure_cell(
     rounds: int,
     on_step: Callable[[str], None],
 ) -> EmbedRow:
-    """The three take turns within a round, so that a drift of the machine hits all of them."""
+    """Server and yardsticks take turns within a round, so a drift of the machine hits them all."""
     ours, bare, single = [], [], []
     for number in range(rounds):
         requests = texts.draw(cell, f"{cell} {number}")

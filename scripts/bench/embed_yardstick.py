@@ -1,7 +1,7 @@
 """`python -m scripts.bench.embed_yardstick FOLDER`: the bare forward pass, served on stdin.
 
 A line of JSON is a round of work; the answer is its inputs per second. The packs are those that an
-engine makes of the same texts; reading texts and packing them is not timed.
+engine makes of the same texts; tokenizing and packing is not timed.
 """
 
 import sys

@@ -66,7 +66,7 @@ async def measure_cancel(endpoint: Endpoint, folder: Path) -> Cancel:
 
 
 async def until_rows(client: httpx.AsyncClient, url: str, count: int) -> None:
-    """Until the engine says that it holds so many rows; `url` is that of /metrics."""
+    """Wait until the engine says that it holds so many rows; `url` is that of /metrics."""
     async with asyncio.timeout(60):
         while True:
             text = (await client.get(url)).text

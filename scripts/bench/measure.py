@@ -59,7 +59,7 @@ class Start:
 
     health_s: float
     web_cpu_s: float  # of it, what the web process computed itself
-    web_bytes: int  # of the web process then
+    web_bytes: int  # memory of the web process then
     load_s: float
     memory_bytes: dict[str, int]
 

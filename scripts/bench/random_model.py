@@ -80,7 +80,7 @@ def write_model(folder: Path, config: dict[str, Any], seed: int = 0) -> None:
     weights = {name: value * 3 if value.ndim > 1 else value for name, value in flat}
     for name in weights:
         if name.endswith(("embed_tokens.weight", "embeddings.weight", "lm_head.weight")):
-            # Its logit is 0 and never the highest: an answer lasts as long as is asked for.
+            # The end token's logit is 0, never the highest: an answer is as long as was asked for.
             weights[name][EOS_TOKEN_ID] = 0
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
     (folder / "config.json").write_text(json.dumps(config))

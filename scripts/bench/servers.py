@@ -23,7 +23,7 @@ OUR_CORE, ENGINE_CORE = 1, 0
 
 
 def environment(pin: bool) -> dict[str, str]:
-    """Of all children; pinned ones compute with one thread."""
+    """The environment of all children; pinned ones compute with one thread."""
     extra = {"OPENBLAS_NUM_THREADS": "1"} if pin else {}
     return os.environ | {"PYTHONPATH": str(ROOT)} | extra
 
@@ -45,7 +45,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 class OurServer:
-    """`mlx-edge serve` with a fresh home, with one model that is linked into it."""
+    """`mlx-edge serve` with a fresh home, into which these models are linked."""
 
     def __init__(self, home: Path, models: dict[str, Path], pin: bool) -> None:
         self._pin = pin

@@ -1,7 +1,7 @@
 """`python -m scripts.bench.yardstick FOLDER`: mlx-lm's bare BatchGenerator, served on stdin.
 
-A line of JSON is a round of work; the answer is its tokens per second. It reads the same prompts
-by the same template as the servers do, and is timed without reading them.
+A line of JSON is a round of work; the answer is its tokens per second. The prompts go
+through the same template as the servers' do; rendering and tokenizing them is not timed.
 """
 
 import sys

@@ -14,7 +14,7 @@ BUCKETS = (48, 64, 96, 128, 176, 256, 384)
 LONG = 1024
 LONG_EVERY = 16
 COPY_EVERY = 6
-# The run begins with copying alone: heads that can do it are soon there, and then are used.
+# The run begins with copying alone: attention heads learn it soon, and later use it.
 FIRST_STEPS, FIRST_LENGTH = 450, 24
 
 

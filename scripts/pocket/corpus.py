@@ -14,7 +14,7 @@ from typing import Any
 
 DATA = Path(__file__).parent / "data"
 
-# Sounds that made-up names are built from: slots drawn from an open vocabulary can only be copied.
+# Sounds that made-up names are built from: a name never seen before can only be copied.
 ONSETS = "b br c ch d dr f g gr h j k kl l m n p pr r s sh st t th tr v w y z".split()
 VOWELS = "a e i o u ai ea ee io ou".split()
 CODAS = ["", "", "", "l", "n", "r", "s", "t", "nd", "x", "m", "ck", "lo", "na", "ra", "mir", "dan"]
@@ -41,14 +41,14 @@ def read(name: str) -> dict[str, Any]:
 
 
 def expand(phrasing: str) -> list[str]:
-    """All the sentences that a phrasing stands for: `[a|b]` is a choice, `[DONE]` is itself."""
+    """All the sentences that a phrasing stands for: `[a|b]` is a choice, `[a]` is plain text."""
     parts = re.split(r"\[([^\[\]]*\|[^\[\]]*)\]", phrasing)
     arms = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]
     return ["".join(choice) for choice in itertools.product(*arms)]
 
 
 class Speaker:
-    """Everything that is drawn: one random stream over the data files."""
+    """Draws questions and answers from the data files, all from one random stream."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -237,12 +237,12 @@ class Speaker:
     def turns(self, kind: str) -> Turns:
         make: Callable[[], Turns] = getattr(self, kind)
         turns = make()
-        if kind in ("named", "completion", "echo"):  # a slip would be copied
+        if kind in ("named", "completion", "echo"):  # the answer would copy a slip
             return turns
         return [(self.colour(question), answer) for question, answer in turns]
 
 
-# What opens a conversation, and how often. Fixed answers are most of it: there are most of them.
+# How often each kind opens a conversation. Intents come first: there are most of them to learn.
 WEIGHTS = {
     "intent": 52, "geography": 8, "programming": 6, "completion": 5, "story": 5, "unknown": 9,
     "named": 9, "echo": 5, "unnamed": 2, "persona": 5,

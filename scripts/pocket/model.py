@@ -54,7 +54,7 @@ def begin_as_copiers(weights: dict[str, Weight]) -> None:
     """Every head writes back what it reads: its output matrix is its value matrix transposed.
 
     From a plain start a model of this size hardly learns to copy. After 250 steps of nothing but
-    repeated random tokens its loss was 4.4 of 7.6; from here it was 2.3, and falling fast.
+    repeated random tokens its loss was 4.4 (guessing: 7.6); from here it was 2.3, and falling fast.
     """
     head_dim, shared = (
         CONFIG["head_dim"],
@@ -68,7 +68,7 @@ def begin_as_copiers(weights: dict[str, Weight]) -> None:
 
 
 def new_model(seed: int) -> Model:
-    """An untrained Pocket. Deeper sums start smaller (GPT-2, section 2.3)."""
+    """An untrained Pocket, its residual layers scaled down by their number (GPT-2, section 2.3)."""
     model = Model(ModelArgs.from_dict(CONFIG))
     random = np.random.default_rng(seed)
     weights: dict[str, Weight] = {}
@@ -84,7 +84,7 @@ def new_model(seed: int) -> Model:
 
     # Tied embeddings of deviation 0.5 make logits of deviation 1 with a final norm of 1/8.
     embedding = normal(random, CONFIG["vocab_size"], CONFIG["hidden_size"], 0.5)
-    embedding[:, 0] = 2.0  # the same for all tokens: a head may look at positions alone
+    embedding[:, 0] = 2.0  # the same for all tokens, so that a head can attend by position alone
     weights["model.embed_tokens.weight"] = embedding
     weights["model.norm.weight"] = np.full(CONFIG["hidden_size"], 1 / 8)
 

@@ -34,7 +34,7 @@ class Case:
 
 
 def held_out_cases(seed: int = 0) -> Iterator[Case]:
-    """The held-out phrasings, with slots that no run has drawn."""
+    """The held-out phrasings; made-up names in them are new, for no training has this seed."""
     heldout, speaker = corpus.read("heldout"), corpus.Speaker(seed)
     draw = speaker.random.choice
 

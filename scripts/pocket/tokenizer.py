@@ -11,7 +11,7 @@ from scripts.pocket.corpus import Conversation
 
 VOCAB_SIZE, CONTEXT_TOKENS = 2048, 2048
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-# Hugging Face's engine trims the newline after a block tag: newlines stand in expressions.
+# Newlines are written in expressions: Hugging Face's engine trims those after a block tag.
 CHAT_TEMPLATE = (
     "{%- macro text(content) -%}"
     "{%- if content is string -%}{{ content }}"
@@ -96,7 +96,7 @@ Row = tuple[list[int], list[int]]
 
 
 class Encoder:
-    """Conversations as token ids, in the words of the chat template."""
+    """Conversations as token ids, just as the chat template renders them."""
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
