@@ -107,7 +107,7 @@ def _config(model: Model, wanted: ModelKind) -> EncoderConfig:
 
 
 def _readable(texts: dict[int, str], limit: int, param: str, *, truncate: bool) -> tuple[str, ...]:
-    """The texts. One that could never fit is cut if `truncate` is set, else InputTooLong."""
+    """The texts. Raises InputTooLong for one that could never fit, or with `truncate` cuts it."""
     most = _MAX_CHARS_PER_TOKEN * limit
     for index, text in texts.items():
         if len(text) > most and not truncate:

@@ -1,8 +1,9 @@
 """The web process's side of the text workers: who gets the next job, and who is killed.
 
-A template comes with its model, from strangers, and may loop for ever. Others must not wait for it:
-a folder has one job running at a time (and one more for short messages beside long ones), one that
-had no good reply yet never takes the last idle worker, and a worker over its deadline is replaced.
+A template comes with its model, from strangers, and may loop for ever. So that others do not wait:
+a folder has one job running at a time (and one more for short messages beside long ones), a folder
+without a good reply so far never takes the last idle worker, and a late worker is killed and
+replaced.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ _CONNECT_S = 10.0  # for one address of several
 
 
 def check_url(url: str) -> httpx.URL:
-    """The one parse of a URL, without its fragment. Raises SourceRefused."""
+    """Parse and check a URL; its fragment is dropped. Raises SourceRefused."""
     return follow(None, url)
 
 

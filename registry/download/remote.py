@@ -34,7 +34,7 @@ class DownloadSettings:
     max_bytes: int = 1 << 40
     reserve_bytes: int = 256 << 20  # of the disk, left free
     write_bytes: int = 1 << 20  # collected, then written at once
-    sync_bytes: int = 4 << 20  # written between two syncs; a crash costs no more than both
+    sync_bytes: int = 4 << 20  # written between two syncs; a crash costs little more
     progress_bytes: int = 8 << 20  # an attempt that brings as much sets the count back
 
 

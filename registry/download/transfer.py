@@ -152,7 +152,7 @@ class Transfer:
                 "could tell whether all of it has arrived."
             )
         self._check_size(length)
-        if self._part.size:  # only now: a captive portal's page must not cost it
+        if self._part.size:  # only now: a captive portal's page must not cost what is here
             await blocking(self._part.restart)
         await self._note_total(length)
 

@@ -1,6 +1,6 @@
 """Which files of a repository make a model. Never code, never pickle. Called by `repository`.
 
-With a name that could lead out of a folder the whole repository is refused: it is no mistake.
+A repository with a name that could lead out of a folder is refused: such a name is no mistake.
 """
 
 import re

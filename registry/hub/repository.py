@@ -39,7 +39,7 @@ class HubRevision:
 
 @dataclass(frozen=True, slots=True)
 class HubSettings:
-    """Which hub, and as whom."""
+    """Where the hub is, the token to show it, and how patiently it is asked."""
 
     endpoint: str = "https://huggingface.co"
     token: str | None = field(default=None, repr=False)

@@ -194,7 +194,7 @@ async def _fetch_all(
     report: OnStage,
     recipe: Recipe,
 ) -> dict[str, str]:
-    """Fetch all files, one after the other and weights last; their hashes."""
+    """Fetch all files, one after the other and weights last. Returns their hashes."""
     sizes = [remote.size for remote, _ in files]
     total = sum(size or 0 for size in sizes) if None not in sizes else None
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -218,7 +218,7 @@ async def _fetch_all(
 
 
 async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: OnStage) -> str:
-    """Fetch a file unless an earlier try did; its hash.
+    """Fetch a file unless an earlier try did. Returns its hash.
 
     A file that is here counts only if it has the hash that the source names. Without one it is
     fetched again: the source may have changed, and two versions must not be mixed.
@@ -255,7 +255,7 @@ async def _fetch_folder(
 
     sha256 = await fetch_named("config.json")
     sha256 |= await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
-    if companions.MODULES in sha256:  # without it there are no others
+    if companions.MODULES in sha256:  # an embedder, which has more such files
         sha256 |= await fetch_optional(*companions.EMBEDDER_FILES[1:])
     weight_map = shards.read_index(folder)
     if weight_map is not None and (name == "" or name in weight_map.values()):

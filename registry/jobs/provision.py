@@ -1,7 +1,7 @@
 """From an order to a model that is ready: acquired, converted, verified, published.
 
-Called by `jobs`, and without them by `run_now`. Whatever happens on the way, the store lists what
-it listed before, until the last step.
+Called by `jobs`; `run_now` is for callers without an event loop. Whatever happens on the way, the
+store lists what it listed before, until the last step.
 """
 
 import asyncio

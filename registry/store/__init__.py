@@ -1,1 +1,1 @@
-"""The folder of models: what is registered, and how a crash leaves either the old or the new."""
+"""The folder of models and their records. A crash leaves either the old model or the new one."""

@@ -22,7 +22,7 @@ def take(folder: Path, step: Step) -> Manifest:
 
 
 def sizes(folder: Path) -> Manifest:
-    """The manifest of a linked folder: sizes only, of the files that the model needs."""
+    """Sizes, without hashes, of the files that the model needs: a linked folder's manifest."""
     return {
         path.name: Stored(path.stat().st_size)
         for path in sorted(folder.iterdir())

@@ -100,7 +100,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         kind: Kind = "embed" if verified.kind == "embed" else "llm"
         return msgspec.structs.replace(
             self,
-            kind=self.kind if self.kind in ("vlm", "onnx") else kind,  # no file tells those two
+            kind=self.kind if self.kind in ("vlm", "onnx") else kind,  # only a person can tell
             verified=verified,
             failure=None,
             load_s=None,  # both were measured with other files

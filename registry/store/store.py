@@ -41,7 +41,7 @@ class Entry:
     kind: str  # "llm", "vlm", "embed" or "onnx"
     folder: Path
     created_at: float  # unix seconds
-    is_ready: bool  # it passed verification, and its files still have their sizes
+    is_ready: bool  # it passed verification, and its files have the sizes of then
     size_bytes: int
     is_built_in: bool = False
     record: Record | None = None  # None for the built-in one

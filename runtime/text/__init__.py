@@ -1,1 +1,1 @@
-"""A text worker: templates and tokenizers in a process that can be killed; never imported."""
+"""A text worker: templates and tokenizers in a killable process; started, never imported."""

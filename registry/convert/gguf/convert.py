@@ -22,7 +22,7 @@ from .config import ROPE_FREQS, config_of
 from .file import GgufFile
 from .tokenizer import write_tokenizer
 
-# For files of quantised weights only. Qwen's activations exceed the range of float16.
+# For files whose matrices are of no half type. Qwen's activations exceed float16's range.
 _HALF_TYPES = {"smollm3": "bfloat16", "qwen2": "bfloat16", "qwen3": "bfloat16"}
 _MAX_FLOAT16 = 65504.0
 

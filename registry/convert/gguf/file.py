@@ -18,7 +18,7 @@ ARCHITECTURES = ("llama", "qwen2", "qwen3", "smollm3", *ENCODERS)
 
 # llama.cpp's converter reorders the q and k rows of these, for its own layout of rope.
 _PERMUTED = ("llama", "smollm3")
-_BLOCK_BYTES = 64 << 20  # of float32 at a time
+_BLOCK_BYTES = 64 << 20  # how much of a tensor is float32 at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class GgufFile:
         return self.count("attention.key_length", per_head)
 
     def count(self, name: str, default: int | None = None) -> int:
-        """The metadata's ARCHITECTURE.name, a positive whole number. Raises NotAModel."""
+        """A positive whole number that the metadata has for `name`. Raises NotAModel."""
         value = self.metadata.get(f"{self.architecture}.{name}", default)
         if type(value) is not int or value <= 0:
             raise self._unusable(name)
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
-        """The metadata's ARCHITECTURE.name, a positive number. Raises NotAModel."""
+        """A positive number that the metadata has for `name`. Raises NotAModel."""
         value = self.metadata.get(f"{self.architecture}.{name}", default)
         if not isinstance(value, int | float) or not 0 < value < math.inf:
             raise self._unusable(name)

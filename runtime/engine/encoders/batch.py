@@ -110,7 +110,7 @@ class EncodeBatch:
         return None
 
     def put(self, entry: Input, vector: bytes) -> Request | None:
-        """Note an input's vector. If it was its request's last, forget and return that."""
+        """Note an input's vector. Returns its request, now forgotten, if it was the last one."""
         request = entry.request
         request.vectors[entry.index] = vector
         request.num_left -= 1
