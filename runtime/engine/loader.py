@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
@@ -137,7 +136,7 @@ def refuse_code(folder: Path) -> None:
         )
 
 
-def _num_embeddings(model: Any) -> int | None:
+def _num_embeddings(model: Module) -> int | None:
     """Rows of the token embedding: larger ids do not exist, whatever the tokenizer says."""
     rows = [
         int(module.weight.shape[0])
@@ -147,7 +146,7 @@ def _num_embeddings(model: Any) -> int | None:
     return min(rows, default=None)
 
 
-def _flat(model: Any) -> list[tuple[str, mx.array]]:
+def _flat(model: Module) -> list[tuple[str, mx.array]]:
     flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]
     return flat
 

@@ -7,7 +7,7 @@ share the merged form (`BatchKVCache` and its kin), left-padded to the longest r
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 import mlx.core as mx
 from mlx_lm.models.cache import CacheList, make_prompt_cache
@@ -22,7 +22,7 @@ class LayerCache(Protocol):
     """
 
     @property
-    def state(self) -> Any: ...  # a tree of arrays, another one for every architecture
+    def state(self) -> object: ...  # a tree of arrays, another one for every architecture
 
     @property
     def nbytes(self) -> int: ...
@@ -102,12 +102,12 @@ class GroupCache:
         return part
 
 
-def make(model: Any) -> Cache:
+def make(model: object) -> Cache:
     """An empty cache for one row of an mlx-lm model."""
     return list(make_prompt_cache(model))
 
 
-def is_mergeable(cache: Sequence[Any]) -> bool:
+def is_mergeable(cache: Sequence[object]) -> bool:
     """Whether rows with such caches can decode together."""
     return all(
         is_mergeable(layer.caches) if isinstance(layer, CacheList) else hasattr(layer, "merge")
