@@ -1,6 +1,7 @@
 """What models are asked for: requests admitted, read by a text worker, answered by an engine.
 
-The web layer's only door to the runtime: `generate` is one stream of events per request.
+The web layer's door to the runtime: `generate` is one stream of events per request. What is in
+memory, and what shall be, is asked of its `residency`.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from .text_workers import TextWorkers
 
 
 class ModelPool:
-    """All methods run on one event loop. `residency` is asked for what is in memory."""
+    """All methods run on one event loop."""
 
     def __init__(
         self, settings: PoolSettings, on_load: Callable[[Model, float, int], None] | None = None

@@ -187,7 +187,9 @@ class Residency:
         settings = self._settings
         engine = EngineProcess(
             slot.model,
-            EngineSettings(settings.max_rows, settings.prefill_chunk_tokens),
+            EngineSettings(
+                max_rows=settings.max_rows, prefill_chunk_tokens=settings.prefill_chunk_tokens
+            ),
             settings.watch,
         )
         try:

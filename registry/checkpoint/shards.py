@@ -15,7 +15,7 @@ INDEX = "model.safetensors.index.json"
 
 _NAME = re.compile(r"model[A-Za-z0-9._-]{0,200}\.safetensors")
 _MAX_INDEX_BYTES = 64 << 20
-_PICKLES = {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}  # which run code when read
 
 
 def find(folder: Path) -> list[Path]:
@@ -32,7 +32,7 @@ def find(folder: Path) -> list[Path]:
                 raise BrokenWeights(path.name, f"{INDEX} does not name this file")
     if found:
         return found
-    if any(path.suffix in _PICKLES for path in folder.iterdir()):
+    if any(path.suffix in PICKLES for path in folder.iterdir()):
         raise NotAModel(
             f"{folder.name} has its weights as pickles only, which are never read because they can "
             "hold code. Choose a repository with safetensors."

@@ -14,7 +14,7 @@ from registry.errors import NotAModel
 
 from . import shards
 from .config import Config, context_length, positive, read_config
-from .kind import ENCODER_TYPES, classifies, is_embedder
+from .kind import is_embedder, is_reranker
 from .weights import Header
 
 _LABELS = ("classifier.weight", "classifier.out_proj.weight")  # these have a row for each label
@@ -45,8 +45,8 @@ def verify(folder: Path) -> Verified:
         raise NotAModel(f"{folder.name} has neither tokenizer.json nor tokenizer.model.")
     model_type = cast(str, config["model_type"])
     quantization = _quantization(config)
-    is_reranker = model_type in ENCODER_TYPES and classifies(config)
-    if is_reranker:
+    ranks = is_reranker(model_type, config)
+    if ranks:
         _check_labels(headers.values())
     return Verified(
         kind="embed" if is_embedder(folder, model_type) else "llm",
@@ -56,7 +56,7 @@ def verify(folder: Path) -> Verified:
         size_bytes=sum(path.stat().st_size for path in paths),
         bits=positive(quantization.get("bits")),
         verified_at=time.time(),
-        is_reranker=is_reranker,
+        is_reranker=ranks,
     )
 
 

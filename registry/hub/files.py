@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from registry.checkpoint.companions import CONFIG, is_companion
+from registry.checkpoint.shards import INDEX, PICKLES
 from registry.errors import QuantRequired, SourceRefused
 
 
@@ -21,12 +22,10 @@ class HubFile:
     sha256: str | None
 
 
-_INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 _GGUF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}\.gguf")
 _GGUF_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
-_PICKLE = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 # In this order: nearly lossless before small, small before unquantised.
 _QUANTS = ("Q8_0", "Q4_K_M", "Q6_K", "Q5_K_M", "Q4_0", "Q4_K_S", "BF16", "F16", "F32")
 
@@ -81,8 +80,8 @@ def _check_name(repo_id: str, name: str) -> None:
 def _weights(repo_id: str, names: set[str]) -> set[str]:
     """The safetensors to load, with their index. Shards with an index win over a single file."""
     shards = {name: match for name in names if (match := _SHARD.fullmatch(name))}
-    if _WHOLE in names and (_INDEX not in names or not shards):
-        return {_WHOLE, _INDEX} & names  # some converters write an index even of one file
+    if _WHOLE in names and (INDEX not in names or not shards):
+        return {_WHOLE, INDEX} & names  # some converters write an index even of one file
     counts = {int(match[2]) for match in shards.values()}
     if not shards:
         return set()
@@ -92,7 +91,7 @@ def _weights(repo_id: str, names: set[str]) -> set[str]:
         raise SourceRefused(
             f"{repo_id} has {len(shards)} weight files of {max(counts)}: the others are missing."
         )
-    return set(shards) | ({_INDEX} & names)
+    return set(shards) | ({INDEX} & names)
 
 
 def _wanted(repo_id: str, ggufs: list[HubFile], wanted: str) -> HubFile:
@@ -136,9 +135,9 @@ def _nothing(repo_id: str, names: set[str]) -> str:
     suffixes = {PurePosixPath(name).suffix.lower() for name in names}
     if "adapter_model.safetensors" in names:
         return f"{repo_id} is an adapter (LoRA) and no model: pull one that it was merged into."
-    if suffixes & _PICKLE:
+    if suffixes & PICKLES:
         return (
-            f"{repo_id} has its weights only as pickle ({', '.join(sorted(suffixes & _PICKLE))}), "
+            f"{repo_id} has its weights only as pickle ({', '.join(sorted(suffixes & PICKLES))}), "
             "which can run code when it is read. Pull a conversion of it to safetensors."
         )
     if any(_GGUF_PART.search(name) for name in names):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from registry.checkpoint.config import read_config
 from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
 from runtime.engine.encoders.loop import EncodeLoop
@@ -20,7 +21,7 @@ from runtime.processes import frames
 from runtime.processes.orphan import end_with_parent
 
 from . import device
-from .loader import load, load_encoder, refuse_code
+from .loader import load, load_encoder
 from .loop import EngineLoop
 
 _encoder = msgspec.msgpack.Encoder()
@@ -40,7 +41,7 @@ def main() -> int:
         sock.sendall(frames.pack(_encoder.encode(report)))
 
     try:
-        refuse_code(Path(folder))
+        read_config(Path(folder))  # refuses a folder that needs code of its own
         device.limit_memory()
         loop, info = _loop(Path(folder), settings, inbox, send)
     except Exception as error:

@@ -1,6 +1,5 @@
 """A folder with config.json, tokenizer.json and *.safetensors, to a model and its tokenizer."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,17 +122,6 @@ def _load_weights(model: Module, report: Callable[[int, int], None]) -> int:
         loaded += sum(value.nbytes for value in piece)
         report(loaded, total)
     return total
-
-
-def refuse_code(folder: Path) -> None:
-    """Raises ValueError if the folder asks for Python of its own to be run."""
-    config = json.loads((folder / "config.json").read_bytes())
-    # `auto_map` names code too, but is only heeded with `trust_remote_code`.
-    if "model_file" in config:
-        raise ValueError(
-            "config.json has 'model_file': this model needs code of its own, which mlx-edge never "
-            "runs. Choose a model that mlx-lm supports."
-        )
 
 
 def _num_embeddings(model: Module) -> int | None:

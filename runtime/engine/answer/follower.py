@@ -29,7 +29,7 @@ class Follower:
         self.num_taken = 0
         self._detokenizer = detokenizer
         self._eos_token_ids = eos_token_ids
-        self._max_tokens = max_tokens
+        self.max_tokens = max_tokens
         self._num_unsent = 0  # tokens that made no text yet
 
     def take(self, token: int) -> Followed:
@@ -37,7 +37,7 @@ class Follower:
         self.num_taken += 1
         self._num_unsent += 1
         is_eos = token in self._eos_token_ids
-        is_last = is_eos or self.num_taken >= self._max_tokens
+        is_last = is_eos or self.num_taken >= self.max_tokens
         text = "" if is_eos else self._detokenizer.add(token)
         if is_last or self._detokenizer.is_stopped:
             text += self._detokenizer.finish()

@@ -58,6 +58,11 @@ class Batch:
 
     def remove(self, row_id: int) -> bool:
         """Drop a row wherever it is, and free its KV. False if it is not (or no longer) here."""
+        is_here = self._remove(row_id)
+        self._give_back()
+        return is_here
+
+    def _remove(self, row_id: int) -> bool:
         for row in self._waiting:
             if row.id == row_id:
                 self._waiting.remove(row)
@@ -89,13 +94,17 @@ class Batch:
         self._prefill(events)
         if self._num_steps % _REGROUP_STEPS == 0:
             self._regroup()
-        if self.num_rows == 0:
-            mx.clear_cache()  # nothing runs, so give the buffers back
+        self._give_back()
         return events
 
     @property
     def _num_active(self) -> int:
         return len(self._prefilling.rows) + sum(len(group.rows) for group in self._groups)
+
+    def _give_back(self) -> None:
+        """When nothing runs, nobody needs the buffers that MLX keeps for reuse."""
+        if self.num_rows == 0:
+            mx.clear_cache()
 
     def _forward(self, events: list[RowEvent]) -> None:
         for group in list(self._groups):
@@ -112,7 +121,7 @@ class Batch:
         over = set()
         for row, token in tokens:
             try:
-                is_over = _follow(row, token, events)
+                is_over = _follow_row(row, token, events)
             except Exception as error:  # of a tokenizer, say: it costs this row alone
                 logger.exception("row %d failed", row.id)
                 events.append(Failed(row.id, f"The answer could not be put into words: {error}"))
@@ -198,7 +207,7 @@ class Batch:
             events += [Failed(row.id, message) for row in group.rows if row not in over]
 
 
-def _follow(row: Row, token: int, events: list[RowEvent]) -> bool:
+def _follow_row(row: Row, token: int, events: list[RowEvent]) -> bool:
     """The events of one token. Returns whether the row is over."""
     if token == NUMERICAL_FAULT:
         events.append(Failed(row.id, "The model computed logits that are not numbers (NaN)."))

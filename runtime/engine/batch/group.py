@@ -1,6 +1,7 @@
 """Rows that decode together: one forward pass a step over one merged KV cache."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
 
 import mlx.core as mx
 
@@ -25,6 +26,28 @@ def fits(lengths: Sequence[int]) -> bool:
     return len(own) == 1 or merged <= 2 * sum(own)
 
 
+@dataclass(slots=True)
+class Columns:
+    """All that goes along with the rows of a group. A new kind of state is one more field."""
+
+    cache: GroupCache
+    pending: Values  # (B,) token ids
+    sampler: Sampler
+
+    def join(self, other: "Columns") -> None:
+        for field in fields(self):
+            column: Column = getattr(self, field.name)
+            column.join(getattr(other, field.name))
+
+    def keep(self, rows: Sequence[int]) -> None:
+        for field in fields(self):
+            column: Column = getattr(self, field.name)
+            column.keep(rows)
+
+    def take(self, rows: Sequence[int]) -> "Columns":
+        return Columns(*(getattr(self, field.name).take(rows) for field in fields(self)))
+
+
 class DecodeGroup:
     """At least one row, each with a pending token: the one the next forward pass is fed with.
 
@@ -32,35 +55,19 @@ class DecodeGroup:
     `forward` was fed with: the device computes while the host puts them into words.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        rows: list[Row],
-        cache: GroupCache,
-        pending: Values,
-        positions: Values,
-        sampler: Sampler,
-    ) -> None:
+    def __init__(self, model: LanguageModel, rows: list[Row], columns: Columns) -> None:
         self.rows = rows
         self._model = model
-        self._cache = cache
-        self._pending = pending  # (B,) token ids
-        self._positions = positions  # (B,) how many tokens each row has drawn
-        self._sampler = sampler
-        self._fed: tuple[list[Row], mx.array] = ([], pending.array)
+        self._columns = columns
+        self._fed: mx.array | None = None  # (B,) token ids, between `forward` and `read`
         self._logits: mx.array | None = None  # (B, vocab), between `forward` and `draw`
 
     @classmethod
     def begin(cls, model: LanguageModel, rows: list[Row], cache: GroupCache) -> "DecodeGroup":
         """Rows whose prompts are in the cache, but for the last token of each: it is pending."""
-        return cls(
-            model,
-            rows,
-            cache,
-            Values(mx.array([row.tokens[-1] for row in rows], dtype=mx.int32)),
-            Values(mx.array([row.num_drawn for row in rows], dtype=mx.uint32)),
-            Sampler([row.sampling for row in rows]),
-        )
+        pending = Values(mx.array([row.tokens[-1] for row in rows], dtype=mx.int32))
+        sampler = Sampler([row.sampling for row in rows])
+        return cls(model, rows, Columns(cache, pending, sampler))
 
     @property
     def lengths(self) -> list[int]:
@@ -68,47 +75,42 @@ class DecodeGroup:
 
     @property
     def num_bytes(self) -> int:
-        return self._cache.num_bytes
+        return self._columns.cache.num_bytes
 
     @property
     def is_mergeable(self) -> bool:
-        return self._cache.is_mergeable
-
-    @property
-    def _columns(self) -> tuple[Column, ...]:
-        return self._cache, self._pending, self._positions, self._sampler
+        return self._columns.cache.is_mergeable
 
     def forward(self) -> None:
         """Start the pass over the pending tokens, without waiting for them to be drawn."""
-        self._fed = (self.rows, self._pending.array)
-        self._logits = None
+        pending, cache = self._columns.pending.array, self._columns.cache.layers
+        self._fed, self._logits = pending, None
         if all(row.num_drawn >= row.max_tokens for row in self.rows):
             return  # every pending token is the last of its row
-        fed = self._pending.array[:, None]
-        self._logits = self._model(fed, cache=self._cache.layers)[:, -1, :]
+        self._logits = self._model(pending[:, None], cache=cache)[:, -1, :]
         mx.async_eval(self._logits)
 
     def read(self) -> list[tuple[Row, int]]:
         """The tokens that `forward` was fed with, save those that end a prompt."""
-        rows, fed = self._fed
-        tokens: list[int] = fed.tolist()  # type: ignore[assignment]
-        return [pair for pair in zip(rows, tokens, strict=True) if pair[0].num_drawn > 0]
+        assert self._fed is not None
+        tokens: list[int] = self._fed.tolist()  # type: ignore[assignment]
+        self._fed = None
+        return [pair for pair in zip(self.rows, tokens, strict=True) if pair[0].num_drawn > 0]
 
     def draw(self) -> None:
         """Start drawing each row's next token from the logits of `forward`."""
         if self._logits is None:
             return
-        self._pending.array = self._sampler.draw(self._logits, self._positions.array)
-        self._positions.array = self._positions.array + 1
-        self._logits = None
-        mx.async_eval(self._pending.array)
+        positions = [row.num_drawn for row in self.rows]
+        drawn = self._columns.sampler.draw(self._logits, positions)
+        self._columns.pending.array, self._logits = drawn, None
+        mx.async_eval(drawn)
         for row in self.rows:
             row.num_drawn += 1
 
     def join(self, other: "DecodeGroup") -> None:
         """Take over all rows of another group; it must not be used afterwards."""
-        for own, others in zip(self._columns, other._columns, strict=True):
-            own.join(others)
+        self._columns.join(other._columns)
         self.rows = self.rows + other.rows
 
     def leave(self, gone: Collection[Row]) -> None:
@@ -119,14 +121,7 @@ class DecodeGroup:
         """Move the rows shorter than half the longest into a group of their own."""
         limit = max(map(kv_cache.allocated, self.lengths)) / 2
         short = [i for i, n in enumerate(self.lengths) if kv_cache.allocated(n) <= limit]
-        part = DecodeGroup(
-            self._model,
-            [self.rows[index] for index in short],
-            self._cache.take(short),
-            self._pending.take(short),
-            self._positions.take(short),
-            self._sampler.take(short),
-        )
+        part = DecodeGroup(self._model, [self.rows[i] for i in short], self._columns.take(short))
         self._keep([index for index in range(len(self.rows)) if index not in short])
         return part
 
@@ -134,5 +129,4 @@ class DecodeGroup:
         if len(indices) == len(self.rows):
             return
         self.rows = [self.rows[index] for index in indices]
-        for column in self._columns:
-            column.keep(indices)
+        self._columns.keep(indices)

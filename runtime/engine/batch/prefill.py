@@ -70,13 +70,10 @@ class Prefilling:
         if len(together) > 1:
             plan = plan[len(together) :]
             padded = len(together) * max(row.num_to_prefill for row in together)
-            self._attempt(together, lambda: groups.append(self._prefill_together(together)), failed)
+            self._attempt(together, partial(self._prefill_together, together, groups), failed)
         num_tokens = padded + sum(count for _, count in plan)
         for row, count in plan:
-            self._attempt([row], partial(self._prefill, row, count), failed)
-            if row in self.rows and row.num_to_prefill == 0:
-                self.rows.remove(row)
-                groups.append(self._group([row], row.cache))
+            self._attempt([row], partial(self._prefill, row, count, groups), failed)
         self._measure(num_tokens, budget, time.perf_counter() - started)
         return groups, failed
 
@@ -135,16 +132,17 @@ class Prefilling:
                 self.remove(row)
                 failed.append((row, f"The prompt could not be read: {error}"))
 
-    def _prefill(self, row: Row, count: int) -> None:
-        """`count` more tokens of one prompt."""
-        if count == 0:
-            return  # a prompt of one token starts decoding with an empty cache
-        start = row.num_prefilled
-        self._model(mx.array(row.tokens[start : start + count])[None], cache=row.cache)
-        kv_cache.evaluate(row.cache)
-        row.num_prefilled += count
+    def _prefill(self, row: Row, count: int, groups: list[DecodeGroup]) -> None:
+        """`count` more tokens of one prompt; none of a prompt of one token."""
+        if count > 0:
+            start = row.num_prefilled
+            self._model(mx.array(row.tokens[start : start + count])[None], cache=row.cache)
+            kv_cache.evaluate(row.cache)
+            row.num_prefilled += count
+        if row.num_to_prefill == 0:
+            groups.append(self._finish([row], row.cache))
 
-    def _prefill_together(self, rows: list[Row]) -> DecodeGroup:
+    def _prefill_together(self, rows: list[Row], groups: list[DecodeGroup]) -> None:
         """All but the last token of several prompts, right-padded to the longest."""
         prompts = [row.tokens[:-1] for row in rows]
         lengths = [len(prompt) for prompt in prompts]
@@ -155,13 +153,14 @@ class Prefilling:
         kv_cache.evaluate(cache)
         for row in rows:
             row.num_prefilled = len(row.tokens) - 1
-            self.rows.remove(row)
-        return self._group(rows, cache)
+        groups.append(self._finish(rows, cache))
 
-    def _group(self, rows: list[Row], cache: Cache) -> DecodeGroup:
+    def _finish(self, rows: list[Row], cache: Cache) -> DecodeGroup:
+        """The rows leave in a group, which holds their cache from now on."""
+        group = DecodeGroup.begin(self._model, rows, GroupCache(cache, len(rows)))
         for row in rows:
-            row.cache = []  # the group holds it now, and frees it with the row
-        return DecodeGroup.begin(self._model, rows, GroupCache(cache, len(rows)))
+            self.remove(row)
+        return group
 
     def _measure(self, num_tokens: int, budget: int, elapsed_s: float) -> None:
         """Learn the speed. The start of a prompt is fast, so one chunk at most doubles it; and a

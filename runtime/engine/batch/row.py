@@ -18,7 +18,7 @@ class Row:
 
     id: int
     tokens: list[int]  # the prompt, at least one token
-    sampling: SamplingParams  # `seed` and `max_tokens` are set
+    sampling: SamplingParams  # its `seed` is set
     follower: Follower
     cache: Cache = field(default_factory=list)  # while it prefills; then its group holds it
     num_prefilled: int = 0
@@ -29,7 +29,7 @@ class Row:
 
     @property
     def max_tokens(self) -> int:
-        return self.sampling.max_tokens or 1
+        return self.follower.max_tokens
 
     @property
     def num_to_prefill(self) -> int:

@@ -55,7 +55,10 @@ class GroupCache:
         """`layers` are merged if there are several rows. They belong to this from now on."""
         self.layers = layers
         self._num_rows = num_rows
-        self._is_merged = num_rows > 1
+
+    @property
+    def _is_merged(self) -> bool:
+        return self._num_rows > 1
 
     @property
     def is_mergeable(self) -> bool:
@@ -76,22 +79,20 @@ class GroupCache:
                 layer.extend(other_layer)
         else:
             self.layers = merge([self.layers, other.layers])
-        self._is_merged = True
         self._num_rows += other._num_rows
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all other rows and free what they held."""
         if len(rows) == self._num_rows:
             return
-        self._num_rows = len(rows)
         if not rows:
             self.layers = []
         elif len(rows) == 1:  # the plain cache of a single row is cheaper to step
             self.layers = [layer.extract(rows[0]) for layer in self.layers]
-            self._is_merged = False
         else:
             for layer in self.layers:
                 layer.filter(list(rows))
+        self._num_rows = len(rows)
 
     def take(self, rows: Sequence[int]) -> "GroupCache":
         """A cache of these rows alone; this one is left as it is."""

@@ -10,7 +10,7 @@ class Column(Protocol):
     """The cache, the pending tokens, the sampler, ... of all rows of a group.
 
     A group hands every change of its rows to all its columns, so a new kind of state that goes
-    along with a row is one class with these three methods.
+    along with a row is one class with these three methods. `rows` are indices, in rising order.
     """
 
     def join(self, other: Self) -> None:
@@ -18,7 +18,7 @@ class Column(Protocol):
         ...
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all other rows, and bring those that stay into this order."""
+        """Drop all other rows."""
         ...
 
     def take(self, rows: Sequence[int]) -> Self:

@@ -7,101 +7,107 @@ value of the device: the host never waits for a draw before it can go on.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import mlx.core as mx
 
 from runtime.requests import SamplingParams
-
-from .column import Values
 
 NUMERICAL_FAULT = -1  # drawn instead of a token when the logits are not numbers
 
 _BLOCK = 128  # tokens whose weights are summed before one among them is looked for
 _MISS = 2.0**-20  # how often `_draw_nucleus` may have to take a row's heaviest token
 _SMALLEST_TOP_P = 1e-4  # below it rounds no longer grow
+_COLDEST = 1e-6  # a temperature that is greedy to all purposes, and keeps 1/temperature finite
+
+
+class _Draw(NamedTuple):
+    """Rows that are drawn in one go, R of them."""
+
+    rows: list[int]
+    keys: mx.array  # (R, 2)
+    scale: mx.array  # (R, 1), by which logits are multiplied
+    top_p: mx.array  # (R, 1)
+    num_rounds: int  # 0: from the whole vocabulary
 
 
 class Sampler:
     """The drawing of a group's rows, a `Column` of the group."""
 
-    def __init__(self, params: Sequence[SamplingParams]) -> None:
-        """Every row's `seed` is set: any 64-bit integer, signed or not."""
+    def __init__(
+        self, params: Sequence[SamplingParams], keys: Sequence[mx.array] | None = None
+    ) -> None:
+        """Every row's `seed` is set: any 64-bit integer, signed or not. `keys` are made of it."""
         self._params = list(params)
-        self._keys = Values(mx.stack([_key(row.seed or 0) for row in params]))  # (B, 2)
-        # The smallest normal float keeps 1/temperature finite; it is greedy to all purposes.
-        self._scale = Values(mx.array([[1 / max(row.temperature, 1e-6)] for row in params]))
-        self._top_p = Values(mx.array([[row.top_p] for row in params]))
-        self._sort()
+        self._keys = [_key(row) for row in params] if keys is None else list(keys)  # (2,) each
+        mx.async_eval(self._keys)  # a key that is never drawn with shall not hold its origins
+        self._draws = self._sort()
 
     def join(self, other: "Sampler") -> None:
         self._params += other._params
-        for own, others in zip(self._columns, other._columns, strict=True):
-            own.join(others)
-        self._sort()
+        self._keys += other._keys
+        self._draws = self._sort()
 
     def keep(self, rows: Sequence[int]) -> None:
         self._params = [self._params[row] for row in rows]
-        for column in self._columns:
-            column.keep(rows)
-        self._sort()
+        self._keys = [self._keys[row] for row in rows]
+        self._draws = self._sort()
 
     def take(self, rows: Sequence[int]) -> "Sampler":
-        part = object.__new__(Sampler)
-        part._params = [self._params[row] for row in rows]
-        part._keys, part._scale, part._top_p = (column.take(rows) for column in self._columns)
-        part._sort()
-        return part
+        return Sampler([self._params[row] for row in rows], [self._keys[row] for row in rows])
 
-    @property
-    def _columns(self) -> tuple[Values, Values, Values]:
-        return self._keys, self._scale, self._top_p
-
-    def _sort(self) -> None:
-        """Which rows are drawn how, looked at once for all steps until the rows change."""
-        rows = list(enumerate(self._params))
-        self._plain = [i for i, row in rows if row.temperature > 0 and row.top_p >= 1]
-        self._nucleus = [i for i, row in rows if row.temperature > 0 and row.top_p < 1]
-        self._num_rounds = _num_rounds([self._params[i].top_p for i in self._nucleus])
-
-    def draw(self, logits: mx.array, positions: mx.array) -> mx.array:
-        """Tokens (B,) from logits (B, vocab); `positions` (B,) count each row's drawn tokens.
+    def draw(self, logits: mx.array, positions: Sequence[int]) -> mx.array:
+        """Tokens (B,) from logits (B, vocab); `positions` count each row's drawn tokens.
 
         A row whose logits hold a NaN draws `NUMERICAL_FAULT`.
         """
-        tokens = mx.argmax(logits, axis=-1).astype(mx.int32)
-        peak = mx.take_along_axis(logits, tokens[:, None], axis=-1).astype(mx.float32)
-        shift = mx.stack([mx.zeros_like(positions), positions], axis=-1)
-        keys = self._keys.array + shift.astype(mx.uint32)
-        if self._plain:
-            scaled = self._scaled(logits, peak, self._plain)
-            drawn = _draw_plain(scaled, _only(keys, self._plain))
-            tokens = _put(tokens, self._plain, drawn)
-        if self._nucleus:
-            scaled = self._scaled(logits, peak, self._nucleus)
-            drawn = _draw_nucleus(
-                scaled,
-                _only(keys, self._nucleus),
-                _only(self._top_p.array, self._nucleus),
-                _only(tokens, self._nucleus),
-                self._num_rounds,
-            )
-            tokens = _put(tokens, self._nucleus, drawn)
+        heaviest = mx.argmax(logits, axis=-1).astype(mx.int32)
+        peak = mx.take_along_axis(logits, heaviest[:, None], axis=-1).astype(mx.float32)
+        tokens = heaviest
+        for draw in self._draws:
+            # Highest scaled logit at 0: nothing overflows, whatever the temperature.
+            shifted = _only(logits, draw.rows).astype(mx.float32) - _only(peak, draw.rows)
+            scaled = shifted * draw.scale
+            at = mx.array([[0, positions[row]] for row in draw.rows], dtype=mx.uint32)
+            keys = draw.keys + at
+            if draw.num_rounds:
+                drawn = _draw_nucleus(scaled, keys, draw, _only(heaviest, draw.rows))
+            else:
+                drawn = _draw_plain(scaled, keys)
+            tokens = _put(tokens, draw.rows, drawn)
         # argmax lands on a NaN where there is one, so looking at the peak alone is enough.
         return mx.where(mx.isfinite(peak[:, 0]), tokens, NUMERICAL_FAULT)
 
-    def _scaled(self, logits: mx.array, peak: mx.array, rows: list[int]) -> mx.array:
-        """Logits of these rows by temperature, the highest at 0: nothing overflows."""
-        shifted = _only(logits, rows).astype(mx.float32) - _only(peak, rows)
-        return shifted * _only(self._scale.array, rows)
+    def _sort(self) -> list[_Draw]:
+        """The rows that are not greedy, by how they are drawn.
+
+        The rounds of a row are its own, since what it draws must not depend on its company.
+        """
+        alike: dict[int, list[int]] = {}
+        for index, row in enumerate(self._params):
+            if row.temperature > 0 and row.top_p > 0:
+                alike.setdefault(_num_rounds(row.top_p), []).append(index)
+        return [self._draw_of(rows, num_rounds) for num_rounds, rows in alike.items()]
+
+    def _draw_of(self, rows: list[int], num_rounds: int) -> _Draw:
+        params = [self._params[row] for row in rows]
+        return _Draw(
+            rows,
+            mx.stack([self._keys[row] for row in rows]),
+            mx.array([[1 / max(row.temperature, _COLDEST)] for row in params]),
+            mx.array([[row.top_p] for row in params]),
+            num_rounds,
+        )
 
 
-def _key(seed: int) -> mx.array:
+def _key(params: SamplingParams) -> mx.array:
     """The threefry key (2,) of a row.
 
     One split mixes the seed well, so that neighbouring seeds share nothing, and adding a position
     to the key cannot reach another seed's keys by accident.
     """
-    return mx.random.split(mx.random.key(seed % 2**64))[0]
+    assert params.seed is not None, "set before a row is made"
+    return mx.random.split(mx.random.key(params.seed % 2**64))[0]
 
 
 def _only(array: mx.array, rows: list[int]) -> mx.array:
@@ -110,10 +116,12 @@ def _only(array: mx.array, rows: list[int]) -> mx.array:
 
 
 def _put(tokens: mx.array, rows: list[int], drawn: mx.array) -> mx.array:
+    """Tokens with those of some rows replaced."""
     if len(rows) == tokens.shape[0]:
         return drawn
-    tokens[mx.array(rows)] = drawn
-    return tokens
+    replaced = mx.array(tokens)
+    replaced[mx.array(rows)] = drawn
+    return replaced
 
 
 def _draw_plain(scaled: mx.array, keys: mx.array) -> mx.array:
@@ -123,16 +131,16 @@ def _draw_plain(scaled: mx.array, keys: mx.array) -> mx.array:
     return mx.argmax(scaled + noise, axis=-1).astype(mx.int32)
 
 
-def _num_rounds(top_p: Sequence[float]) -> int:
-    """Rounds after which `_draw_nucleus` has a token for every row, but for a chance of `_MISS`.
+def _num_rounds(top_p: float) -> int:
+    """Rounds after which `_draw_nucleus` has a token, but for a chance of `_MISS`; 0 without top_p.
 
     A round that misses leaves a uniform share of the mass that it drew from, so the misses until
     less than top_p is left are Poisson distributed with the mean ln(1/top_p): 4 rounds for 0.95,
-    9 for 0.5. Single tokens of much mass only make them fewer.
+    8 for 0.5. Single tokens of much mass only make them fewer.
     """
-    if not top_p:
+    if top_p >= 1:
         return 0
-    mean = -math.log(max(min(top_p), _SMALLEST_TOP_P))
+    mean = -math.log(max(top_p, _SMALLEST_TOP_P))
     chance = math.exp(-mean)  # of no miss, then of one, ...
     missed = 1 - chance
     num_rounds = 1
@@ -143,9 +151,7 @@ def _num_rounds(top_p: Sequence[float]) -> int:
     return num_rounds
 
 
-def _draw_nucleus(
-    scaled: mx.array, keys: mx.array, top_p: mx.array, heaviest: mx.array, num_rounds: int
-) -> mx.array:
+def _draw_nucleus(scaled: mx.array, keys: mx.array, draw: _Draw, heaviest: mx.array) -> mx.array:
     """Nucleus sampling (Holtzman et al. 2019) by rejection, without a sort.
 
     A token drawn from all of them is in the nucleus if those heavier than it hold less than top_p
@@ -155,12 +161,12 @@ def _draw_nucleus(
     """
     weights = _blocks(mx.exp(scaled))
     sums = weights.sum(axis=-1)
-    # The heaviest token weighs 1. It is inside whatever top_p is, 0 too.
-    target = mx.maximum(top_p * sums.sum(axis=-1, keepdims=True), 1e-9)
+    # The heaviest token weighs 1, so it is inside however small top_p is.
+    target = draw.top_p * sums.sum(axis=-1, keepdims=True)
     tokens = heaviest[:, None]
     is_found: mx.array | None = None
     candidates = weights
-    for uniform in _uniform(keys, num_rounds):
+    for uniform in _uniform(keys, draw.num_rounds):
         drawn, weight = _draw_by_weight(candidates, sums, uniform)
         candidates = mx.where(weights > weight[:, :, None], weights, 0)
         sums = candidates.sum(axis=-1)

@@ -145,7 +145,25 @@ def test_a_removed_row_frees_its_memory(tmp_path: Path, phase: str) -> None:
             pass
     assert batch.cache_bytes > 0
     assert batch.remove(0) and not batch.remove(0)
+    assert batch.num_rows == 0 and batch.cache_bytes == 0 and mx.get_cache_memory() == 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_row_that_cannot_begin_to_decode_costs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Alone or with others in one pass; the next one is served as if nothing had been."""
+    model = load(tmp_path, "llama")
+    batch = Batch(model, stall_limit_s=60)
+    for number in range(count):
+        batch.add(row(number, [4, 5, 6 + number], 3))
+    with monkeypatch.context() as patched:
+        patched.setattr("runtime.engine.batch.group.Sampler", None)
+        events = batch.step()
+    assert [event.id for event in events if isinstance(event, Failed)] == list(range(count))
     assert batch.num_rows == 0 and batch.cache_bytes == 0
+    batch.add(row(9, [4, 5, 6], 3))
+    assert run(batch)[9] == run_alone(model, [4, 5, 6], 3)
 
 
 def test_a_fault_costs_its_own_rows_only(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.model import Model
+from runtime.engine.encoders import ARCHITECTURES
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
@@ -236,3 +238,8 @@ def test_other_names_for_the_same(tmp_path: Path) -> None:
     config["rope_parameters"] = {full: {"rope_theta": 160000.0}, sliding: {"rope_theta": 10000.0}}
     (modern / "config.json").write_text(json.dumps(config))
     np.testing.assert_array_equal(encode(load(modern), inputs), before)
+
+
+def test_every_kind_of_encoder_has_its_network() -> None:
+    """A type without one would be loaded as a language model, and embed nonsense."""
+    assert set(ARCHITECTURES) == ENCODER_TYPES

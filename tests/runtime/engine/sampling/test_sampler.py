@@ -11,8 +11,7 @@ from runtime.requests import SamplingParams
 
 
 def draw(logits: mx.array, rows: list[SamplingParams], position: int = 0) -> list[int]:
-    positions = mx.full((len(rows),), position, dtype=mx.uint32)
-    tokens: list[int] = Sampler(rows).draw(logits, positions).tolist()  # type: ignore[assignment]
+    tokens: list[int] = Sampler(rows).draw(logits, [position] * len(rows)).tolist()  # type: ignore[assignment]
     return tokens
 
 
@@ -40,7 +39,7 @@ def test_frequencies_follow_the_distribution(temperature: float, top_p: float) -
     row = SamplingParams(temperature, top_p, seed=11)
     rows = [row] * count  # one row at many positions, drawn at once
     tokens = Sampler(rows).draw(
-        mx.broadcast_to(mx.array(logits), (count, len(logits))), mx.arange(count)
+        mx.broadcast_to(mx.array(logits), (count, len(logits))), range(count)
     )
     seen = Counter(tokens.tolist())  # type: ignore[arg-type]
     for token, probability in enumerate(expected):
@@ -65,7 +64,7 @@ def test_a_large_nucleus_is_drawn_by_its_weights(spread: float, top_p: float) ->
             mass += probabilities[token]
     rows = [SamplingParams(1.0, top_p, seed=5)] * count
     tokens: list[int] = (
-        Sampler(rows).draw(mx.broadcast_to(logits, (count, vocab_size)), mx.arange(count)).tolist()  # type: ignore[assignment]
+        Sampler(rows).draw(mx.broadcast_to(logits, (count, vocab_size)), range(count)).tolist()  # type: ignore[assignment]
     )
     assert set(tokens) <= set(nucleus)
     seen = Counter(tokens)
@@ -129,7 +128,7 @@ def test_the_fixed_rounds_find_a_token(top_p: float) -> None:
     logits[7] = 1e-3
     rows = [SamplingParams(1.0, top_p, seed=3)] * count
     tokens: list[int] = (
-        Sampler(rows).draw(mx.broadcast_to(logits, (count, vocab_size)), mx.arange(count)).tolist()  # type: ignore[assignment]
+        Sampler(rows).draw(mx.broadcast_to(logits, (count, vocab_size)), range(count)).tolist()  # type: ignore[assignment]
     )
     expected = 1 / (top_p * vocab_size)
     sigma = math.sqrt(expected * (1 - expected) / count)
