@@ -1,14 +1,15 @@
 """Tests of runtime.processes.spawn: what every child is given, and what none is."""
 
 import asyncio
+import json
 
-import psutil
 import pytest
 
 from runtime.processes.child import Child
 from runtime.processes.spawn import kill, spawn
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLX_EDGE_API_KEY")
+TELLING = "tests.runtime.processes.telling"
 
 
 @pytest.fixture(autouse=True)
@@ -20,10 +21,11 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_child_gets_no_secrets() -> None:
     """It reads files from anywhere: keys stay here, the rest is inherited or added to."""
-    pipe = asyncio.subprocess.PIPE  # from which it would read
-    process = await spawn("json.tool", environment={"MORE": "added"}, stdin=pipe)
+    pipe = asyncio.subprocess.PIPE
+    process = await spawn(TELLING, environment={"MORE": "added"}, stdout=pipe)
     try:
-        environment = psutil.Process(process.pid).environ()
+        assert process.stdout is not None
+        environment = json.loads(await process.stdout.read())
     finally:
         await kill(process)
     assert "secret" not in environment.values()
@@ -31,9 +33,12 @@ async def test_a_child_gets_no_secrets() -> None:
 
 
 async def test_a_child_with_a_socket_gets_none_either() -> None:
-    """Engines and text workers are started the same way."""
-    child = await Child.spawn("runtime.text")
+    """Engines and text workers are started this way."""
+    child = await Child.spawn(TELLING)
     try:
-        assert "secret" not in psutil.Process(child.pid).environ().values()
+        told = await child.receive()
     finally:
         await child.kill()
+    assert told is not None
+    environment = json.loads(told)
+    assert "secret" not in environment.values() and environment["PLAIN"] == "inherited"
