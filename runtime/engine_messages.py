@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from registry.checkpoint.exactness import Exactness, Probed
 from registry.checkpoint.kind import ModelKind
 
 from .events import Loading, RowEvent
@@ -57,12 +58,12 @@ class ModelInfo(msgspec.Struct, frozen=True):
     vocab_size: int  # token ids are below it
     num_params: int
     weight_bytes: int
-    is_batchable: bool  # False: its cache cannot merge, its rows run one at a time
     device: str
     fingerprint: str  # changes with build and device
     kind: ModelKind = "llm"
     num_dimensions: int | None = None  # of an embedding
     max_input_tokens: int | None = None  # of an embedding model or reranker, special ones included
+    probed: Probed = Probed("", Exactness())  # which ways to batch rows are exact for it
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -99,3 +100,4 @@ class EngineSettings(msgspec.Struct, frozen=True):
     max_rows: int = 16  # rows computed at once; the rest wait
     prefill_chunk_tokens: int = 512
     pack_tokens: int = 4096  # of an embedding model, read in one forward pass
+    probed: Probed | None = None  # what an earlier load found out

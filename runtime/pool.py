@@ -18,7 +18,7 @@ from .encoding import Encoding, check_kind, embedding, reranking
 from .errors import QueueFull
 from .events import Embedded, Event, Finished, Queued
 from .requests import EmbeddingRequest, Embeddings, GenerationRequest, RerankRequest, Scores
-from .residency import PoolSettings, Residency
+from .residency import OnLoad, PoolSettings, Residency
 from .slot import Outcome, Slot
 from .text_workers import TextWorkers
 
@@ -27,9 +27,11 @@ class ModelPool:
     """All methods run on one event loop."""
 
     def __init__(
-        self, settings: PoolSettings, on_load: Callable[[Model, float, int], None] | None = None
+        self,
+        settings: PoolSettings,
+        on_load: OnLoad | None = None,
     ) -> None:
-        """`on_load` is told of every load: the model, its seconds, and the engine's memory."""
+        """`on_load` is told of every load."""
         self.residency = Residency(settings, on_load)
         self._settings = settings
         self._text = TextWorkers()

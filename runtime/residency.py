@@ -9,7 +9,9 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 
 from .engine_messages import EngineSettings, ModelInfo
@@ -18,6 +20,9 @@ from .errors import Draining, EngineDied, EngineFailed, LoadFailed, ModelNotLoad
 from .events import Loading
 from .eviction import Eviction
 from .slot import Load, Slot
+
+# Told of every load: the model, its seconds, the engine's memory, what its probe found out.
+OnLoad: TypeAlias = Callable[[Model, float, int, Probed], None]
 
 _TICK_S = 0.5  # how often idle models are looked at
 
@@ -65,9 +70,11 @@ class Residency:
     """All methods run on one event loop."""
 
     def __init__(
-        self, settings: PoolSettings, on_load: Callable[[Model, float, int], None] | None = None
+        self,
+        settings: PoolSettings,
+        on_load: OnLoad | None = None,
     ) -> None:
-        """`on_load` is told of every load: the model, its seconds, and the engine's memory."""
+        """`on_load` is told of every load."""
         self.slots: dict[str, Slot] = {}  # in the order they were first asked for
         self.is_draining = False
         self._settings = settings
@@ -188,7 +195,9 @@ class Residency:
         engine = EngineProcess(
             slot.model,
             EngineSettings(
-                max_rows=settings.max_rows, prefill_chunk_tokens=settings.prefill_chunk_tokens
+                max_rows=settings.max_rows,
+                prefill_chunk_tokens=settings.prefill_chunk_tokens,
+                probed=slot.info.probed if slot.info is not None else slot.model.probed,
             ),
             settings.watch,
         )
@@ -203,7 +212,8 @@ class Residency:
             slot.engine = engine
             slot.loaded_at = slot.last_used = time.time()
             if self._on_load is not None:
-                self._on_load(slot.model, time.monotonic() - started, engine.footprint_bytes())
+                load_s = time.monotonic() - started
+                self._on_load(slot.model, load_s, engine.footprint_bytes(), slot.info.probed)
             watcher = asyncio.create_task(self._watch_end(slot, engine))
             self._watchers.add(watcher)
             watcher.add_done_callback(self._watchers.discard)

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 from registry.errors import ModelNotFound
 from registry.hub import catalog
 from registry.store.store import Entry, Store
+from runtime.residency import OnLoad
 
 from .errors import ApiError
 
@@ -123,20 +124,27 @@ def check_kind(kind: str, model_id: str) -> None:
 
 def model_of(entry: Entry) -> Model:
     """What is handed over is the folder: its files are the interface."""
-    return Model(entry.id, entry.folder, entry.record.init_context_size if entry.record else None)
+    if (record := entry.record) is None:
+        return Model(entry.id, entry.folder)
+    return Model(entry.id, entry.folder, record.init_context_size, record.probed)
 
 
-def note_loads(store: Store) -> Callable[[Model, float, int], None]:
-    """For the pool's `on_load`: what a model's first load took goes into its record."""
+def note_loads(store: Store) -> OnLoad:
+    """For the pool's `on_load`: what a first load took and found out goes into the record.
 
-    def note(model: Model, load_s: float, memory_bytes: int) -> None:
-        asyncio.get_running_loop().run_in_executor(None, write, model.id, load_s, memory_bytes)
+    A later one is noted when it found out something else: with another build of MLX, say.
+    """
 
-    def write(model_id: str, load_s: float, memory_bytes: int) -> None:
+    def note(model: Model, load_s: float, memory_bytes: int, probed: Probed) -> None:
+        asyncio.get_running_loop().run_in_executor(
+            None, write, model.id, load_s, memory_bytes, probed
+        )
+
+    def write(model_id: str, load_s: float, memory_bytes: int, probed: Probed) -> None:
         try:
             record = store.get(model_id).record
-            if record is not None and record.load_s is None:
-                store.note_load(model_id, load_s, memory_bytes)
+            if record is not None and (record.load_s is None or record.probed != probed):
+                store.note_load(model_id, load_s, memory_bytes, probed)
         except (
             Exception
         ) as error:  # a full disk, or a model removed meanwhile: it runs all the same

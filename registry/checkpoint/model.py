@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .config import Json, context_length
+from .exactness import Probed
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Model:
     id: str
     folder: Path
     max_context: int | None = None  # set by a person; it can only lower the model's own
+    probed: Probed | None = None  # what an engine once found out about it
 
     @cached_property
     def config(self) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from registry.checkpoint.config import Json
+from registry.checkpoint.exactness import Probed
 from registry.checkpoint.verify import Verified
 from registry.errors import ModelExists
 
@@ -74,6 +75,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     licence: str | None = None
     load_s: float | None = None
     peak_memory_bytes: int | None = None
+    probed: Probed | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -103,8 +105,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
             kind=self.kind if self.kind in ("vlm", "onnx") else kind,  # only a person can tell
             verified=verified,
             failure=None,
-            load_s=None,  # both were measured with other files
+            load_s=None,  # these were measured with other files
             peak_memory_bytes=None,
+            probed=None,
         )
 
 

@@ -66,7 +66,7 @@ def _loop(
         send(Loading(done, total))
 
     if kind_of(model) == "llm":
-        loaded = load(folder, report)
+        loaded = load(folder, report, settings.probed)
         rows, chunk = settings.max_rows, settings.prefill_chunk_tokens
         return (
             EngineLoop(loaded, inbox, send, max_rows=rows, prefill_chunk_tokens=chunk),

@@ -13,15 +13,16 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.utils import get_total_parameters, load_model, load_tokenizer
 
 from registry.checkpoint.encoder import EncoderConfig
+from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 from runtime.engine_messages import ModelInfo
 
 from . import device
-from .cache import kv_cache
 from .encoders import ARCHITECTURES
 from .encoders.decoder import Decoder, load_lazily
 from .encoders.encoder import Encoder, Network
 from .language_model import LanguageModel
+from .probe.probe import probe
 
 _POSITIONS = ("wpe", "position_embedding_table", "position_embeddings")
 _PIECE_BYTES = 64 << 20  # how much is read between two reports of progress
@@ -36,10 +37,13 @@ class LoadedModel:
     info: ModelInfo
 
 
-def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
+def load(
+    folder: Path, report: Callable[[int, int], None], known: Probed | None = None
+) -> LoadedModel:
     """Load the weights, telling `report(loaded_bytes, total_bytes)` on the way.
 
-    Raises ValueError or OSError when the folder is not a model that mlx-lm knows.
+    `known` is what an earlier load found out about it. Raises ValueError or OSError when the folder
+    is not a model that mlx-lm knows, or one that this machine cannot compute.
     """
     # With `trust_remote_code` Python of the folder would be run.
     model, config = load_model(folder, lazy=True, trust_remote_code=False)
@@ -49,12 +53,13 @@ def load(folder: Path, report: Callable[[int, int], None]) -> LoadedModel:
     tokenizer = load_tokenizer(
         folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id")
     )
+    num_embeddings = _num_embeddings(model) or len(tokenizer)
     info = ModelInfo(
         model_type=str(config["model_type"]),
-        vocab_size=_num_embeddings(model) or len(tokenizer),
+        vocab_size=num_embeddings,
         num_params=int(get_total_parameters(model)),
         weight_bytes=total,
-        is_batchable=kv_cache.is_mergeable(kv_cache.make(model)),
+        probed=probe(model, config, num_embeddings, known),
         device=device.name(),
         fingerprint=device.fingerprint(),
     )
@@ -73,7 +78,6 @@ def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:
         vocab_size=network.num_embeddings,
         num_params=int(get_total_parameters(module)),
         weight_bytes=total,
-        is_batchable=True,
         device=device.name(),
         fingerprint=device.fingerprint(),
         kind=config.kind,

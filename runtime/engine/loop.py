@@ -36,7 +36,10 @@ class EngineLoop:
         self._send = send
         self._eos_token_ids = frozenset(loaded.tokenizer.eos_token_ids)
         self._batch = Batch(
-            loaded.model, max_rows=max_rows, prefill_chunk_tokens=prefill_chunk_tokens
+            loaded.model,
+            loaded.info.probed.exactness,
+            max_rows=max_rows,
+            prefill_chunk_tokens=prefill_chunk_tokens,
         )
 
     def run(self) -> None:
@@ -65,8 +68,9 @@ class EngineLoop:
                     failed = Failed(command.id, "This is a language model: it does not embed.")
                     self._send(Step([failed], self._batch.num_rows))
                 case Cancel():
-                    if self._batch.remove(command.id):
-                        self._send(Step([], self._batch.num_rows))  # it is gone now, not a step on
+                    if (events := self._batch.remove(command.id)) is not None:
+                        # It is gone now, not a step on.
+                        self._send(Step(events, self._batch.num_rows))
                 case Ping():
                     self._send(Pong(command.number))
                 case Stop():

@@ -54,7 +54,11 @@ async def test_load_tells_its_progress_in_bytes(tmp_path: Path) -> None:
         info = await engine.start(progress.append)
         assert progress[0].loaded_bytes == 0
         assert progress[-1].loaded_bytes == progress[-1].total_bytes == info.weight_bytes
-        assert info.model_type == "llama" and info.is_batchable and info.num_params > 0
+        assert (
+            info.model_type == "llama"
+            and info.probed.exactness.batching == "full"
+            and info.num_params > 0
+        )
         assert engine.footprint_bytes() > info.weight_bytes
     finally:
         await engine.stop()

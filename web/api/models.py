@@ -7,6 +7,7 @@ from quart import Blueprint, Response, g, request
 
 from registry.checkpoint.config import Json
 from registry.checkpoint.encoder import EncoderConfig
+from registry.checkpoint.exactness import Batching
 from registry.store.store import Entry, Store
 from runtime.events import Loading
 from runtime.residency import Residency, ResidentModel
@@ -141,7 +142,7 @@ def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
         "context_length": context,
         "max_output_tokens": context - 1 if task == "chat" else None,
         "size_bytes": entry.size_bytes,
-        "capabilities": _capabilities(task, loaded),
+        "capabilities": _capabilities(entry, task, loaded),
         "info": {
             "kind": entry.kind,
             "family": family,
@@ -182,13 +183,21 @@ def _facts(entry: Entry) -> tuple[str, int, int] | None:
         return None
 
 
-def _capabilities(task: Task, loaded: ResidentModel | None) -> dict[str, Json]:
+def _batching(entry: Entry, loaded: ResidentModel | None) -> Batching | None:
+    """How its rows are batched; None until a first load has found out."""
+    if loaded is not None:
+        return loaded.info.probed.exactness.batching
+    probed = entry.record.probed if entry.record else None
+    return probed.exactness.batching if probed else None
+
+
+def _capabilities(entry: Entry, task: Task, loaded: ResidentModel | None) -> dict[str, Json]:
     return {
         "chat": task == "chat",
         "embeddings": task == "embeddings",
         "rerank": task == "rerank",
         "streaming": task == "chat",
-        "batching": loaded.info.is_batchable if loaded else None,
+        "batching": _batching(entry, loaded),
         "input_modalities": ["text"],
     }
 

@@ -11,17 +11,22 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 import mlx.core as mx
+import msgspec
 
+from registry.checkpoint.exactness import Exactness
+from runtime.engine.cache import kv_cache
+from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.sampler import NUMERICAL_FAULT
 from runtime.events import Failed, Prefill, RowEvent, TextDelta
 
-from .group import DecodeGroup, fits
+from .group import DecodeGroup
 from .prefill import Prefilling
 from .row import Row
 
 logger = logging.getLogger(__name__)
 
+_ALL_EXACT = Exactness()
 _REGROUP_STEPS = 64  # how often groups that grew alike in length are looked at for joining
 
 
@@ -31,14 +36,25 @@ class Batch:
     def __init__(
         self,
         model: LanguageModel,
+        exactness: Exactness = _ALL_EXACT,
         *,
         max_rows: int = 16,
         prefill_chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
     ) -> None:
+        """Nothing is done that `exactness` does not name as exact for the model."""
+        empty = kv_cache.make(model)
+        self._can_merge = exactness.merged and kv_cache.is_mergeable(empty)
+        self._padding = Padding.of(empty)
         self._max_rows = max_rows
         self._waiting: deque[Row] = deque()
-        self._prefilling = Prefilling(model, prefill_chunk_tokens, stall_limit_s)
+        self._prefilling = Prefilling(
+            model,
+            msgspec.structs.replace(exactness, padded=exactness.padded and self._can_merge),
+            self._padding,
+            prefill_chunk_tokens,
+            stall_limit_s,
+        )
         self._groups: list[DecodeGroup] = []
         self._num_steps = 0
 
@@ -56,27 +72,31 @@ class Batch:
         """Queue a row; it starts as soon as fewer than `max_rows` are active."""
         self._waiting.append(row)
 
-    def remove(self, row_id: int) -> bool:
-        """Drop a row wherever it is, and free its KV. False if it is not (or no longer) here."""
-        is_here = self._remove(row_id)
-        self._give_back()
-        return is_here
+    def remove(self, row_id: int) -> list[RowEvent] | None:
+        """Drop a row wherever it is, and free its KV. None if it is not (or no longer) here.
 
-    def _remove(self, row_id: int) -> bool:
+        The events are of other rows that failed because its cache could not be taken apart.
+        """
+        events = self._remove(row_id)
+        self._give_back()
+        return events
+
+    def _remove(self, row_id: int) -> list[RowEvent] | None:
+        events: list[RowEvent] = []
         for row in self._waiting:
             if row.id == row_id:
                 self._waiting.remove(row)
-                return True
+                return events
         for row in self._prefilling.rows:
             if row.id == row_id:
                 self._prefilling.remove(row)
-                return True
+                return events
         for group in self._groups:
             for row in group.rows:
                 if row.id == row_id:
-                    self._leave({row})
-                    return True
-        return False
+                    self._leave({row}, events)
+                    return events
+        return None
 
     def step(self) -> list[RowEvent]:
         """One token for every decoding row, and one chunk for the prefilling ones.
@@ -85,15 +105,17 @@ class Batch:
         """
         events: list[RowEvent] = []
         self._num_steps += 1
+        young = [group for group in self._groups if group.is_young]
         self._forward(events)
         tokens = self._read(events)
         over = self._follow(tokens, events)
         self._draw(over, events)
-        self._leave(over)
+        self._leave(over, events)
         self._admit()
         self._prefill(events)
+        self._place_grown(young, events)
         if self._num_steps % _REGROUP_STEPS == 0:
-            self._regroup()
+            self._regroup(events)
         self._give_back()
         return events
 
@@ -134,13 +156,13 @@ class Batch:
         for group in list(self._groups):
             self._attempt(group, DecodeGroup.draw, events, over)
 
-    def _leave(self, over: set[Row]) -> None:
+    def _leave(self, over: set[Row], events: list[RowEvent]) -> None:
         """The only way out of a group: its cache is copied once, however many rows leave."""
         changed = [group for group in self._groups if not over.isdisjoint(group.rows)]
         for group in changed:
-            group.leave(over)
+            self._attempt(group, lambda group: group.leave(over), events, over)
         if changed:
-            self._regroup()
+            self._regroup(events)
 
     def _admit(self) -> None:
         while self._waiting and self._num_active < self._max_rows:
@@ -161,34 +183,51 @@ class Batch:
                 done = row.num_prefilled if row.num_to_prefill else total
                 events.append(Prefill(row.id, done, total))
         for group in ready:
-            self._place(group)
+            self._place(group, events)
 
-    def _place(self, newcomer: DecodeGroup) -> None:
+    def _place(self, newcomer: DecodeGroup, events: list[RowEvent]) -> None:
         """Join the group that wastes least on padding with it, or stand alone."""
         best = min(
-            (group for group in self._groups if _can_join(group, newcomer)),
-            key=lambda group: _padding([*group.lengths, *newcomer.lengths]),
+            (group for group in self._groups if self._can_join(group, newcomer)),
+            key=lambda group: self._padding.wasted([*group.lengths, *newcomer.lengths]),
             default=None,
         )
         if best is None:
             self._groups.append(newcomer)
         else:
-            best.join(newcomer)
+            rows = [*best.rows, *newcomer.rows]
+            self._attempt(best, lambda best: best.join(newcomer), events, rows=rows)
 
-    def _regroup(self) -> None:
+    def _can_join(self, group: DecodeGroup, other: DecodeGroup) -> bool:
+        if not self._can_merge or group.is_young or other.is_young:
+            return False
+        return self._padding.fits([*group.lengths, *other.lengths])
+
+    def _place_grown(self, young: list[DecodeGroup], events: list[RowEvent]) -> None:
+        """Place the rows that held too few tokens to be merged when this step began."""
+        for group in young:
+            if group in self._groups and not group.is_young:
+                self._groups.remove(group)
+                self._place(group, events)
+
+    def _regroup(self, events: list[RowEvent]) -> None:
         """Split groups that waste too much since rows left, and join those that no longer would."""
         whole: list[DecodeGroup] = []
         parts = [group for group in self._groups if group.rows]
         while parts:
             group = parts.pop()
-            if len(group.rows) > 1 and not fits(group.lengths):
-                parts.append(group.split())
-                parts.append(group)
-            else:
+            if self._padding.fits(group.lengths):
                 whole.append(group)
+                continue
+            rows = list(group.rows)
+            try:
+                parts.append(group.split(self._padding))
+                parts.append(group)
+            except Exception as error:
+                _fail(rows, error, events)
         self._groups = []
         for group in sorted(whole, key=lambda group: len(group.rows), reverse=True):
-            self._place(group)
+            self._place(group, events)
 
     def _attempt(
         self,
@@ -196,15 +235,23 @@ class Batch:
         action: Callable[[DecodeGroup], None],
         events: list[RowEvent],
         over: Collection[Row] = (),
+        rows: Collection[Row] | None = None,
     ) -> None:
-        """A failing pass or draw costs the rows of its group that are not over, not the engine."""
+        """A failing action costs the rows of its group that are not over, not the engine.
+
+        `rows` are those of the action, where they are not the group's.
+        """
+        rows = list(group.rows if rows is None else rows)
         try:
             action(group)
         except Exception as error:
-            logger.exception("decode failed")
             self._groups.remove(group)
-            message = f"The model failed: {error}"
-            events += [Failed(row.id, message) for row in group.rows if row not in over]
+            _fail([row for row in rows if row not in over], error, events)
+
+
+def _fail(rows: Collection[Row], error: Exception, events: list[RowEvent]) -> None:
+    logger.exception("%d rows failed", len(rows))
+    events += [Failed(row.id, f"The model failed: {error}") for row in rows]
 
 
 def _follow_row(row: Row, token: int, events: list[RowEvent]) -> bool:
@@ -220,11 +267,3 @@ def _follow_row(row: Row, token: int, events: list[RowEvent]) -> bool:
     if verdict is not None:
         events.append(row.finished(verdict))
     return verdict is not None
-
-
-def _can_join(group: DecodeGroup, other: DecodeGroup) -> bool:
-    return group.is_mergeable and other.is_mergeable and fits([*group.lengths, *other.lengths])
-
-
-def _padding(lengths: list[int]) -> int:
-    return len(lengths) * max(lengths) - sum(lengths)

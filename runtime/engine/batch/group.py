@@ -5,25 +5,13 @@ from dataclasses import dataclass, fields
 
 import mlx.core as mx
 
-from runtime.engine.cache import kv_cache
-from runtime.engine.cache.kv_cache import GroupCache
+from runtime.engine.cache.kv_cache import MIN_MERGED_TOKENS, GroupCache
+from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.column import Column, Values
 from runtime.engine.sampling.sampler import Sampler
 
 from .row import Row
-
-
-def fits(lengths: Sequence[int]) -> bool:
-    """Whether rows of these lengths waste at most as much KV on padding as they fill.
-
-    Merged, every row takes the room of the longest: 15 rows of 100 tokens and one of 4,000 would
-    take ten times their own. Such rows decode in groups of their own.
-    """
-    own = [kv_cache.allocated(length) for length in lengths]
-    # Merged, the longest row is held exactly and then grows by a whole step.
-    merged = len(own) * (max(lengths) + kv_cache.ALLOCATION_STEP)
-    return len(own) == 1 or merged <= 2 * sum(own)
 
 
 @dataclass(slots=True)
@@ -78,8 +66,9 @@ class DecodeGroup:
         return self._columns.cache.num_bytes
 
     @property
-    def is_mergeable(self) -> bool:
-        return self._columns.cache.is_mergeable
+    def is_young(self) -> bool:
+        """Whether it holds too few tokens to be merged with others."""
+        return min(self.lengths) < MIN_MERGED_TOKENS
 
     def forward(self) -> None:
         """Start the pass over the pending tokens, without waiting for them to be drawn."""
@@ -117,10 +106,10 @@ class DecodeGroup:
         """Drop rows and free their KV; the group may be empty afterwards."""
         self._keep([index for index, row in enumerate(self.rows) if row not in gone])
 
-    def split(self) -> "DecodeGroup":
+    def split(self, padding: Padding) -> "DecodeGroup":
         """Move the rows shorter than half the longest into a group of their own."""
-        limit = max(map(kv_cache.allocated, self.lengths)) / 2
-        short = [i for i, n in enumerate(self.lengths) if kv_cache.allocated(n) <= limit]
+        limit = max(map(padding.allocated, self.lengths)) / 2
+        short = [i for i, n in enumerate(self.lengths) if padding.allocated(n) <= limit]
         part = DecodeGroup(self._model, [self.rows[i] for i in short], self._columns.take(short))
         self._keep([index for index in range(len(self.rows)) if index not in short])
         return part

@@ -7,11 +7,13 @@ from functools import partial
 
 import mlx.core as mx
 
+from registry.checkpoint.exactness import Exactness
 from runtime.engine.cache import kv_cache
-from runtime.engine.cache.kv_cache import Cache, GroupCache
+from runtime.engine.cache.kv_cache import MIN_MERGED_TOKENS, Cache, GroupCache
+from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
 
-from .group import DecodeGroup, fits
+from .group import DecodeGroup
 from .row import Row
 
 logger = logging.getLogger(__name__)
@@ -29,10 +31,17 @@ class Prefilling:
     """The prefilling rows. A row leaves in a decode group, with its prompt's last token pending."""
 
     def __init__(
-        self, model: LanguageModel, chunk_tokens: int = 512, stall_limit_s: float = 0.25
+        self,
+        model: LanguageModel,
+        exactness: Exactness,
+        padding: Padding,
+        chunk_tokens: int = 512,
+        stall_limit_s: float = 0.25,
     ) -> None:
         """A chunk has at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
         self._model = model
+        self._exactness = exactness
+        self._padding = padding
         self._chunk_tokens = chunk_tokens
         self._stall_limit_s = stall_limit_s
         self._tokens_per_s = _FIRST_GUESS
@@ -68,7 +77,7 @@ class Prefilling:
         together = self._whole_prompts(plan, whole_budget)
         padded = 0
         if len(together) > 1:
-            plan = plan[len(together) :]
+            plan = [(row, count) for row, count in plan if row not in together]
             padded = len(together) * max(row.num_to_prefill for row in together)
             self._attempt(together, partial(self._prefill_together, together, groups), failed)
         num_tokens = padded + sum(count for _, count in plan)
@@ -98,6 +107,8 @@ class Prefilling:
             is_whole = row.num_prefilled == 0 and row.num_to_prefill <= whole_budget
             room = whole_budget if is_whole else max(0, budget)
             count = min(row.num_to_prefill, room)
+            if count and not self._exactness.chunked:
+                count = row.num_to_prefill
             if count or not row.num_to_prefill:
                 plan.append((row, count))
                 budget -= count
@@ -105,17 +116,19 @@ class Prefilling:
         return plan
 
     def _whole_prompts(self, plan: list[tuple[Row, int]], budget: int) -> list[Row]:
-        """The rows at the plan's head whose whole prompts fit the budget, also when padded.
+        """The first rows of the plan whose whole prompts fit the budget, also when padded.
 
         They are prefilled in one pass. On a GPU a pass over few tokens takes as long as fetching
         the weights, so sixteen short questions that arrive at once cost one pass and not sixteen.
         """
         rows: list[Row] = []
+        if not self._exactness.padded:
+            return rows
         for row, count in plan:
-            is_whole = row.num_prefilled == 0 and count == row.num_to_prefill > 0
-            lengths = [other.num_to_prefill for other in (*rows, row)]
-            is_small = len(lengths) * max(lengths) <= budget and fits(lengths)
-            if not is_whole or not is_small or not kv_cache.is_mergeable(row.cache):
+            if not MIN_MERGED_TOKENS <= count == len(row.tokens) - 1:
+                continue
+            lengths = [*(other.num_to_prefill for other in rows), count]
+            if len(lengths) * max(lengths) > budget or not self._padding.fits(lengths):
                 break
             rows.append(row)
         return rows
@@ -144,13 +157,7 @@ class Prefilling:
 
     def _prefill_together(self, rows: list[Row], groups: list[DecodeGroup]) -> None:
         """All but the last token of several prompts, right-padded to the longest."""
-        prompts = [row.tokens[:-1] for row in rows]
-        lengths = [len(prompt) for prompt in prompts]
-        cache = kv_cache.merge([row.cache for row in rows])
-        padded = [prompt + [0] * (max(lengths) - len(prompt)) for prompt in prompts]
-        with kv_cache.right_padded(cache, lengths):
-            self._model(mx.array(padded), cache=cache)
-        kv_cache.evaluate(cache)
+        cache = kv_cache.read_together(self._model, [row.tokens[:-1] for row in rows])
         for row in rows:
             row.num_prefilled = len(row.tokens) - 1
         groups.append(self._finish(rows, cache))

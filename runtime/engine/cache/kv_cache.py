@@ -5,14 +5,15 @@ share the merged form (`BatchKVCache` and its kin), left-padded to the longest r
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Protocol, Self, TypeAlias
 
 import mlx.core as mx
 from mlx_lm.models.cache import CacheList, make_prompt_cache
 
-ALLOCATION_STEP = 256  # mlx-lm grows a KV cache by this many tokens at a time
+# A row with fewer tokens is not merged yet: a state that is shorter than the convolution over it
+# has no place beside others in mlx-lm's caches, and an empty cache cannot be taken apart again.
+MIN_MERGED_TOKENS = 4
 
 
 class LayerCache(Protocol):
@@ -43,6 +44,12 @@ class LayerCache(Protocol):
 
 
 Cache: TypeAlias = list[LayerCache]
+
+
+class ReadsTokens(Protocol):
+    """A model, as far as its caches are concerned."""
+
+    def __call__(self, inputs: mx.array, cache: Cache) -> mx.array: ...
 
 
 class GroupCache:
@@ -121,21 +128,25 @@ def merge(caches: Sequence[Cache]) -> Cache:
     return [layers[0].merge(layers) for layers in zip(*caches, strict=True)]
 
 
-@contextmanager
-def right_padded(cache: Cache, lengths: list[int]) -> Iterator[None]:
-    """A pass over prompts of these lengths, padded on the right to the longest, in a merged cache.
+def read_together(model: ReadsTokens, prompts: Sequence[Sequence[int]]) -> Cache:
+    """One pass over several prompts, right-padded to the longest. Returns their merged cache.
 
-    Afterwards the padding is on the left, as decoding wants it.
+    Afterwards the padding is on the left, as decoding wants it. Padding is a prompt's own last
+    token: the embedding of another one may be all zeros, and its norm not a number.
     """
+    lengths = [len(prompt) for prompt in prompts]
     padding = [max(lengths) - length for length in lengths]
-    if not any(padding):
-        yield
-        return
-    for layer in cache:
-        layer.prepare(lengths=lengths, right_padding=padding)
-    yield
-    for layer in cache:
-        layer.finalize()
+    cache = merge([make(model) for _ in prompts])
+    if any(padding):
+        for layer in cache:
+            layer.prepare(lengths=lengths, right_padding=padding)
+    padded = [[*prompt, *[prompt[-1]] * n] for prompt, n in zip(prompts, padding, strict=True)]
+    model(mx.array(padded), cache=cache)
+    if any(padding):
+        for layer in cache:
+            layer.finalize()
+    evaluate(cache)
+    return cache
 
 
 def evaluate(cache: Cache) -> None:
@@ -146,8 +157,3 @@ def evaluate(cache: Cache) -> None:
 def num_bytes(cache: Cache) -> int:
     """Bytes the cache holds, unused room included."""
     return sum(layer.nbytes for layer in cache if not layer.empty())
-
-
-def allocated(length: int) -> int:
-    """Tokens a cache of `length` takes room for."""
-    return -(-max(length, 1) // ALLOCATION_STEP) * ALLOCATION_STEP

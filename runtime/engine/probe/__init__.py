@@ -1,0 +1,1 @@
+"""What is exact for a model, asked of the model itself at load."""

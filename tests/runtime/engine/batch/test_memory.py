@@ -1,0 +1,48 @@
+"""Tests of what a batch holds: its count is what MLX holds, and no row is held twice."""
+
+import gc
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+
+from runtime.engine.batch.batch import Batch
+from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tokens_of
+
+
+@pytest.mark.parametrize("lengths", [[3000] * 4, [3000, 2900, 10, 900]])
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2"])
+def test_the_count_is_what_mlx_holds(tmp_path: Path, architecture: str, lengths: list[int]) -> None:
+    """Rows that were read alone and then join a group are in memory once, and all are counted."""
+    model = load(tmp_path, architecture)
+    mx.eval(model.parameters())
+    run_alone(model, [4, 5, 6, 7, 8], 4)  # what a first pass leaves behind is not the rows'
+    gc.collect()
+    before = mx.get_active_memory()
+    batch = Batch(model)
+    for number, prompt in enumerate(prompts(lengths)):
+        batch.add(row(number, prompt, 400))
+    decoding: set[int] = set()
+    while len(decoding) < len(lengths):
+        decoding |= {number for number, _ in tokens_of(batch.step())}
+    for _ in range(8):
+        batch.step()
+    mx.synchronize()
+    held = mx.get_active_memory() - before
+    assert batch.cache_bytes == pytest.approx(held, rel=0.02)
+    for number in range(len(lengths)):
+        batch.remove(number)
+    assert batch.cache_bytes == 0
+
+
+def test_states_of_a_fixed_size_decode_in_one_group(tmp_path: Path) -> None:
+    """A recurrence keeps as much of 2,000 tokens as of 10: nothing is padded, so all go along."""
+    model = load(tmp_path, "mamba2")
+    batch = Batch(model)
+    for number, prompt in enumerate(prompts([10, 2000, 30])):
+        batch.add(row(number, prompt, 300))
+    decoding: set[int] = set()
+    while len(decoding) < 3:
+        decoding |= {number for number, _ in tokens_of(batch.step())}
+    assert len(batch._groups) == 1
+    assert len(run(batch)) == 3
