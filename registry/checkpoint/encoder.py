@@ -4,13 +4,14 @@ Read twice: `runtime.encoding` refuses requests by it, the engine computes by it
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias, get_args
 
 from registry.errors import NotAModel
 
+from .attention import sight_of
 from .companions import CONFIG, MODULES
 from .config import Json, read_json
 from .kind import ENCODER_TYPES, ModelKind, classifies, is_embedder, kind_of
@@ -45,7 +46,8 @@ class EncoderConfig:
         kind = kind_of(model)
         if kind == "llm":
             raise ValueError(f"'{model.id}' neither embeds nor ranks: it is a language model")
-        _check_attention(model.model_type, model.config)
+        if model.model_type not in ENCODER_TYPES:
+            sight_of(model.config)
         sentence = _read(model.folder / "config_sentence_transformers.json")
         pooling, normalizes = _pooling(model.folder) if kind == "embed" else (("cls",), False)
         prompts = _strings(sentence.get("prompts"))
@@ -94,19 +96,13 @@ def check(folder: Path) -> None:
     if isinstance(model_type, str) and is_embedder(folder, model_type) and not classifies(config):
         try:
             _modules(folder)
-            _check_attention(model_type, config)
         except ValueError as error:
             raise NotAModel(f"{error}. Choose a model without it.") from None
-
-
-def _check_attention(model_type: str, config: Mapping[str, object]) -> None:
-    """Raises ValueError for a decoder trained to attend in both directions: ours only look back."""
-    is_two_way = config.get("is_causal") is False or config.get("use_bidirectional_attention")
-    if model_type not in ENCODER_TYPES and is_two_way:
-        raise ValueError(
-            f"{CONFIG} wants attention in both directions of a '{model_type}', which is not "
-            "computed here"
-        )
+        try:
+            if model_type not in ENCODER_TYPES:
+                sight_of(config)
+        except ValueError as error:
+            raise NotAModel(f"{error}.") from None
 
 
 def _pooling(folder: Path) -> tuple[tuple[PoolingMode, ...], bool]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from registry.checkpoint import shards
+from registry.checkpoint.attention import settled
 from registry.checkpoint.config import Config, read_config
 from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.verify import Verified, verify
@@ -57,7 +58,7 @@ def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> 
     verified = verify(source)
     copies.copy_all(source, target)
     if _is_as_wanted(source, verified, config, work):
-        copies.write_config(config, target / "config.json")
+        copies.write_config(settled(config), target / "config.json")
         _take_weights(source, target, work, report)
         return
     if verified.model_type in ENCODER_TYPES:

@@ -9,6 +9,7 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from mlx_lm.convert import MODEL_CONVERSION_DTYPES
 from mlx_lm.utils import dequantize_model, quantize_model, save_config
 
+from registry.checkpoint.attention import settled
 from registry.convert_messages import Work
 from registry.errors import NotAModel
 
@@ -53,6 +54,7 @@ def recast(
         report(done, total)
         del value
     writer.close()
+    config = settled(config)
     config.pop("auto_map", None)
     save_config(config, target / "config.json", keep_vision_config=has_vision)
 

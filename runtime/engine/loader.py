@@ -12,6 +12,7 @@ from mlx.utils import tree_flatten
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.utils import get_total_parameters, load_model, load_tokenizer
 
+from registry.checkpoint.attention import sight_of
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
@@ -92,7 +93,8 @@ def _encoder_network(model: Model, config: EncoderConfig) -> tuple[Network, Modu
     architecture = ARCHITECTURES.get(model.model_type)
     if architecture is None:
         module = load_lazily(model.folder)
-        return Decoder(module, _num_embeddings(module) or model.vocab_size or 0), module
+        num_embeddings = _num_embeddings(module) or model.vocab_size or 0
+        return Decoder(module, num_embeddings, sight_of(model.config)), module
     network = architecture.of(model.config, has_head=config.kind == "rerank")
     if "quantization" in model.config:
         raise ValueError("quantised encoders are not computed here; take the float weights")

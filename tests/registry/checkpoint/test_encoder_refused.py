@@ -58,14 +58,20 @@ def test_it_is_refused_when_it_is_here(tmp_path: Path) -> None:
     try_out(ranks, verify(ranks))
 
 
-@pytest.mark.parametrize("config", [{"is_causal": False}, {"use_bidirectional_attention": True}])
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"use_bidirectional_attention": True}, "attention in both directions of a 'qwen3'"),
+        ({"auto_map": {"AutoModel": "modeling_nv.NVEmbedModel"}}, "modeling_nv.NVEmbedModel"),
+    ],
+)
 def test_a_language_model_that_looks_ahead_is_refused(
-    tmp_path: Path, config: dict[str, Any]
+    tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
     """mlx-lm would compute it as one that looks back, and every vector would be wrong."""
     folder = random_encoders.make(tmp_path, "qwen3")
     write_pooling(folder, "pooling_mode_lasttoken")
     try_out(folder, verify(folder))
     change(folder / "config.json", **config)
-    with pytest.raises(NotAModel, match="attention in both directions of a 'qwen3'"):
+    with pytest.raises(NotAModel, match=message):
         try_out(folder, verify(folder))

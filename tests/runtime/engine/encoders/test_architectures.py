@@ -166,7 +166,7 @@ def test_the_scores_of_a_long_input_are_never_all_there(tmp_path: Path) -> None:
         ("bert", {"hidden_act": "swish7"}, "not known"),
         ("bert", {"num_hidden_layers": 1}, "not in model"),
         ("bert", {"quantization": {"bits": 4, "group_size": 64}}, "float weights"),
-        ("qwen3", {"is_causal": False}, "both directions of a 'qwen3'"),
+        ("qwen3", {"is_causal": False, "use_sliding_window": True, "sliding_window": 8}, "'qwen3'"),
         ("qwen3", {"use_bidirectional_attention": True}, "both directions of a 'qwen3'"),
         ("nomic_bert", {"num_experts": 8}, "num_experts is 8"),
         ("nomic_bert", {"prenorm": True}, "prenorm is True"),

@@ -1,0 +1,70 @@
+"""Tests of encoders.decoder: language models that embed, against figures of transformers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from registry.checkpoint.model import Model
+from runtime.engine.encoders import decoder
+from runtime.engine.encoders.batch import EncodeBatch
+from runtime.engine.encoders.encoder import Encoder
+from runtime.engine.loader import load_encoder
+from runtime.engine_messages import Embed
+from tests.models import random_decoders, reference_decoders
+from tests.models.reference_decoders import Case
+
+CASES: dict[str, list[Case]] = json.loads(reference_decoders.PINNED.read_text(encoding="utf-8"))
+
+
+def load(folder: Path) -> Encoder:
+    return load_encoder(Model("tiny", folder), lambda done, total: None)
+
+
+def encode(encoder: Encoder, inputs: list[list[int]], budget: int = 10**6) -> Any:
+    """Their vectors, in the inputs' order; read in as few passes as the budget allows."""
+    batch = EncodeBatch()
+    batch.add(Embed(1, inputs))
+    rows: dict[int, bytes] = {}
+    while pack := batch.next_pack(budget):
+        rows |= zip([entry.index for entry in pack], encoder.encode(pack), strict=True)
+    return np.stack([np.frombuffer(rows[index], "<f4") for index in range(len(inputs))])
+
+
+@pytest.mark.parametrize("model_type", random_decoders.CONFIGS)
+def test_two_ways_as_transformers_does(tmp_path: Path, model_type: str) -> None:
+    """EmbeddingGemma with its window, gte-Qwen2, and the other families that may say it."""
+    cases = CASES[model_type]
+    encoder = load(random_decoders.make(tmp_path, model_type))
+    vectors = encode(encoder, [case["tokens"] for case in cases])
+    np.testing.assert_allclose(vectors, [case["vector"] for case in cases], atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", ["gemma3_text", "qwen2"])
+def test_padding_is_never_seen(tmp_path: Path, model_type: str) -> None:
+    """Short texts beside long ones in one pass, padded by more than a window."""
+    encoder = load(random_decoders.make(tmp_path, model_type, "pooling_mode_lasttoken"))
+    inputs = [case["tokens"] for case in CASES[model_type]]
+    alone = np.concatenate([encode(encoder, [tokens]) for tokens in inputs])
+    pack = EncodeBatch()
+    pack.add(Embed(1, inputs))
+    together = []
+    while more := pack.next_pack(10**6):
+        together += more
+    rows = dict(zip((entry.index for entry in together), encoder.encode(together), strict=True))
+    for index, row in rows.items():
+        np.testing.assert_allclose(np.frombuffer(row, "<f4"), alone[index], atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", ["gemma3_text", "llama", "qwen2"])
+def test_a_long_text_is_the_same_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str
+) -> None:
+    """Some queries after the other, each seeing every key; lengths that fill no chunk."""
+    encoder = load(random_decoders.make(tmp_path, model_type))
+    inputs = [case["tokens"] for case in CASES[model_type]]
+    whole = encode(encoder, inputs)
+    monkeypatch.setattr(decoder, "_QUERY_CHUNK", 16)
+    np.testing.assert_allclose(encode(encoder, inputs), whole, atol=1e-5)
