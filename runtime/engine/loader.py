@@ -18,7 +18,7 @@ from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 from runtime.engine_messages import ModelInfo
 
-from . import device
+from . import device, mlx_lm_patches
 from .encoders import ARCHITECTURES
 from .encoders.decoder import Decoder, load_lazily
 from .encoders.encoder import Encoder, Network
@@ -46,6 +46,7 @@ def load(
     `known` is what an earlier load found out about it. Raises ValueError or OSError when the folder
     is not a model that mlx-lm knows, or one that this machine cannot compute.
     """
+    mlx_lm_patches.apply()
     # With `trust_remote_code` Python of the folder would be run.
     model, config = load_model(folder, lazy=True, trust_remote_code=False)
     if (dtype := device.compute_dtype()) is not None:

@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
@@ -37,8 +38,9 @@ _PIECES = (14, 4, 7)  # the longest prompt again, in chunks
 _NUM_DECODED = 3
 
 # In units of the standard deviation of a row's logits. Of the 141 tiny models of the tests, what is
-# exact stays below 3e-5, and what is wrong is above 0.1.
-_TOLERANCE = 1e-2
+# exact stays below 3e-5, and what is wrong is above 0.1. Some GPUs multiply float32 in TF32, whose
+# rounding is a thousand times coarser.
+_TOLERANCE, _TOLERANCE_GPU = 2e-3, 2e-2
 # A token on the verge of two experts may be sent to the other one by rounding alone. That is
 # chance, and a fault is none: what is wrong is wrong with other tokens too.
 _ATTEMPTS = 3
@@ -147,7 +149,7 @@ class _Questions:
                 logger.info("%s: %s", question.__name__, error)
                 return False
             logger.info("%s: %s", question.__name__, differences)
-            if max(differences) <= _TOLERANCE:  # False for what is not a number
+            if max(differences) <= (_TOLERANCE_GPU if device.is_gpu() else _TOLERANCE):
                 return True
         return False
 
@@ -201,4 +203,4 @@ def _difference(logits: mx.array, expected: mx.array) -> float:
     spread = mx.where(mx.isfinite(expected), expected, 0.0).std(axis=-1)
     worst = mx.max(distance / spread).item()
     assert isinstance(worst, float)
-    return worst
+    return math.inf if math.isnan(worst) else worst

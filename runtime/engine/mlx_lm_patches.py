@@ -1,0 +1,31 @@
+"""What mlx-lm's modules get wrong and can be put right from outside, until they are.
+
+Whether a patch fits is not believed: the probe asks the patched module like any other.
+"""
+
+from functools import cache
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.models import gemma2
+
+
+@cache
+def apply() -> None:
+    """Before the first model is made; once per process is enough."""
+    _gemma2_masks()
+
+
+def _gemma2_masks() -> None:
+    """Gemma 2's scores have an axis for its KV heads and one for the queries of each, and the mask
+    of several rows has one axis for both: it is refused, or taken for another row's where there
+    are as many rows as KV heads (mlx-lm pull request 1903)."""
+    module: Any = gemma2
+    create = module.create_attention_mask
+
+    def with_both_axes(*args: Any, **kwargs: Any) -> Any:
+        mask = create(*args, **kwargs)
+        is_of_rows = isinstance(mask, mx.array) and mask.ndim == 4
+        return mx.expand_dims(mask, 2) if is_of_rows else mask
+
+    module.create_attention_mask = with_both_axes
