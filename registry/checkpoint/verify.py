@@ -15,6 +15,7 @@ from registry.errors import NotAModel
 from . import shards
 from .config import Config, context_length, positive, read_config
 from .kind import is_embedder, is_reranker
+from .support import check_config
 from .weights import Header
 
 _LABELS = ("classifier.weight", "classifier.out_proj.weight")  # these have a row for each label
@@ -39,6 +40,7 @@ def verify(folder: Path) -> Verified:
     Raises NotAModel, BrokenWeights.
     """
     config = read_config(folder)
+    check_config(config)
     paths = shards.find(folder)
     headers = shards.check(folder, paths)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):

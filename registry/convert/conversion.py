@@ -18,7 +18,7 @@ from registry.errors import ConversionFailed, NotAModel
 from . import copies
 from .gguf import convert as gguf
 from .recast import recast
-from .trial import check_architecture, try_out
+from .trial import try_out
 
 OnStage: TypeAlias = Callable[[str, int, int], None]  # stage, done, total
 
@@ -54,7 +54,6 @@ def _verify(folder: Path, report: OnStage) -> Verified:
 
 def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> None:
     config = read_config(source)
-    check_architecture(config)
     verified = verify(source)
     copies.copy_all(source, target)
     if _is_as_wanted(source, verified, config, work):

@@ -3,16 +3,13 @@
 Weights are not read, so this takes hardly any memory.
 """
 
-import importlib.util
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
-from mlx_lm.utils import MODEL_REMAPPING, load_tokenizer
+from mlx_lm.utils import load_tokenizer
 from tokenizers import Tokenizer
 
 from registry.checkpoint import encoder
-from registry.checkpoint.config import Config, read_config
 from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.verify import Verified
 from registry.errors import NotAModel
@@ -20,20 +17,8 @@ from registry.errors import NotAModel
 from .architecture import load_lazily
 
 
-def check_architecture(config: Config) -> None:
-    """Raises NotAModel if neither mlx-lm nor our encoders know the model_type."""
-    model_type = str(config["model_type"])
-    module = MODEL_REMAPPING.get(model_type, model_type)
-    if model_type not in ENCODER_TYPES and not importlib.util.find_spec(f"mlx_lm.models.{module}"):
-        raise NotAModel(
-            f"Models of type '{model_type}' are not supported by mlx-lm {version('mlx-lm')}."
-        )
-
-
 def try_out(folder: Path, verified: Verified) -> None:
     """Load the tokenizer, and fit the weights to the architecture. Raises NotAModel."""
-    config = read_config(folder)
-    check_architecture(config)
     encoder.check(folder)
     if (path := folder / "tokenizer.json").is_file():
         _load("tokenizer.json", lambda: Tokenizer.from_file(str(path)))

@@ -1,0 +1,123 @@
+"""What config.json alone tells of a model that cannot be used."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from mlx_lm.utils import MODEL_ARCHITECTURE_REMAPPING, MODEL_REMAPPING
+
+from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.support import check_config, model_types
+from registry.errors import NotAModel
+
+
+@pytest.mark.parametrize("model_type", ["llama", "lille-130m", "solar_open", *MODEL_REMAPPING])
+def test_an_architecture_of_mlx_lm_is_known(model_type: str) -> None:
+    """Modules of its own, modules that borrow another's Model, and names that it maps to others."""
+    check_config({"model_type": model_type})
+
+
+@pytest.mark.parametrize("model_type", sorted(ENCODER_TYPES))
+def test_an_encoder_of_ours_is_known(model_type: str) -> None:
+    """Although mlx-lm knows none of them."""
+    check_config({"model_type": model_type})
+
+
+def test_an_architecture_is_also_known_by_its_class() -> None:
+    """As mlx-lm tells two models of one model_type apart."""
+    for model_type, name in MODEL_ARCHITECTURE_REMAPPING:
+        check_config({"model_type": model_type, "architectures": [name]})
+
+
+@pytest.mark.parametrize(
+    ("model_type", "near"),
+    [("qwen33", "qwen3"), ("llamas", "llama"), ("mistrals", "mistral"), ("modern_bert", "modernb")],
+)
+def test_an_unknown_architecture_is_refused_with_near_names(model_type: str, near: str) -> None:
+    """A name that is spelled almost alike is offered."""
+    with pytest.raises(NotAModel, match=f"'{model_type}' are not supported.*'{near}"):
+        check_config({"model_type": model_type})
+
+
+@pytest.mark.parametrize("name", ["base", "cache", "switch_layers", "rope_utils", "__init__"])
+def test_a_module_that_is_no_architecture_is_unknown(name: str) -> None:
+    """mlx-lm keeps what its architectures share beside them."""
+    with pytest.raises(NotAModel, match="are not supported"):
+        check_config({"model_type": name})
+    assert name not in model_types()
+
+
+def test_an_architecture_that_needs_another_package_is_refused() -> None:
+    """mlx-lm's olmo ends the process when it is imported without hf_olmo."""
+    with pytest.raises(NotAModel, match="need the Python package 'hf_olmo'"):
+        check_config({"model_type": "olmo"})
+
+
+@pytest.mark.parametrize(
+    ("packing", "named"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "GPTQ"),
+        ({"quant_method": "awq", "version": "gemv"}, "AWQ of 4 bits in the layout 'gemv'"),
+        ({"quant_method": "awq", "bits": 3}, "AWQ of 3 bits"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "compressed-tensors", "format": "pack-quantized"}, "pack-quantized"),
+        ({"quant_method": "compressed-tensors", "format": "int-quantized"}, "int-quantized"),
+        ({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"}, "nvfp4"),
+        ({"quant_method": "mxfp4"}, "MXFP4"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "NVFP4"),
+        ({"quant_method": "of_tomorrow\n"}, "of_tomorrow"),
+        ({"bits": 4}, "names no quant_method"),
+    ],
+)
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_packing_that_is_not_read_is_refused_by_name(
+    packing: dict[str, Any], named: str, is_nested: bool
+) -> None:
+    """One sentence, that says what to choose instead; also for a multimodal config."""
+    config: dict[str, Any] = {"quantization_config": packing}
+    with pytest.raises(NotAModel, match=named) as refusal:
+        check_config({"model_type": "llama"} | ({"text_config": config} if is_nested else config))
+    assert "mlx-community" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "packing"),
+    [
+        ("qwen3", {"quant_method": "fp8", "weight_block_size": [128, 128]}),
+        ("llama", {"quant_method": "awq", "bits": 4, "version": "gemm", "group_size": 128}),
+        ("gpt_oss", {"quant_method": "mxfp4"}),
+        ("llama", {"quant_method": "compressed-tensors", "format": "float-quantized"}),
+        (
+            "kimi_k2",
+            {
+                "quant_method": "compressed-tensors",
+                "format": "pack-quantized",
+                "config_groups": {
+                    "group_0": {"weights": {"num_bits": 4, "type": "int", "symmetric": True}}
+                },
+            },
+        ),
+    ],
+)
+def test_a_packing_that_is_read_passes(model_type: str, packing: dict[str, Any]) -> None:
+    """What mlx-lm or our conversion decodes."""
+    check_config({"model_type": model_type, "quantization_config": packing})
+
+
+def test_quantization_of_mlx_is_no_foreign_packing() -> None:
+    """mlx-lm writes both keys, and reads the first."""
+    packing = {"group_size": 64, "bits": 4}
+    check_config({"model_type": "llama", "quantization": packing, "quantization_config": packing})
+
+
+def test_the_check_imports_no_mlx() -> None:
+    """The web process asks too, before it fetches weights."""
+    code = (
+        "import sys; from registry.checkpoint.support import check_config; "
+        "check_config({'model_type': 'llama'}); "
+        "print([n for n in ('mlx', 'mlx_lm', 'numpy', 'transformers') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
