@@ -1,0 +1,72 @@
+"""Tests of how a model's rows are batched: found out at its first load, listed, and remembered."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.models.tiny_models import make_gemma3, make_llama, make_llama4
+from tests.serving import KEY, ServerProcess, link_model
+
+_EXPECTED = {"plain": "full", "windowed": "full", "chunked": "alone"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    makers = zip(_EXPECTED, (make_llama, make_gemma3, make_llama4), strict=True)
+    for name, make in makers:
+        link_model(tmp_path / "home", name, make(tmp_path / name))
+    return tmp_path / "home"
+
+
+def batching(server: ServerProcess) -> dict[str, str | None]:
+    models: list[dict[str, Any]] = server.get("/v1/models")["data"]
+    return {model["id"]: model["capabilities"]["batching"] for model in models}
+
+
+def ask(server: ServerProcess, model_id: str) -> None:
+    body = {"model": model_id, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    url = f"{server.url}/v1/chat/completions"
+    httpx.post(url, json=body, headers=headers, timeout=60).raise_for_status()
+
+
+def noted(home: Path, model_id: str, known_key: str = "") -> dict[str, Any]:
+    """What model.json says of the probe, once it says something else than `known_key`."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        record = json.loads((home / "models" / model_id / "model.json").read_bytes())
+        probed: dict[str, Any] = record.get("probed") or {"key": ""}
+        if probed["key"] != known_key:
+            return probed
+        time.sleep(0.05)
+    raise AssertionError("the probe was not noted")
+
+
+def test_batching_is_found_out_listed_and_remembered(home: Path) -> None:
+    with ServerProcess(home) as server:
+        assert {batching(server)[name] for name in _EXPECTED} == {None}
+        for name in _EXPECTED:
+            ask(server, name)
+        listed = batching(server)
+        assert {name: listed[name] for name in _EXPECTED} == _EXPECTED
+        keys = {name: noted(home, name)["key"] for name in _EXPECTED}
+    with ServerProcess(home) as server:  # nothing is loaded yet, and all is known
+        listed = batching(server)
+        assert {name: listed[name] for name in _EXPECTED} == _EXPECTED
+    path = home / "models" / "plain" / "model.json"
+    record = json.loads(path.read_bytes())
+    record["probed"]["exactness"] = {"merged": False, "padded": False, "chunked": True}
+    path.write_text(json.dumps(record))
+    with ServerProcess(home) as server:  # what is of this build and config is believed
+        ask(server, "plain")
+        assert batching(server)["plain"] == "alone"
+    record["probed"]["key"] = "of another mlx-lm"
+    path.write_text(json.dumps(record))
+    with ServerProcess(home) as server:  # what is of another one is asked again
+        ask(server, "plain")
+        assert batching(server)["plain"] == "full"
+        assert noted(home, "plain", "of another mlx-lm")["key"] == keys["plain"]
