@@ -4,6 +4,8 @@ By name and not by suffix, for repositories hold training data as .json and .txt
 """
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 CONFIG = "config.json"
 
@@ -28,8 +30,25 @@ NAMES = frozenset(
     }
 )
 _TIKTOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\.tiktoken")
+# A module of sentence-transformers has a folder, named by its number and class; so has a Dense its
+# weights, which are small.
+_MODULE_FILE = re.compile(
+    r"\d{1,2}_[A-Z][A-Za-z]{0,49}/config\.json|\d{1,2}_Dense/model\.safetensors"
+)
 
 
 def is_companion(name: str) -> bool:
     """Whether the file at this path of a folder is kept. config.json is not: it is written anew."""
-    return name in NAMES or _TIKTOKEN.fullmatch(name) is not None
+    return name in NAMES or is_module_file(name) or _TIKTOKEN.fullmatch(name) is not None
+
+
+def is_module_file(name: str) -> bool:
+    """Whether it is a file of a module of sentence-transformers, such as 2_Dense/config.json."""
+    return _MODULE_FILE.fullmatch(name) is not None
+
+
+def module_files(folder: Path) -> Iterator[str]:
+    """Those that are in this folder, by their paths in it."""
+    for path in sorted(folder.glob("*/*")):
+        if is_module_file(name := path.relative_to(folder).as_posix()):
+            yield name

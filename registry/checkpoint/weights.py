@@ -29,6 +29,8 @@ _SAFETENSORS_BYTES = {
     "F16": 2, "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 
+FLOATS = frozenset({"BF16", "F16", "F32"})  # of which networks are made
+
 # ggml's types by number: name, how many elements a block holds, and its bytes (ggml-common.h).
 GGML_TYPES = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from registry.checkpoint import companions, encoder, shards
+from registry.checkpoint import companions, encoder, modules, shards
 from registry.download.fetch import fetch
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import DownloadFailed, SourceMissing, SourceRefused
@@ -257,6 +257,8 @@ async def _fetch_folder(
     sha256 |= await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
     if companions.MODULES in sha256:  # an embedder, which has more such files
         sha256 |= await fetch_optional(*companions.EMBEDDER_FILES[1:])
+        more = [name for name in modules.files_to_fetch(folder) if name not in sha256]
+        sha256 |= await fetch_optional(*more)
     weight_map = shards.read_index(folder)
     if weight_map is not None and (name == "" or name in weight_map.values()):
         return sha256 | await fetch_named(*sorted(set(weight_map.values())))
@@ -273,9 +275,8 @@ def _plain(name: str) -> str:
 def _copied(folder: Path) -> list[str]:
     """The names of files to copy. A hub cache's links are followed; a pipe or device is no file."""
     names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
-    names += (name for name in companions.NAMES if "/" in name)
-    wanted = [name for name in names if is_weight(name) or not name.endswith(".safetensors")]
-    return sorted(name for name in wanted if (folder / name).is_file())
+    kept = [n for n in names if is_weight(n) or not n.endswith(".safetensors")]
+    return sorted(n for n in [*kept, *companions.module_files(folder)] if (folder / n).is_file())
 
 
 def require_space(folder: Path, num_bytes: int, settings: ProvisionSettings) -> None:

@@ -21,6 +21,7 @@ from runtime.engine_messages import ModelInfo
 from . import device, mlx_lm_patches
 from .encoders import ARCHITECTURES
 from .encoders.decoder import Decoder, load_lazily
+from .encoders.dense import DenseSteps
 from .encoders.encoder import Encoder, Network
 from .language_model import LanguageModel
 from .probe.probe import probe
@@ -51,7 +52,7 @@ def load(
     model, config = load_model(folder, lazy=True, trust_remote_code=False)
     if (dtype := device.compute_dtype()) is not None:
         model.set_dtype(dtype)
-    total = _load_weights(model, report)
+    total = _load_weights(model, report=report)
     tokenizer = load_tokenizer(
         folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id")
     )
@@ -74,11 +75,12 @@ def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:
     network, module = _encoder_network(model, config)
     if (dtype := device.compute_dtype()) is not None:
         module.set_dtype(dtype)
-    total = _load_weights(module, report)
+    steps = DenseSteps(model.folder, config.modules.steps)
+    total = _load_weights(module, steps, report=report)
     info = ModelInfo(
         model_type=model.model_type,
         vocab_size=network.num_embeddings,
-        num_params=int(get_total_parameters(module)),
+        num_params=int(get_total_parameters(module)) + steps.num_params,
         weight_bytes=total,
         device=device.name(),
         fingerprint=device.fingerprint(),
@@ -86,7 +88,7 @@ def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:
         num_dimensions=config.num_dimensions,
         max_input_tokens=config.max_input_tokens,
     )
-    return Encoder(network, config, info)
+    return Encoder(network, steps, config, info)
 
 
 def _encoder_network(model: Model, config: EncoderConfig) -> tuple[Network, Module]:
@@ -118,9 +120,9 @@ def _check_labels(weights: dict[str, mx.array]) -> None:
             )
 
 
-def _load_weights(model: Module, report: Callable[[int, int], None]) -> int:
+def _load_weights(*modules: Module, report: Callable[[int, int], None]) -> int:
     """Load the weights, telling the progress. Returns their bytes."""
-    weights: list[mx.array] = [value for _, value in _flat(model)]
+    weights: list[mx.array] = [value for module in modules for _, value in _flat(module)]
     total = sum(value.nbytes for value in weights)
     loaded = 0
     report(0, total)

@@ -113,17 +113,44 @@ def _save(folder: Path, config: dict[str, Any], weights: Weights, *, pooling: bo
     return folder
 
 
-def write_pooling(folder: Path, mode: str) -> None:
+def write_pooling(folder: Path, *modes: str) -> None:
     """The files of sentence-transformers, normalisation among them."""
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    write_modules(folder, "Pooling", "Normalize")
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    pooling = {"word_embedding_dimension": 32} | dict.fromkeys(modes, True)
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+
+
+def write_modules(folder: Path, *names: str) -> None:
+    """modules.json: a Transformer, then these; each in a folder such as 1_Pooling."""
     listed = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-        for i, (path, name) in enumerate(modules)
+        {
+            "idx": i,
+            "name": str(i),
+            "path": f"{i}_{name}" if i else "",
+            "type": f"sentence_transformers.models.{name}",
+        }
+        for i, name in enumerate(["Transformer", *names])
     ]
     (folder / "modules.json").write_text(json.dumps(listed))
-    (folder / "1_Pooling").mkdir(exist_ok=True)
-    pooling = {"word_embedding_dimension": 32, mode: True}
-    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+
+
+def write_dense(folder: Path, in_features: int, out_features: int, **config: Any) -> None:
+    """A Dense module in this folder, such as 2_Dense; as LaBSE's it has a bias and tanh."""
+    folder.mkdir()
+    config = {
+        "in_features": in_features,
+        "out_features": out_features,
+        "bias": True,
+        "activation_function": "torch.nn.modules.activation.Tanh",
+    } | config
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = {"linear.weight": _random((out_features, in_features), 71)}
+    if config["bias"]:
+        weights["linear.bias"] = _random((out_features,), 72)
+    if config.get("use_residual") and in_features != out_features:
+        weights["residual.weight"] = _random((out_features, in_features), 73)
+    save_file(weights, folder / "model.safetensors")
 
 
 def _bert_weights(config: dict[str, Any], seed: int) -> Weights:

@@ -95,11 +95,11 @@ def check_room(folder: Path, num_bytes: int, settings: WebSettings) -> None:
 def file_name(name: str) -> str:
     """The name that a file gets on disk. Raises ApiError unless it is a plain one of a model.
 
-    Or 1_Pooling/config.json: the one file that embedding models have in a folder.
+    Or it is that of a module of an embedding model, such as 1_Pooling/config.json.
     """
     if _NAME.fullmatch(name) and ".." not in name and name.endswith(_SUFFIXES):
         return name
-    if name == companions.POOLING:
+    if companions.is_module_file(name):
         return name
     raise ApiError(
         400,

@@ -13,6 +13,7 @@ from .attention import Pack
 from .batch import Input
 from .bert import Bert
 from .decoder import Decoder
+from .dense import DenseSteps
 from .modernbert import ModernBert
 from .nomic_bert import NomicBert
 from .pooling import normalize, pool
@@ -33,9 +34,12 @@ class Between(Protocol):
 class Encoder:
     """A model in memory, and what its files say of pooling."""
 
-    def __init__(self, network: Network, config: EncoderConfig, info: ModelInfo) -> None:
+    def __init__(
+        self, network: Network, steps: DenseSteps, config: EncoderConfig, info: ModelInfo
+    ) -> None:
         self.info = info
         self._network = network
+        self._steps = steps
         self._config = config
 
     def check(self, tokens: Sequence[int]) -> None:
@@ -59,7 +63,7 @@ class Encoder:
             # The APIs that clients know want a relevance between 0 and 1.
             vectors = mx.sigmoid(self._network.scores(hidden, pack).astype(mx.float32))[:, None]
         else:
-            vectors = pool(hidden, pack, self._config.pooling)
+            vectors = self._steps(pool(hidden, pack, self._config.modules.pooling))
         if not mx.isfinite(vectors).all().item():
             raise ValueError("the model computed something that is no number")
         return self._rows(vectors, [entry.dimensions for entry in inputs])
@@ -75,12 +79,10 @@ class Encoder:
         return Pack(mx.array(tokens), segments, lengths)
 
     def _rows(self, vectors: mx.array, dimensions: Sequence[int | None]) -> list[bytes]:
-        """Each row as bytes, cut to its own size and normalised where that is wanted."""
+        """Each row as bytes; what is cut to a size of its own is normalised again."""
         rows = [b""] * len(dimensions)
         for size in set(dimensions):
-            cut = vectors if size is None else vectors[:, :size]
-            if size is not None or self._config.normalizes:
-                cut = normalize(cut)
+            cut = vectors if size is None else normalize(vectors[:, :size])
             content = np.asarray(cut).tobytes()
             width = 4 * cut.shape[1]
             for row in (row for row, wanted in enumerate(dimensions) if wanted == size):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import mlx.core as mx
 
-from registry.checkpoint.encoder import PoolingMode
+from registry.checkpoint.modules import PoolingMode
 
 from .attention import Pack
 

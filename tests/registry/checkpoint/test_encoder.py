@@ -9,6 +9,7 @@ import pytest
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
+from registry.checkpoint.modules import Modules, Normalize
 from tests.models.tiny_encoders import write_pooling
 
 BERT = {"model_type": "bert", "hidden_size": 64, "max_position_embeddings": 512}
@@ -23,7 +24,7 @@ def model(folder: Path, config: dict[str, Any] = BERT, **files: Any) -> Model:
 
 def test_without_files_the_mean_is_normalised(tmp_path: Path) -> None:
     config = EncoderConfig.of(model(tmp_path))
-    assert (config.kind, config.pooling, config.normalizes) == ("embed", ("mean",), True)
+    assert (config.kind, config.modules) == ("embed", Modules(("mean",), (Normalize(),)))
     assert (config.max_input_tokens, config.num_dimensions) == (512, 64)
 
 
@@ -31,32 +32,14 @@ def test_the_files_are_heard(tmp_path: Path) -> None:
     """Two modes stand one behind the other; without a Normalize module nothing is normalised."""
     write_pooling(tmp_path, "pooling_mode_cls_token")
     made = model(tmp_path, sentence_bert_config={"max_seq_length": 128})
-    assert EncoderConfig.of(made).pooling == ("cls",) and EncoderConfig.of(made).normalizes
+    assert EncoderConfig.of(made).modules == Modules(("cls",), (Normalize(),))
     pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
     (tmp_path / "1_Pooling/config.json").write_text(json.dumps(pooling))
     modules = json.loads((tmp_path / "modules.json").read_text())
     (tmp_path / "modules.json").write_text(json.dumps(modules[:2]))
     config = EncoderConfig.of(made)
-    assert (config.pooling, config.normalizes) == (("cls", "mean"), False)
+    assert config.modules == Modules(("cls", "mean"), ())
     assert (config.num_dimensions, config.max_input_tokens) == (128, 128)
-
-
-@pytest.mark.parametrize(
-    ("modules", "message"),
-    [
-        ([{"type": "x.Dense", "path": "3_Dense"}], "of type 'Dense'"),
-        ([{"type": "x.Pooling", "path": "../../etc"}], "outside"),
-        ([{"type": "x.Pooling", "path": "/etc"}], "outside"),
-        ([{"type": "x.Transformer", "path": ""}], "no module pools"),
-        ([], "no module pools"),
-        (["x"], "no list of modules"),
-    ],
-)
-def test_what_cannot_be_computed_is_refused(
-    tmp_path: Path, modules: list[Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        EncoderConfig.of(model(tmp_path, modules=modules))
 
 
 @pytest.mark.parametrize(

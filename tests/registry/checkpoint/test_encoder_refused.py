@@ -18,7 +18,10 @@ from tests.models import random_encoders
 from tests.models.tiny_encoders import write_pooling
 from tests.provisioning import run, settings_of
 
-DENSE = [{"type": "x.Transformer"}, {"type": "x.Pooling"}, {"type": "x.models.Dense"}]
+LSTM = [
+    {"type": f"sentence_transformers.models.{name}", "path": path}
+    for name, path in (("Transformer", ""), ("LSTM", "1_LSTM"), ("Pooling", "2_Pooling"))
+]
 
 
 def change(path: Path, **changes: Any) -> None:
@@ -28,17 +31,17 @@ def change(path: Path, **changes: Any) -> None:
 async def test_a_module_that_is_not_computed_is_refused_before_weights_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LaBSE has a Dense module: without it, its vectors would be others."""
+    """Without it, the vectors would be others."""
     monkeypatch.setattr(provision, "run_work", FakeWork())
     repository = {
         "config.json": b'{"model_type": "bert"}',
         "model.safetensors": WEIGHTS,
-        "modules.json": json.dumps(DENSE).encode(),
+        "modules.json": json.dumps(LSTM).encode(),
         "tokenizer.json": b"{}",
     }
     with HubServer() as hub:
         hub.add_repo("org/tiny", repository)
-        with pytest.raises(NotAModel, match="a module of type 'Dense', which is not computed"):
+        with pytest.raises(NotAModel, match="a module of type 'LSTM', which is not computed"):
             await run(Pull("tiny", "org/tiny"), Store(tmp_path / "home"), settings_of(hub))
         assert hub.bytes_sent("model.safetensors") == 0
 
@@ -47,14 +50,14 @@ def test_it_is_refused_when_it_is_here(tmp_path: Path) -> None:
     """A folder goes by no hub; a reranker's score is made without modules."""
     folder = random_encoders.make(tmp_path / "embeds", "bert")
     try_out(folder, verify(folder))
-    (folder / "modules.json").write_text(json.dumps(DENSE))
-    with pytest.raises(NotAModel, match="'Dense'"):
+    (folder / "modules.json").write_text(json.dumps(LSTM))
+    with pytest.raises(NotAModel, match="'LSTM'"):
         try_out(folder, verify(folder))
     (folder / "modules.json").write_text("[7]")
     with pytest.raises(NotAModel, match="no list of modules"):
         try_out(folder, verify(folder))
     ranks = random_encoders.make(tmp_path / "ranks", "bert", is_reranker=True)
-    (ranks / "modules.json").write_text(json.dumps(DENSE))
+    (ranks / "modules.json").write_text(json.dumps(LSTM))
     try_out(ranks, verify(ranks))
 
 

@@ -21,6 +21,7 @@ from registry.convert.shard_writer import ShardWriter
 from registry.convert_messages import Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
 from tests.models.gguf_files import write_gguf
+from tests.models.tiny_encoders import make_bert, write_dense, write_modules
 from tests.models.tiny_models import make_llama, make_llama4
 
 
@@ -173,13 +174,12 @@ def test_a_linked_folder_is_verified_where_it_is(tmp_path: Path) -> None:
 
 def test_an_encoder_is_taken_as_it_is(tmp_path: Path) -> None:
     """With the files that say how it pools; mlx-lm could neither pack nor cast it."""
-    source = make_llama(tmp_path / "source")
-    (source / "config.json").write_text('{"model_type": "bert", "max_position_embeddings": 512}')
-    (source / "modules.json").write_text("[]")
-    (source / "1_Pooling").mkdir()
-    (source / "1_Pooling/config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    source = make_bert(tmp_path / "source")
+    write_modules(source, "Pooling", "Dense", "Normalize")
+    write_dense(source / "2_Dense", 32, 16)
     assert run(source, tmp_path / "target").kind == "embed"
-    assert (tmp_path / "target/1_Pooling/config.json").exists()
+    for name in ("1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"):
+        assert (tmp_path / "target" / name).read_bytes() == (source / name).read_bytes()
     with pytest.raises(ConversionFailed, match="'bert' can only be taken as they are"):
         run(source, tmp_path / "packed", bits=4)
 

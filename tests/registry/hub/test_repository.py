@@ -72,8 +72,10 @@ async def test_only_what_a_model_needs_is_fetched(server: HubServer, settings: H
         "tokenizer.model", "special_tokens_map.json", "vocab.txt", "merges.txt",
         "chat_template.jinja", "qwen.tiktoken", "model.safetensors", "modules.json",
         "config_sentence_transformers.json", "1_Pooling/config.json",
+        "2_Dense/config.json", "2_Dense/model.safetensors",
     ]  # fmt: skip
     unwanted = [
+        "2_Dense/pytorch_model.bin", "2_Dense/modeling_tiny.py", "onnx/model.safetensors",
         "README.md", ".gitattributes", "modeling_tiny.py", "configuration_tiny.py",
         "pytorch_model.bin", "model.pt", "optimizer.pth", "onnx/model.onnx", "tf_model.h5",
         "model.fp16.safetensors", "consolidated.safetensors", "original/model.safetensors",

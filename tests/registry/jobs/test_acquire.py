@@ -1,9 +1,11 @@
 """Tests of registry.jobs.acquire: the hub and URLs, and what breaks on the way."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from registry.checkpoint import companions
 from registry.checkpoint.companions import EMBEDDER_FILES
 from registry.errors import BrokenWeights, ConversionFailed, DownloadFailed, SourceRefused
 from registry.jobs.jobs import Jobs
@@ -12,6 +14,7 @@ from registry.store.record import Recipe
 from registry.store.store import Store
 from tests.fake_work import WEIGHTS, FakeWork
 from tests.hub.hub_server import HubServer, Stall, Status, Truncate
+from tests.models.tiny_encoders import write_dense, write_modules, write_pooling
 from tests.provisioning import left, listed, record_of, run, settings_of, sha256, stages, until
 
 CONFIG = b'{"model_type":"llama"}'
@@ -191,17 +194,31 @@ async def test_a_folder_is_downloaded(
 
 
 async def test_an_embedders_own_files_are_downloaded(
-    store: Store, work: FakeWork, hub: HubServer
+    store: Store, work: FakeWork, hub: HubServer, tmp_path: Path
 ) -> None:
-    """Pooling and prompts; they are asked for only where modules.json is."""
-    for file, content in REPO.items():
-        hub.add_file(f"m/{file}", content)
+    """Pooling and prompts, which are asked for only where modules.json is; it names the rest."""
+    model = tmp_path / "model"
+    model.mkdir()
+    write_pooling(model, "pooling_mode_cls_token")
+    write_modules(model, "Pooling", "Dense")
+    write_dense(model / "2_Dense", 8, 4)
+    write_dense(model / "3_Dense", 4, 4)  # modules.json does not name it
     for file in EMBEDDER_FILES:
-        hub.add_file(f"m/{file}", b"{}")
-    base = hub.add_file("m/config.json", CONFIG).removesuffix("config.json")
+        if not (model / file).exists():
+            (model / file).write_text("{}")
+    content = {file: (model / file).read_bytes() for file in companions.module_files(model)}
+    content |= {file: (model / file).read_bytes() for file in EMBEDDER_FILES}
+    for file, data in (REPO | content).items():
+        hub.add_file(f"m/{file}", data)
+    config = b'{"model_type":"llama","hidden_size":8}'
+    base = hub.add_file("m/config.json", config).removesuffix("config.json")
     await run(Download("tiny", base), store, settings_of(hub))
     folder = store.get("tiny").folder
-    assert all((folder / file).read_bytes() == b"{}" for file in EMBEDDER_FILES)
+    for file, data in content.items():
+        if "3_Dense" in file:
+            assert not (folder / file).exists()
+        else:
+            assert (folder / file).read_bytes() == data
 
 
 async def test_the_shards_of_a_folder_are_downloaded(

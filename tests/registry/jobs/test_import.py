@@ -42,16 +42,17 @@ async def test_a_folder_is_copied(store: Store, work: FakeWork, tmp_path: Path) 
 
 
 async def test_an_embedders_folder_is_copied(store: Store, work: FakeWork, tmp_path: Path) -> None:
-    """With the file that says how its vectors are made, which is in a folder of its own."""
+    """With the modules that say how its vectors are made, which have folders of their own."""
     source = write_folder(tmp_path / "source")
-    (source / "1_Pooling").mkdir()
-    (source / "1_Pooling/config.json").write_text("{}")
-    (source / "onnx").mkdir()
-    (source / "onnx/config.json").write_text("{}")
+    wanted = ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"]
+    unwanted = ["onnx/config.json", "2_Dense/pytorch_model.bin", "onnx/model.safetensors"]
+    for name in (*wanted, *unwanted):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text("{}")
     await run(Import("tiny", str(source)), store)
     folder = store.get("tiny").folder
-    assert (folder / "1_Pooling/config.json").read_text() == "{}"
-    assert not (folder / "onnx").exists()
+    assert all((folder / name).read_text() == "{}" for name in wanted)
+    assert not any((folder / name).exists() for name in unwanted)
 
 
 async def test_bits_of_an_encoder_are_refused_at_once(

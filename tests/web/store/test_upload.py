@@ -72,6 +72,7 @@ async def test_all_files_of_a_form_are_written(tmp_path: Path) -> None:
     """By their names, whole, for the user alone."""
     files = {"config.json": b"{}", "empty.txt": b"", "model.safetensors": bytes(range(256)) * 9000}
     files["1_Pooling/config.json"] = b"{}"  # of an embedding model
+    files["2_Dense/model.safetensors"] = b"weights"
     names = await receive(multipart(form(**files)), tmp_path / "in")
     assert names == list(files)
     for name, content in files.items():

@@ -18,7 +18,7 @@ from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
 from tests.models import random_encoders, reference_encoders
-from tests.models.tiny_encoders import write_pooling
+from tests.models.tiny_encoders import write_dense, write_modules, write_pooling
 
 ENCODERS = ["bert", "nomic_bert", "modernbert", "xlm-roberta"]
 EMBEDDERS = [*ENCODERS, "qwen3"]
@@ -126,6 +126,39 @@ def test_vectors_stay_as_long_as_they_are_without_a_normalize_module(tmp_path: P
     np.testing.assert_allclose(encode(encoder, inputs)[0], hidden, atol=1e-4)
     cut = encode(encoder, inputs, dimensions=8)[0]
     np.testing.assert_allclose(cut, reference_encoders.unit(hidden[:8]), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "compute"),
+    [
+        ({}, lambda x, w: np.tanh(w["linear.weight"] @ x + w["linear.bias"])),
+        (
+            {"bias": False, "activation_function": "torch.nn.modules.linear.Identity"},
+            lambda x, w: w["linear.weight"] @ x,
+        ),
+        (
+            {"use_residual": True},
+            lambda x, w: (
+                np.tanh(w["linear.weight"] @ x + w["linear.bias"]) + w["residual.weight"] @ x
+            ),
+        ),
+    ],
+)
+def test_dense_modules(tmp_path: Path, config: dict[str, Any], compute: Any) -> None:
+    """As LaBSE has one, between two ways to pool and the normalisation; and its other kinds."""
+    folder = random_encoders.make(tmp_path, "bert")
+    write_pooling(folder, "pooling_mode_mean_tokens", "pooling_mode_max_tokens")
+    write_modules(folder, "Pooling", "Dense", "Normalize")
+    write_dense(folder / "2_Dense", 64, 24, **config)
+    weights = load_file(folder / "2_Dense/model.safetensors")
+    encoder, inputs = load(folder), texts([1, 5, 40])
+    assert encoder.info.num_dimensions == 24
+    assert encoder.info.weight_bytes == 4 * encoder.info.num_params
+    for tokens, vector in zip(inputs, encode(encoder, inputs), strict=True):
+        hidden = reference_encoders.hidden_states(folder, tokens)
+        pooled = np.concatenate([hidden.max(0), hidden.mean(0)])
+        expected = reference_encoders.unit(compute(pooled, weights))
+        np.testing.assert_allclose(vector, expected, atol=2e-5)
 
 
 def test_a_long_input_is_computed_in_parts(tmp_path: Path) -> None:
