@@ -15,10 +15,10 @@ from jinja2 import nodes
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from registry.checkpoint.tokenizer import special_tokens
+
 MAX_TEMPLATE_CHARS = 256 << 10
 MAX_PROMPT_CHARS = 32 << 20
-
-_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
 
 
 class TemplateError(Exception):
@@ -48,8 +48,7 @@ class ChatTemplate:
             source = path.read_text()
         else:
             source = _default(config.get("chat_template"))
-        tokens = {name: _content(config[name]) for name in _SPECIAL_TOKENS if config.get(name)}
-        return cls(source, tokens)
+        return cls(source, special_tokens.texts(folder))
 
     def render(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
         """The prompt, up to where the assistant begins. Raises TemplateError."""
@@ -119,8 +118,3 @@ def _default(template: Any) -> str:
     if not isinstance(template, str):
         raise TemplateError("the model has no chat template, so it cannot chat")
     return template
-
-
-def _content(token: Any) -> str:
-    """A special token is written as text or as an object with its content."""
-    return str(token["content"] if isinstance(token, dict) else token)

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
+from registry.checkpoint.tokenizer.load import load
+
 
 class ModelTokenizer(Protocol):
     """The tokenizer of a model folder, used in the text process."""
@@ -26,8 +28,8 @@ class ModelTokenizer(Protocol):
 
 def tokenizer_of(folder: Path) -> ModelTokenizer:
     """The tokenizer of a model folder. Raises OSError or ValueError when there is none."""
-    if (path := folder / "tokenizer.json").exists():
-        return FastTokenizer(Tokenizer.from_file(str(path)))
+    if (folder / "tokenizer.json").exists():
+        return FastTokenizer(load(folder))
     # Only sentencepiece and tiktoken files need transformers, which is slow to import.
     from transformers import AutoTokenizer
 
@@ -35,12 +37,10 @@ def tokenizer_of(folder: Path) -> ModelTokenizer:
 
 
 class FastTokenizer:
-    """By tokenizer.json, but without its padding and truncation: those were for the training."""
+    """By tokenizer.json and the tokens that other files add to it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
 
     def prompt(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -116,6 +116,18 @@ def test_special_tokens_may_be_objects(tmp_path: Path) -> None:
     assert ChatTemplate.of(tmp_path).render([], {}) == "<b><e>"
 
 
+def test_special_tokens_of_the_older_file(tmp_path: Path) -> None:
+    """bos_token only in special_tokens_map.json; transformers renders the same prompt."""
+    make_tokenizer(tmp_path)
+    template = "{{ bos_token + '|' + eos_token }}{{ unk_token is defined }}{{ image_token }}"
+    tokens = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "image_token": "<i>"}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(tokens))
+    (tmp_path / "chat_template.jinja").write_text(template)
+    oracle = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    expected = oracle.apply_chat_template(CONVERSATIONS[0], tokenize=False)
+    assert ChatTemplate.of(tmp_path).render([], {}) == expected == "<s>|</s>False<i>"
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

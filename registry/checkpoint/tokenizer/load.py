@@ -1,0 +1,45 @@
+"""A model folder to the one tokenizer that both the text worker and the engine use."""
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from . import added_tokens, decoder
+from .build import build
+
+_LFS_POINTER = b"version https://git-lfs"
+
+
+def load(folder: Path) -> Tokenizer:
+    """With all tokens that the folder's files add, and a decoder that undoes what it encodes.
+
+    Without padding and truncation: those were for the training. What tokenizer.json says of
+    normalizing and splitting is done as it stands; transformers 5 builds that part anew for some
+    classes and loses settings (`LlamaTokenizer`: the normalizer).
+    Raises OSError; ValueError or NotAModel when there is no tokenizer, or none that can be used.
+    """
+    path = folder / "tokenizer.json"
+    tokenizer = _from_file(path) if path.is_file() else build(folder)
+    if tokenizer is None:
+        raise ValueError(
+            f"{folder.name} has no tokenizer: neither tokenizer.json nor a vocabulary that is known"
+        )
+    tokenizer = added_tokens.add(tokenizer, folder)
+    decoder.repair(tokenizer)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _from_file(path: Path) -> Tokenizer:
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise ValueError(
+                "tokenizer.json is a Git LFS pointer, not the file itself: run git lfs pull"
+            )
+    try:
+        return Tokenizer.from_file(str(path))
+    except BaseException as error:  # a panic of Rust is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"tokenizer.json cannot be read: {error}") from None
