@@ -9,13 +9,15 @@ from mlx.nn.layers.base import Module
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.quantized import QuantizedEmbedding
 from mlx.utils import tree_flatten
-from mlx_lm.tokenizer_utils import TokenizerWrapper
-from mlx_lm.utils import get_total_parameters, load_model, load_tokenizer
+from mlx_lm.utils import get_total_parameters, load_model
+from tokenizers import Tokenizer
 
 from registry.checkpoint.attention import sight_of
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
+from registry.checkpoint.tokenizer import special_tokens
+from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from runtime.engine_messages import ModelInfo
 
 from . import device, mlx_lm_patches
@@ -35,7 +37,8 @@ class LoadedModel:
     """What the engine loop works with."""
 
     model: LanguageModel
-    tokenizer: TokenizerWrapper
+    tokenizer: Tokenizer
+    eos_token_ids: frozenset[int]
     info: ModelInfo
 
 
@@ -53,10 +56,8 @@ def load(
     if (dtype := device.compute_dtype()) is not None:
         model.set_dtype(dtype)
     total = _load_weights(model, report=report)
-    tokenizer = load_tokenizer(
-        folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id")
-    )
-    num_embeddings = _num_embeddings(model) or len(tokenizer)
+    tokenizer = load_tokenizer(folder)
+    num_embeddings = _num_embeddings(model) or tokenizer.get_vocab_size()
     info = ModelInfo(
         model_type=str(config["model_type"]),
         vocab_size=num_embeddings,
@@ -66,7 +67,8 @@ def load(
         device=device.name(),
         fingerprint=device.fingerprint(),
     )
-    return LoadedModel(model, tokenizer, info)
+    eos_token_ids = special_tokens.eos_token_ids(folder, tokenizer.token_to_id)
+    return LoadedModel(model, tokenizer, eos_token_ids, info)
 
 
 def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:

@@ -10,6 +10,7 @@ import msgspec
 from runtime.engine_messages import Cancel, Command, Embed, Generate, Ping, Pong, Report, Step, Stop
 from runtime.events import Failed
 
+from .answer.decoder import Decoder
 from .answer.detokenizer import Detokenizer
 from .answer.follower import Follower
 from .batch.batch import Batch
@@ -34,7 +35,7 @@ class EngineLoop:
         self._loaded = loaded
         self._inbox = inbox
         self._send = send
-        self._eos_token_ids = frozenset(loaded.tokenizer.eos_token_ids)
+        self._decoder = Decoder(loaded.tokenizer)
         self._batch = Batch(
             loaded.model,
             loaded.info.probed.exactness,
@@ -84,6 +85,6 @@ class EngineLoop:
             raise ValueError(f"token {highest} is beyond the model's {num_embeddings} embeddings")
         if sampling.seed is None:
             sampling = msgspec.structs.replace(sampling, seed=secrets.randbits(63))
-        detokenizer = Detokenizer(self._loaded.tokenizer.detokenizer, sampling.stop)
-        follower = Follower(detokenizer, self._eos_token_ids, sampling.max_tokens or 1)
+        detokenizer = Detokenizer(self._decoder.stream(), sampling.stop)
+        follower = Follower(detokenizer, self._loaded.eos_token_ids, sampling.max_tokens or 1)
         self._batch.add(Row(command.id, command.tokens, sampling, follower))

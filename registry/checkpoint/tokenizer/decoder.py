@@ -15,13 +15,13 @@ def repair(tokenizer: Tokenizer) -> None:
     The pre-tokenizer decides, for it made the vocabulary. Checkpoints that were converted from
     Mistral's own format (Devstral) write words as bytes, and name SentencePiece's decoder.
     """
-    written = _types(tokenizer.decoder)
-    steps = [*_steps(tokenizer.normalizer), *_steps(tokenizer.pre_tokenizer)]
-    if any(step["type"] == "ByteLevel" for step in steps):
+    written = {step["type"] for step in steps(tokenizer.decoder)}
+    encoding = [*steps(tokenizer.normalizer), *steps(tokenizer.pre_tokenizer)]
+    if any(step["type"] == "ByteLevel" for step in encoding):
         if "ByteLevel" not in written:
             tokenizer.decoder = decoders.ByteLevel()
-    elif _marks_spaces(steps) and not written & {"Metaspace", "Replace"}:
-        has_prefix = any(_has_prefix(step) for step in steps)
+    elif _marks_spaces(encoding) and not written & {"Metaspace", "Replace"}:
+        has_prefix = any(_has_prefix(step) for step in encoding)
         tokenizer.decoder = decoders.Sequence(
             [
                 decoders.Replace(_SPACE, " "),
@@ -32,11 +32,7 @@ def repair(tokenizer: Tokenizer) -> None:
         )
 
 
-def _types(component: Any) -> set[str]:
-    return {step["type"] for step in _steps(component)}
-
-
-def _steps(component: Any) -> Iterator[dict[str, Any]]:
+def steps(component: Any) -> Iterator[dict[str, Any]]:
     """The settings of a component of `tokenizers`, or of each in a sequence."""
     if component is not None:
         yield from _flat(json.loads(component.__getstate__()))

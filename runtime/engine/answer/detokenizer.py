@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-from mlx_lm.tokenizer_utils import StreamingDetokenizer
-
+from .decoder import Stream
 from .stop import StopMatcher
 
 
 class Detokenizer:
     """The text of one row, token by token."""
 
-    def __init__(self, stream: StreamingDetokenizer, stop: Sequence[str]) -> None:
+    def __init__(self, stream: Stream, stop: Sequence[str]) -> None:
         """`stream` is fresh and belongs to this row from now on."""
         self._stream = stream
         self._matcher = StopMatcher(stop)
@@ -22,16 +21,11 @@ class Detokenizer:
 
     def add(self, token: int) -> str:
         """The text that this token makes safe to send, often none."""
-        self._stream.add_token(token)
-        return self._matcher.add(str(self._stream.last_segment))
+        return self._matcher.add(self._stream.add(token))
 
     def finish(self) -> str:
         """The rest. An answer cut inside a character loses that character, not its validity."""
         if self.is_stopped:
             return ""
-        try:
-            self._stream.finalize()
-        except KeyError:  # mlx-lm cannot flush a special token that it still holds
-            return self._matcher.flush()
-        rest = str(self._stream.last_segment).rstrip("\ufffd")
-        return self._matcher.add(rest) + ("" if self.is_stopped else self._matcher.flush())
+        rest = self._matcher.add(self._stream.finish())
+        return rest + ("" if self.is_stopped else self._matcher.flush())

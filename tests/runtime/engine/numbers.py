@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from mlx_lm.tokenizer_utils import StreamingDetokenizer
 from mlx_lm.utils import load_model
 
 from runtime.engine.answer.detokenizer import Detokenizer
@@ -20,21 +19,14 @@ from tests.models import tiny_models
 GREEDY = SamplingParams(temperature=0)
 
 
-class Numbers(StreamingDetokenizer):
+class Numbers:
     """Token 17 is the text "17 "."""
 
-    def __init__(self) -> None:
-        self.reset()
+    def add(self, token: int) -> str:
+        return f"{token} "
 
-    def reset(self) -> None:
-        self.text = ""
-        self.offset = 0
-
-    def add_token(self, token: int) -> None:
-        self.text += f"{token} "
-
-    def finalize(self) -> None:
-        pass
+    def finish(self) -> str:
+        return ""
 
 
 def row(

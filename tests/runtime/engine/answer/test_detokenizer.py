@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from mlx_lm.tokenizer_utils import load as load_tokenizer
 
+from registry.checkpoint.tokenizer.load import load
+from runtime.engine.answer.decoder import Decoder
 from runtime.engine.answer.detokenizer import Detokenizer
 from tests.models.tiny_models import make_tokenizer
 
@@ -15,9 +16,9 @@ from tests.models.tiny_models import make_tokenizer
 def test_no_piece_splits_a_character(tmp_path: Path, text: str) -> None:
     """Fed token by token, every piece is valid text and the pieces make the whole."""
     make_tokenizer(tmp_path, vocab_size=300)
-    tokenizer = load_tokenizer(tmp_path)
-    tokens = tokenizer.encode(text, add_special_tokens=False)
-    detokenizer = Detokenizer(tokenizer.detokenizer, ())
+    tokenizer = load(tmp_path)
+    tokens = tokenizer.encode(text, add_special_tokens=False).ids
+    detokenizer = Detokenizer(Decoder(tokenizer).stream(), ())
     pieces = [detokenizer.add(token) for token in tokens]
     assert not any("\ufffd" in piece for piece in pieces)
     assert "".join(pieces) + detokenizer.finish() == text
@@ -27,9 +28,9 @@ def test_no_piece_splits_a_character(tmp_path: Path, text: str) -> None:
 def test_an_answer_cut_inside_a_character_loses_only_that(tmp_path: Path) -> None:
     """Stopping by length between the bytes of a character sends no broken one."""
     make_tokenizer(tmp_path, vocab_size=300)
-    tokenizer = load_tokenizer(tmp_path)
-    tokens = tokenizer.encode("ok 🙂", add_special_tokens=False)
-    detokenizer = Detokenizer(tokenizer.detokenizer, ())
+    tokenizer = load(tmp_path)
+    tokens = tokenizer.encode("ok 🙂", add_special_tokens=False).ids
+    detokenizer = Detokenizer(Decoder(tokenizer).stream(), ())
     sent = "".join(detokenizer.add(token) for token in tokens[:-1]) + detokenizer.finish()
     assert sent == "ok " or sent == "ok"
 
@@ -37,10 +38,10 @@ def test_an_answer_cut_inside_a_character_loses_only_that(tmp_path: Path) -> Non
 def test_text_behind_a_stop_sequence_is_never_sent(tmp_path: Path) -> None:
     """A stop sequence over several tokens ends the text right before it."""
     make_tokenizer(tmp_path, vocab_size=300)
-    tokenizer = load_tokenizer(tmp_path)
-    detokenizer = Detokenizer(tokenizer.detokenizer, ("STOP", "##"))
+    tokenizer = load(tmp_path)
+    detokenizer = Detokenizer(Decoder(tokenizer).stream(), ("STOP", "##"))
     sent = ""
-    for token in tokenizer.encode("one ST two STOP three", add_special_tokens=False):
+    for token in tokenizer.encode("one ST two STOP three", add_special_tokens=False).ids:
         sent += detokenizer.add(token)
     assert sent + detokenizer.finish() == "one ST two "
     assert detokenizer.is_stopped
