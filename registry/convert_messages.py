@@ -2,6 +2,7 @@
 
 import msgspec
 
+from registry.checkpoint.task import Task
 from registry.checkpoint.verify import Verified
 
 
@@ -13,6 +14,7 @@ class Work(msgspec.Struct, frozen=True):
     bits: int | None = None  # quantise to so many, or keep what the source has
     group_size: int = 64
     dtype: str | None = None  # of what is not quantised: "float16", "bfloat16" or "float32"
+    task: Task | None = None  # what to write down that the model is for; None: what its files say
     may_link: bool = False  # files may be hard links: the source is the registry's own
 
 

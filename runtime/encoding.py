@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry.checkpoint.encoder import EncoderConfig
-from registry.checkpoint.kind import ModelKind, kind_of
+from registry.checkpoint.kind import ENCODER_TYPES, ModelKind, kind_of
 from registry.checkpoint.model import Model
 
 from .errors import InputTooLong, InvalidRequest, LoadFailed
@@ -86,6 +86,13 @@ async def reranking(request: RerankRequest, model: Model, workers: TextWorkers) 
     _readable({0: request.query}, limit, "query", truncate=False)
     documents = dict(enumerate(request.documents))
     readable = _readable(documents, limit, "documents", truncate=truncate)
+    if model.model_type not in ENCODER_TYPES:
+        cut = limit if truncate else None
+        return await _prompts(request, readable, model, config, workers, cut)
+    if request.instruction is not None:
+        raise InvalidRequest(
+            f"Model '{model.id}' is not asked in words: it takes no instruction.", "instruction"
+        )
     try:
         encoded = await workers.encode_texts(
             model.folder, readable, query=request.query, max_tokens=limit if truncate else None
@@ -96,6 +103,32 @@ async def reranking(request: RerankRequest, model: Model, workers: TextWorkers) 
         _check_lengths(alone.inputs, limit - 1, "query")
         raise
     return Encoding(encoded.inputs, encoded.first_lengths)
+
+
+async def _prompts(
+    request: RerankRequest,
+    documents: tuple[str, ...],
+    model: Model,
+    config: EncoderConfig,
+    workers: TextWorkers,
+    max_tokens: int | None,
+) -> Encoding:
+    """Each document in a prompt with the query, for a language model that ranks."""
+    instruction = config.prompt(request.instruction) or None
+
+    async def encode(texts: tuple[str, ...]) -> list[list[int]]:
+        encoded = await workers.encode_pairs(
+            model.folder, request.query, texts, instruction=instruction, max_tokens=max_tokens
+        )
+        return encoded.inputs
+
+    inputs, limit = await encode(documents), config.max_input_tokens
+    try:
+        _check_lengths(inputs, limit, "documents")
+    except InvalidRequest:  # if it is the query that leaves no room, say so
+        _check_lengths(await encode(("",)), limit - 1, "query")
+        raise
+    return Encoding(inputs, [])
 
 
 def _config(model: Model, wanted: ModelKind) -> EncoderConfig:

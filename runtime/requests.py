@@ -60,6 +60,7 @@ class RerankRequest(msgspec.Struct, frozen=True):
     documents: tuple[str, ...]
     truncate: bool = False  # of the documents: the query is never cut
     keep_alive_s: float | None = None
+    instruction: str | None = None  # what to judge by, for a model that is asked in words
 
 
 class Scores(msgspec.Struct, frozen=True):

@@ -28,7 +28,18 @@ class EncodeTexts(msgspec.Struct, frozen=True, tag=True):
     deadline_s: float
 
 
-Job: TypeAlias = EncodeChat | EncodeTexts
+class EncodePairs(msgspec.Struct, frozen=True, tag=True):
+    """A prompt for each document and the query, by the template of a model that ranks."""
+
+    folder: str
+    query: str
+    documents: tuple[str, ...]
+    instruction: str | None  # what to judge by; None: as the template says
+    max_tokens: int | None  # cut the documents of longer prompts, nothing else
+    deadline_s: float
+
+
+Job: TypeAlias = EncodeChat | EncodeTexts | EncodePairs
 
 
 class Tokens(msgspec.Struct, frozen=True, tag=True):

@@ -23,7 +23,16 @@ from runtime.errors import TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
 
 from .requests import ChatMessage
-from .text_messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
+from .text_messages import (
+    EncodeChat,
+    EncodePairs,
+    EncodeTexts,
+    Job,
+    Refusal,
+    Reply,
+    Texts,
+    Tokens,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -106,13 +115,35 @@ class TextWorkers:
         param = "input" if query is None else "documents"
         num_chars = sum(map(len, texts)) + len(query or "") * len(texts)
         limit_s = self._deadline_s(folder, num_chars)
+        job = EncodeTexts(str(folder), texts, query, max_tokens, limit_s)
+        return await self._texts(job, num_chars, param)
+
+    async def encode_pairs(
+        self,
+        folder: Path,
+        query: str,
+        documents: tuple[str, ...],
+        *,
+        instruction: str | None = None,
+        max_tokens: int | None = None,
+    ) -> Texts:
+        """A prompt's tokens for each document, by the template of a model that ranks.
+
+        `max_tokens` cuts the documents of longer ones. Raises as `encode_texts` does.
+        """
+        around = len(query) + len(instruction or "")
+        num_chars = sum(len(document) + around for document in documents)
+        limit_s = self._deadline_s(folder, num_chars)
+        job = EncodePairs(str(folder), query, documents, instruction, max_tokens, limit_s)
+        return await self._texts(job, num_chars, "documents")
+
+    async def _texts(self, job: EncodeTexts | EncodePairs, num_chars: int, param: str) -> Texts:
         try:
-            job = EncodeTexts(str(folder), texts, query, max_tokens, limit_s)
             reply = await self._do(job, num_chars)
         except TimeoutError:
             raise TextRefused(
-                f"The model's tokenizer took longer than {limit_s:.0f} s for these texts, so it "
-                "was stopped.",
+                f"The model's tokenizer took longer than {job.deadline_s:.0f} s for these texts, "
+                "so it was stopped.",
                 param,
             ) from None
         if isinstance(reply, Texts):

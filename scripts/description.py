@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from registry.store.record import Record
 from registry.store.store import Entry
 
+_TASKS = {"embed": "embed", "llm": "chat"}
+
 
 def described(entry: Entry) -> Iterator[tuple[str, str]]:
     """Names and values, in the order to be read; only what is known."""
@@ -26,6 +28,7 @@ def _shape(record: Record) -> Iterator[tuple[str, str]]:
     if record.failure is not None:
         yield "failure", record.failure
     if (verified := record.verified) is not None:
+        yield "task", "rerank" if verified.is_reranker else _TASKS.get(verified.kind, "chat")
         yield "type", verified.model_type
         yield "parameters", f"{verified.num_params / 1e6:.1f} million"
         yield "precision", f"{verified.bits} bits" if verified.bits else "not quantised"
@@ -45,6 +48,8 @@ def _provenance(record: Record) -> Iterator[tuple[str, str]]:
     if (recipe := record.recipe) is not None and recipe.converts:
         bits = f"{recipe.bits} bits in groups of {recipe.group_size}" if recipe.bits else ""
         yield "converted", " ".join(part for part in (bits, recipe.dtype or "") if part)
+    if recipe is not None and recipe.task is not None:
+        yield "taken as", recipe.task
     if source is not None:
         for name, sha256 in source.sha256.items():
             yield "sha256", f"{sha256}  {name}"

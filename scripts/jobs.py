@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import click
+import msgspec
 
+from registry.checkpoint.task import Task
 from registry.errors import RegistryError
 from registry.hub import catalog
 from registry.jobs.acquire import ProvisionSettings
@@ -32,6 +34,10 @@ _dtype = click.option(
     "--dtype", type=click.Choice(["float16", "bfloat16", "float32"]),
     help="Of the weights that are not quantised.",
 )  # fmt: skip
+_task = click.option(
+    "--as", "task", type=click.Choice(["chat", "embed", "rerank"]),
+    help="What the model is for, where its files do not say it.",
+)  # fmt: skip
 _allow_private = click.option(
     "--allow-private-downloads", "allowed", multiple=True, metavar="HOST",
     help="A host to download from although it is on a private network; repeatable.",
@@ -45,6 +51,7 @@ _allow_private = click.option(
 @_bits
 @_group_size
 @_dtype
+@_task
 @_allow_private
 @click.pass_obj
 def pull(
@@ -55,10 +62,11 @@ def pull(
     bits: str | None,
     group_size: str,
     dtype: str | None,
+    task: Task | None,
     allowed: tuple[str, ...],
 ) -> None:
     """Fetch a model: a name of `list --catalog`, OWNER/NAME[@REVISION] of the hub, or a URL."""
-    order = _pull_order(source, model_id, file, _recipe(bits, group_size, dtype))
+    order = _pull_order(source, model_id, file, _recipe(bits, group_size, dtype, task))
     with contextlib.suppress(RegistryError):
         if Store(home).get(order.model_id).is_ready:
             click.echo(f"{order.model_id} is here already; `mlx-edge rm` it to fetch it anew.")
@@ -73,6 +81,7 @@ def pull(
 @_bits
 @_group_size
 @_dtype
+@_task
 @click.pass_obj
 def import_(
     home: Path,
@@ -82,9 +91,10 @@ def import_(
     bits: str | None,
     group_size: str,
     dtype: str | None,
+    task: Task | None,
 ) -> None:
     """Register a local folder of weights, or a local .gguf."""
-    path, recipe = path.resolve(), _recipe(bits, group_size, dtype)
+    path, recipe = path.resolve(), _recipe(bits, group_size, dtype, task)
     _carry_out(home, Import(model_id or _id_of(path.name), str(path), link, recipe))
 
 
@@ -119,8 +129,10 @@ def verify(home: Path, model_id: str) -> None:
     _carry_out(home, Verify(model_id))
 
 
-def _recipe(bits: str | None, group_size: str, dtype: str | None) -> Recipe:
-    return Recipe(int(bits) if bits else None, int(group_size), dtype)
+def _recipe(
+    bits: str | None, group_size: str, dtype: str | None, task: Task | None = None
+) -> Recipe:
+    return Recipe(int(bits) if bits else None, int(group_size), dtype, task)
 
 
 def _pull_order(source: str, model_id: str | None, file: str | None, recipe: Recipe) -> Order:
@@ -129,7 +141,7 @@ def _pull_order(source: str, model_id: str | None, file: str | None, recipe: Rec
         return Download(model_id or _id_of(name), source, recipe)
     if (entry := catalog.find(source)) is not None:
         if recipe.bits is None:
-            recipe = Recipe(entry.bits, recipe.group_size, recipe.dtype)
+            recipe = msgspec.structs.replace(recipe, bits=entry.bits)
         return Pull(model_id or entry.name, entry.repo_id, entry.revision, file, recipe)
     match = re.fullmatch(r"([^/@\s]+/([^/@\s]+))(?:@(\S+))?", source)
     if match is None:

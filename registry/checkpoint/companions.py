@@ -12,6 +12,7 @@ CONFIG = "config.json"
 # Files of sentence-transformers: how an encoder's states become one vector.
 MODULES = "modules.json"
 POOLING = "1_Pooling/config.json"
+LOGIT_SCORE = "1_LogitScore/config.json"  # of a language model that ranks
 EMBEDDER_FILES = (
     MODULES,  # where it is missing, so are the others
     POOLING,

@@ -12,9 +12,10 @@ from registry.errors import NotAModel
 from .attention import sight_of
 from .companions import CONFIG
 from .config import Json, positive, read_json
-from .kind import ENCODER_TYPES, ModelKind, classifies, is_embedder, kind_of
+from .kind import ENCODER_TYPES, ModelKind, kind_in, kind_of
 from .model import Model
 from .modules import Dense, Modules, check_weights, read_modules, read_small_json
+from .ranking import ranking_of
 
 _MATRYOSHKA_KEYS = ("matryoshka_dimensions", "matryoshka_dims")
 # Matryoshka models whose files do not say so: a vector may be cut to its first numbers.
@@ -80,26 +81,28 @@ class EncoderConfig:
 
 
 def check(folder: Path) -> None:
-    """Raises NotAModel for an embedding model that would be computed wrongly, or not at all.
+    """Raises NotAModel for an encoder that would be computed wrongly, or not at all.
 
     Called before the weights are fetched, and again when the folder is verified.
     """
     config = read_json(folder / CONFIG)
-    model_type = config.get("model_type")
-    if isinstance(model_type, str) and is_embedder(folder, model_type) and not classifies(config):
-        try:
+    kind, is_decoder = kind_in(folder, config), config.get("model_type") not in ENCODER_TYPES
+    try:
+        if kind == "embed":
             modules = read_modules(folder)
             for step in modules.steps:
                 if isinstance(step, Dense):
                     modules.size(_hidden_size(config))
                     check_weights(folder, step)
-        except ValueError as error:
-            raise NotAModel(f"{error}. Choose a model without it.") from None
-        try:
-            if model_type not in ENCODER_TYPES:
-                sight_of(config)
-        except ValueError as error:
-            raise NotAModel(f"{error}.") from None
+        if kind == "rerank" and is_decoder:
+            ranking_of(folder, config)
+    except ValueError as error:
+        raise NotAModel(f"{error}. Choose a model without it.") from None
+    try:
+        if kind != "llm" and is_decoder:
+            sight_of(config)
+    except ValueError as error:
+        raise NotAModel(f"{error}.") from None
 
 
 def _max_input_tokens(model: Model) -> int:

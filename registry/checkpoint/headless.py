@@ -4,8 +4,35 @@ Built by the engine and by the job process alike. It takes mlx-lm's classes and 
 the web process reads this room and never loads MLX.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from .kind import kind_in
+from .ranking import ranking_of
+
+
+def class_of(
+    base: type[Any],
+    folder: Path,
+    config: Mapping[str, object],
+    make_linear: Callable[[int, int], Any],
+) -> type[Any]:
+    """mlx-lm's class, or one for what this folder's files make of the model.
+
+    `make_linear` makes a matrix of so many inputs and outputs. Raises OSError or ValueError.
+    """
+    kind = kind_in(folder, config)
+    if kind == "llm":
+        return base
+    if kind == "embed":
+        return headless(base)
+    num_labels, size = ranking_of(folder, config).num_labels, config.get("hidden_size")
+    if not num_labels:  # it ranks by the logits of tokens
+        return base
+    if not isinstance(size, int):
+        raise ValueError("config.json tells no hidden_size")
+    return headless(base, lambda: make_linear(size, num_labels))
 
 
 def headless(base: type[Any], make_score: Callable[[], Any] | None = None) -> type[Any]:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from .companions import MODULES, POOLING
 from .model import Model
+from .ranking import has_logit_score
 
 ModelKind: TypeAlias = Literal["llm", "embed", "rerank"]
 
@@ -14,23 +15,25 @@ ENCODER_TYPES = frozenset({"bert", "nomic_bert", "modernbert", "xlm-roberta"})
 
 def kind_of(model: Model) -> ModelKind:
     """What a folder can be asked for. Raises OSError or ValueError for a damaged config."""
-    if not is_embedder(model.folder, model.model_type):
-        return "llm"
-    return "rerank" if is_reranker(model.model_type, model.config) else "embed"
+    return kind_in(model.folder, model.config)
 
 
-def is_embedder(folder: Path, model_type: str) -> bool:
-    """Whether it is an encoder, or a decoder with an embedder's files, such as Qwen3-Embedding."""
-    return model_type in ENCODER_TYPES or all((folder / n).is_file() for n in (MODULES, POOLING))
+def kind_in(folder: Path, config: Mapping[str, object]) -> ModelKind:
+    """What a folder with this config.json can be asked for.
 
-
-def is_reranker(model_type: str, config: Mapping[str, object]) -> bool:
-    """Whether an encoder has a head that scores a query and a document."""
-    return model_type in ENCODER_TYPES and classifies(config)
+    A language model embeds or ranks if files of sentence-transformers, or its head, say so.
+    """
+    if classifies(config):
+        return "rerank"
+    if config.get("model_type") in ENCODER_TYPES:
+        return "embed"
+    if has_logit_score(folder):
+        return "rerank"
+    return "embed" if all((folder / name).is_file() for name in (MODULES, POOLING)) else "llm"
 
 
 def classifies(config: Mapping[str, object]) -> bool:
-    """Whether it has a classification head. An encoder with one label is a reranker."""
+    """Whether it has a classification head. With one label it is a reranker."""
     names = config.get("architectures")
     return isinstance(names, list) and any(
         isinstance(name, str) and name.endswith("ForSequenceClassification") for name in names

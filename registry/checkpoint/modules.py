@@ -20,7 +20,7 @@ PoolingMode: TypeAlias = Literal["cls", "max", "mean", "mean_sqrt_len", "weighte
 DenseActivation: TypeAlias = Literal["Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid"]
 
 _PREFIX = "sentence_transformers."  # of a type that needs no code of the repository
-_KNOWN = ("Transformer", "Pooling", "Dense", "Normalize")
+_KNOWN = ("Transformer", "Pooling", "Dense", "Normalize", "LogitScore")
 _MAX_FILE_BYTES = 1 << 20
 _POOLING_FLAGS: dict[str, PoolingMode] = {
     "pooling_mode_cls_token": "cls",
@@ -107,6 +107,7 @@ def read_modules(folder: Path) -> Modules:
             _require(bool(pooling), "a Dense before what pools")
             steps.append(_dense(place, _module_config(folder, place)))
         else:
+            _require(name == "Normalize", "a score beside what pools")
             _require(bool(pooling), "a Normalize before what pools")
             steps.append(Normalize())
     if not pooling:
@@ -119,7 +120,7 @@ def files_to_fetch(folder: Path) -> list[str]:
     files = []
     try:
         for name, place in _entries(folder):
-            if name in ("Pooling", "Dense"):
+            if name in ("Pooling", "Dense", "LogitScore"):
                 files.append(f"{_checked(place)}/{CONFIG}")
             if name == "Dense":
                 files.append(f"{place}/model.safetensors")

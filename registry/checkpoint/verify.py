@@ -14,7 +14,7 @@ from registry.errors import NotAModel
 
 from . import shards
 from .config import Config, context_length, positive, read_config
-from .kind import is_embedder, is_reranker
+from .kind import ENCODER_TYPES, kind_in
 from .support import check_config
 from .weights import Header
 
@@ -31,7 +31,7 @@ class Verified(msgspec.Struct, frozen=True):
     size_bytes: int  # of the weight files
     bits: int | None  # None: not quantised
     verified_at: float  # unix seconds
-    is_reranker: bool = False  # an encoder with a head that scores a query and a document
+    is_reranker: bool = False  # it scores a query and a document
 
 
 def verify(folder: Path) -> Verified:
@@ -47,18 +47,18 @@ def verify(folder: Path) -> Verified:
         raise NotAModel(f"{folder.name} has neither tokenizer.json nor tokenizer.model.")
     model_type = cast(str, config["model_type"])
     quantization = _quantization(config)
-    ranks = is_reranker(model_type, config)
-    if ranks:
+    kind = kind_in(folder, config)
+    if kind == "rerank" and model_type in ENCODER_TYPES:
         _check_labels(headers.values())
     return Verified(
-        kind="embed" if is_embedder(folder, model_type) else "llm",
+        kind="llm" if kind == "llm" else "embed",
         model_type=model_type,
         context_length=context_length(config),
         num_params=_num_params(headers.values(), quantization),
         size_bytes=sum(path.stat().st_size for path in paths),
         bits=positive(quantization.get("bits")),
         verified_at=time.time(),
-        is_reranker=ranks,
+        is_reranker=kind == "rerank",
     )
 
 

@@ -9,7 +9,9 @@ from typing import TypeAlias
 from registry.checkpoint import shards
 from registry.checkpoint.attention import settled
 from registry.checkpoint.config import Config, read_config
-from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.kind import ENCODER_TYPES, kind_in
+from registry.checkpoint.task import Task, claim
+from registry.checkpoint.task import check as check_task
 from registry.checkpoint.verify import Verified, verify
 from registry.checkpoint.weights import read_header
 from registry.convert_messages import Work
@@ -36,6 +38,7 @@ def carry_out(source: Path, work: Work, report: OnStage) -> Verified:
             _convert_folder(source, target, work, report)
         else:
             gguf.convert(source, target, work, partial(report, "converting"))
+            _claim(target, target, read_config(target), work.task)
         return _verify(target, report)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
@@ -56,7 +59,8 @@ def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> 
     config = read_config(source)
     verified = verify(source)
     copies.copy_all(source, target)
-    if _is_as_wanted(source, verified, config, work):
+    _claim(source, target, config, work.task)
+    if _is_as_wanted(source, target, verified, config, work):
         copies.write_config(settled(config), target / "config.json")
         _take_weights(source, target, work, report)
         return
@@ -66,13 +70,21 @@ def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> 
             "leave out bits and dtype."
         )
     check_room(target, verified.num_params * (work.bits or 16) // 8)
-    is_embedder = verified.kind == "embed"
-    recast(source, target, work, partial(report, "converting"), is_embedder=is_embedder)
+    recast(source, target, work, partial(report, "converting"), companions=target)
 
 
-def _is_as_wanted(source: Path, verified: Verified, config: Config, work: Work) -> bool:
-    """Whether the weight files can be taken as they are."""
-    if verified.kind == "embed" or verified.bits is not None:
+def _claim(source: Path, target: Path, config: Config, task: Task | None) -> None:
+    """Write into `target` what the model is for, if that can be."""
+    if task is not None:
+        check_task(source, task)
+        claim(target, config, task)
+
+
+def _is_as_wanted(
+    source: Path, target: Path, verified: Verified, config: Config, work: Work
+) -> bool:
+    """Whether the weight files can be taken as they are; `target` says what the model is for."""
+    if kind_in(target, config) != "llm" or verified.bits is not None:
         is_mlx = True
     else:
         formats = (read_header(path).metadata.get("format") for path in shards.find(source))

@@ -23,14 +23,15 @@ def recast(
     work: Work,
     report: Callable[[int, int], None],
     *,
-    is_embedder: bool = False,
+    companions: Path | None = None,
 ) -> None:
     """Write the weights and config.json of `source` anew into `target`, a tensor at a time.
 
-    `source` must have been verified. Raises NotAModel.
+    The files in `companions`, or those of `source`, say what the model is for. `source` must have
+    been verified. Raises NotAModel.
     """
     try:
-        model, config = load_lazily(source, is_embedder=is_embedder)
+        model, config = load_lazily(source, companions=companions)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise NotAModel(f"mlx-lm cannot load the model: {error}") from None
     has_vision = "vision_tower" in getattr(model, "model", {})

@@ -9,8 +9,8 @@ from pathlib import Path
 from mlx_lm.utils import load_tokenizer
 from tokenizers import Tokenizer
 
-from registry.checkpoint import encoder
 from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.task import check as check_task
 from registry.checkpoint.verify import Verified
 from registry.errors import NotAModel
 
@@ -19,13 +19,12 @@ from .architecture import load_lazily
 
 def try_out(folder: Path, verified: Verified) -> None:
     """Load the tokenizer, and fit the weights to the architecture. Raises NotAModel."""
-    encoder.check(folder)
+    check_task(folder, None)
     if (path := folder / "tokenizer.json").is_file():
         _load("tokenizer.json", lambda: Tokenizer.from_file(str(path)))
     if verified.model_type not in ENCODER_TYPES:
-        is_embedder = verified.kind == "embed"
         # Lazy: every tensor's name, shape and type is compared, and none is read.
-        _load("the model", lambda: load_lazily(folder, is_embedder=is_embedder))
+        _load("the model", lambda: load_lazily(folder))
         _load("the tokenizer", lambda: load_tokenizer(folder, {"trust_remote_code": False}))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from registry.checkpoint import companions, encoder, modules, shards
+from registry.checkpoint import companions, modules, shards
 from registry.download.fetch import fetch
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import DownloadFailed, SourceMissing, SourceRefused
@@ -210,7 +210,6 @@ async def _fetch_all(
 
         if is_weight(name):  # refuse what can be refused before gigabytes come
             check_recipe(folder, recipe)
-            encoder.check(folder)
         target = folder / name
         sha256[name] = await _fetch(remote, target, settings, told)
         before += target.stat().st_size

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from registry.checkpoint.companions import CONFIG
+from registry.checkpoint.config import read_json
+from registry.checkpoint.kind import kind_in
+from registry.checkpoint.task import TASKS
 from registry.convert_messages import Work
 from registry.errors import (
     BrokenWeights,
@@ -152,6 +155,7 @@ async def _finish(
         bits=recipe.bits,
         group_size=recipe.group_size,
         dtype=recipe.dtype,
+        task=recipe.task,
         may_link=acquired.is_own,
     )
     try:
@@ -232,3 +236,9 @@ def _check_import(order: Import) -> None:
         )
     if (path / CONFIG).is_file():
         check_recipe(path, order.recipe)
+        task = order.recipe.task
+        if order.link and task not in (None, TASKS[kind_in(path, read_json(path / CONFIG))]):
+            raise SourceRefused(
+                f"{path} does not say itself that it is there to {task}, and a linked folder stays "
+                "as it is. Import it without linking."
+            )

@@ -5,12 +5,17 @@ from pathlib import Path
 from registry.checkpoint.companions import CONFIG
 from registry.checkpoint.config import read_json
 from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.task import check as check_task
 from registry.errors import SourceRefused
 from registry.store.record import Recipe
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
-    """Raises SourceRefused for bits or a type where weights have to stay as they are."""
+    """Refuse what its small files tell: a model that cannot be used, or not so.
+
+    Raises NotAModel; SourceRefused for bits or a type where weights have to stay as they are.
+    """
+    check_task(folder, recipe.task)
     if not recipe.converts:
         return
     model_type = read_json(folder / CONFIG).get("model_type")

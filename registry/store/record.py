@@ -6,6 +6,7 @@ import msgspec
 
 from registry.checkpoint.config import Json
 from registry.checkpoint.exactness import Probed
+from registry.checkpoint.task import Task
 from registry.checkpoint.verify import Verified
 from registry.errors import ModelExists
 
@@ -23,11 +24,12 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a person wants the weights converted; None keeps what the source has."""
+    """How a person wants a model taken; None keeps what the source has."""
 
     bits: int | None = None
     group_size: int = 64
     dtype: str | None = None
+    task: Task | None = None  # what a person said that the model is for
 
     @property
     def converts(self) -> bool:

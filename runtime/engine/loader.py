@@ -16,6 +16,7 @@ from registry.checkpoint.attention import sight_of
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
+from registry.checkpoint.ranking import ranking_of
 from registry.checkpoint.tokenizer import special_tokens
 from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from runtime.engine_messages import ModelInfo
@@ -99,7 +100,8 @@ def _encoder_network(model: Model, config: EncoderConfig) -> tuple[Network, Modu
     if architecture is None:
         module = load_lazily(model.folder)
         num_embeddings = _num_embeddings(module) or model.vocab_size or 0
-        return Decoder(module, num_embeddings, sight_of(model.config)), module
+        ranking = ranking_of(model.folder, model.config) if config.kind == "rerank" else None
+        return Decoder(module, num_embeddings, sight_of(model.config), ranking), module
     network = architecture.of(model.config, has_head=config.kind == "rerank")
     if "quantization" in model.config:
         raise ValueError("quantised encoders are not computed here; take the float weights")

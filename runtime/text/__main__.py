@@ -18,8 +18,18 @@ import msgspec
 
 from runtime.processes import frames
 from runtime.processes.orphan import end_with_parent
-from runtime.text_messages import EncodeChat, EncodeTexts, Job, Refusal, Reply, Texts, Tokens
+from runtime.text_messages import (
+    EncodeChat,
+    EncodePairs,
+    EncodeTexts,
+    Job,
+    Refusal,
+    Reply,
+    Texts,
+    Tokens,
+)
 
+from .pairs import PairPrompt
 from .template import ChatTemplate, TemplateError
 from .tokenizer import ModelTokenizer, tokenizer_of
 
@@ -60,6 +70,9 @@ class Worker:
                     return Tokens(text.tokenizer.prompt(prompt))
                 case EncodeTexts():
                     return Texts(*text.tokenizer.texts(job.texts, job.query, job.max_tokens))
+                case EncodePairs():
+                    pair = PairPrompt(text.template, text.tokenizer, job.query, job.instruction)
+                    return Texts(pair.tokens(job.documents, job.max_tokens), [])
         except TemplateError as error:
             return Refusal(f"The chat template failed: {error}")
         except MemoryError:

@@ -6,9 +6,22 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tests.models.tiny_encoders import make_wordpiece, write_pooling
 
+_TEXT = [
+    "Judge whether the document meets the query: yes or no. Models answer word for word.",
+    "Grüße aus Köln! Ein naïve café, русский текст, 日本語 — 1234567890.",
+]
+_QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}<|im_start|>assistant\n"
+)
 SIZE, INNER, LAYERS, HEADS, HEAD_SIZE = 32, 48, 8, 4, 8
 
 # EmbeddingGemma's window of 512 tokens, shrunk: 8 on each side.
@@ -68,6 +81,67 @@ def make(
     save_file(weights_of(whole), folder / "model.safetensors", {"format": "pt"})
     write_pooling(folder, pooling)
     return folder
+
+
+def make_qwen3_reranker(folder: Path, labels: tuple[str, ...] = (), **config: Any) -> Path:
+    """As Qwen3-Reranker's repository was: a Qwen3 like any other, with the template of its chat.
+
+    With labels it is the converted form, which has a head for them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    whole: dict[str, Any] = {
+        "architectures": ["Qwen3ForSequenceClassification" if labels else "Qwen3ForCausalLM"],
+        "attention_bias": False,
+        "head_dim": HEAD_SIZE,
+        "hidden_act": "silu",
+        "hidden_size": SIZE,
+        "intermediate_size": INNER,
+        "max_position_embeddings": 512,
+        "max_window_layers": LAYERS,
+        "model_type": "qwen3",
+        "num_attention_heads": HEADS,
+        "num_hidden_layers": LAYERS,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-6,
+        "rope_scaling": None,
+        "rope_theta": 1000000,
+        "sliding_window": None,
+        "tie_word_embeddings": True,
+        "use_sliding_window": False,
+        "vocab_size": make_qwen_tokenizer(folder),
+    } | config
+    weights = {f"model.{name}": value for name, value in weights_of(whole).items()}
+    if labels:
+        draw = np.random.default_rng(9)
+        weights["score.weight"] = draw.normal(0, 0.3, (len(labels), SIZE)).astype(np.float32)
+        whole["id2label"] = {str(number): label for number, label in enumerate(labels)}
+        whole["label2id"] = {label: number for number, label in enumerate(labels)}
+    (folder / "config.json").write_text(json.dumps(whole))
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def make_qwen_tokenizer(folder: Path) -> int:
+    """A byte-level BPE with Qwen's pre-tokenizer and marks. Returns the number of its tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(_QWEN_SPLIT), "isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*_TEXT, "yes yes yes yes", "no no no no"] * 4, trainer)
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
+    tokenizer.add_tokens([AddedToken(mark) for mark in ("<think>", "</think>")])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>"}
+    config |= {"pad_token": "<|endoftext|>", "chat_template": _CHAT}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return int(tokenizer.get_vocab_size())
 
 
 def weights_of(config: dict[str, Any], seed: int = 7) -> dict[str, Any]:

@@ -11,6 +11,8 @@ torch 2.13.0, transformers 5.24.0 and sentence-transformers 6.2.0.
 import json
 import random
 import tempfile
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,8 +20,30 @@ from tests.models import random_decoders
 
 PINNED = Path(__file__).with_suffix(".json")
 LENGTHS = (1, 9, 40, 100)
+FRAME = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and "
+    'the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
+    "<|im_start|>user\n",
+    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+)
+DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
-Case: TypeAlias = dict[str, Any]  # "tokens" and "vector"
+# Their labels: none for the form that Qwen published, which answers yes or no.
+RERANKERS: dict[str, tuple[str, ...]] = {
+    "qwen3 reranker": (),
+    "qwen3 reranker, one label": ("LABEL_0",),
+    "qwen3 reranker, two labels": ("no", "yes"),
+}
+QUERY = "What is the capital of Köln's country?"
+DOCUMENTS = (
+    "no",
+    "Berlin is it: yes.\n\nThe quick brown fox jumps over the lazy dog.  ",
+    "<Query>: naïve café\n<Document>: русский текст, 日本語 🙂 " * 4,
+)
+INSTRUCTIONS = (None, "Judge whether it is written in German.")
+MAX_LENGTHS = (512, 240)  # the second is too short for the longest
+
+Case: TypeAlias = dict[str, Any]  # "tokens" and "vector"; of a pair, what it was made of
 
 
 def main() -> None:
@@ -32,6 +56,9 @@ def main() -> None:
             model_type: of_embedder(random_decoders.make(Path(name) / model_type, model_type))
             for model_type in random_decoders.CONFIGS
         }
+        for name_of, labels in RERANKERS.items():
+            folder = random_decoders.make_qwen3_reranker(Path(name) / name_of, labels)
+            cases[name_of] = of_reranker(folder, labels)
     tell_moves(cases)
     PINNED.write_text(written(cases), encoding="utf-8")
 
@@ -50,6 +77,50 @@ def of_embedder(folder: Path) -> list[Case]:
             pooled = model.eval()(torch.tensor([tokens])).last_hidden_state[0].mean(dim=0)
         cases.append({"tokens": tokens, "vector": [short(x) for x in pooled / pooled.norm()]})
     return cases
+
+
+def of_reranker(folder: Path, labels: tuple[str, ...]) -> list[Case]:
+    """As the card of Qwen3-Reranker does it, from text to score, one pair after the other.
+
+    https://huggingface.co/Qwen/Qwen3-Reranker-0.6B
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer, score = AutoTokenizer.from_pretrained(folder), _score(folder, labels)
+    prefix, suffix = (tokenizer.encode(text, add_special_tokens=False) for text in FRAME)
+    cases = []
+    for document, instruction, max_length in product(DOCUMENTS, INSTRUCTIONS, MAX_LENGTHS):
+        task = instruction or DEFAULT_INSTRUCTION
+        text = f"<Instruct>: {task}\n<Query>: {QUERY}\n<Document>: {document}"
+        room = max_length - len(prefix) - len(suffix)
+        tokens = tokenizer(text, truncation="longest_first", max_length=room)["input_ids"]
+        tokens = prefix + tokens + suffix
+        case = {"document": document, "instruction": instruction, "max_length": max_length}
+        cases.append(case | {"tokens": tokens, "vector": [short(score(tokens))]})
+    return cases
+
+
+def _score(folder: Path, labels: tuple[str, ...]) -> Callable[[list[int]], float]:
+    import torch
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+    )
+
+    auto = AutoModelForSequenceClassification if labels else AutoModelForCausalLM
+    model = auto.from_pretrained(folder, dtype=torch.float32).eval()
+    vocab = AutoTokenizer.from_pretrained(folder).get_vocab()
+
+    def score(tokens: list[int]) -> float:
+        with torch.no_grad():
+            logits = model(torch.tensor([tokens])).logits
+        if len(labels) == 1:
+            return float(torch.sigmoid(logits[0, 0]))
+        pair = logits[0] if labels else logits[0, -1, [vocab["no"], vocab["yes"]]]
+        return float(torch.softmax(pair, dim=0)[1])
+
+    return score
 
 
 def drawn() -> list[list[int]]:

@@ -1,5 +1,6 @@
 """POST /rerank: how well documents answer a query, by a cross-encoder, as Jina and Cohere ask it.
 
+`instruction`, as vLLM has it, says what to judge by, to a model that is asked in words.
 `truncate: true`, ours, reads the beginning of a document that is too long, which is else refused.
 """
 
@@ -40,6 +41,7 @@ class RerankBody(msgspec.Struct):
     documents: Annotated[list[str | Document], Meta(min_length=1, max_length=MAX_DOCUMENTS)]
     top_n: Annotated[int, Meta(ge=1)] | None = None
     return_documents: bool | None = None
+    instruction: Annotated[str, Meta(min_length=1)] | None = None
     truncate: bool | None = None
     keep_alive: float | str | None = None
 
@@ -69,6 +71,7 @@ def rerank_request(body: RerankBody) -> RerankRequest:
     return RerankRequest(
         query=body.query,
         documents=texts,
+        instruction=body.instruction,
         truncate=bool(body.truncate),
         keep_alive_s=keep_alive_s(body.keep_alive),
     )

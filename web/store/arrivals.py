@@ -6,13 +6,14 @@ Each starts a job, or joins the one that does the same. A client that leaves sto
 import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 from quart import Blueprint, Request, Response, g, request
 
+from registry.checkpoint.task import TASKS, Task
 from registry.errors import ModelBusy, ModelExists, SourceRefused
 from registry.jobs import order as orders
 from registry.jobs.acquire import OnStage
@@ -39,6 +40,7 @@ class DownloadBody(msgspec.Struct):
 
     url: Annotated[str, Meta(max_length=8192)]
     bits: Bits | None = None
+    task: Task | None = None
 
 
 def add_routes(routes: Blueprint, settings: WebSettings, store: Store, jobs: Jobs) -> None:
@@ -62,7 +64,7 @@ def add_routes(routes: Blueprint, settings: WebSettings, store: Store, jobs: Job
             pieces = _already(entry)
         else:
             check_url(body.url)
-            job = jobs.start(orders.Download(model_id, body.url, Recipe(body.bits)))
+            job = jobs.start(orders.Download(model_id, body.url, Recipe(body.bits, task=body.task)))
             pieces = download_stream(job, store, g.request_id)
         return sse.reply(pieces, settings.heartbeat_s)
 
@@ -109,7 +111,7 @@ async def _upload(
         raise ModelExists(f"A model '{model_id}' already exists. Delete it first.")
     if (running := jobs.running(model_id)) is not None:
         raise ModelBusy(model_id, running.state.action)
-    recipe = Recipe(_bits(request.args.get("bits")))
+    recipe = Recipe(_bits(request.args.get("bits")), task=_task(request.args.get("task")))
     upload = await UploadBody.begin(request, store.home, settings)
     received = _Received(upload)
     try:
@@ -153,3 +155,10 @@ def _bits(text: str | None) -> int | None:
     if text not in (None, "4", "8"):
         raise ApiError(400, f"'bits' is {text!r}; send 4 or 8, or leave it out.", param="bits")
     return int(text) if text else None
+
+
+def _task(text: str | None) -> Task | None:
+    if text is None or text in TASKS.values():
+        return cast(Task | None, text)
+    message = f"'task' is {text!r}; send chat, embed or rerank, or leave it out."
+    raise ApiError(400, message, param="task")

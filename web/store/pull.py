@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from registry.checkpoint.task import Task
 from registry.errors import ModelNotFound, QuantRequired, RegistryError
 from registry.hub import repository
 from registry.hub.catalog import CATALOG
@@ -28,13 +29,17 @@ _CONTEXT = 32_768  # of pulled GGUF models, as with mimOE
 
 
 class PullBody(msgspec.Struct):
-    """`quant` is a quantisation's name or a file's; `name` the id to register it under."""
+    """`quant` is a quantisation's name or a file's; `name` the id to register it under.
+
+    `task` says what the model is for, where its files do not.
+    """
 
     repo: str | None = None
     revision: str | None = None
     quant: str | None = None
     name: str | None = None
     bits: Bits | None = None
+    task: Task | None = None
 
 
 async def stages(
@@ -48,7 +53,7 @@ async def stages(
         revision = await repository.resolve(body.repo, body.revision, settings.hub, quant)
         model_id = body.name or _stem(revision)
         store.check_id(model_id)
-        kind = _kind(revision)
+        kind = _kind(revision, body.task)
         yield sse.data(
             {
                 "stage": "resolved",
@@ -65,7 +70,9 @@ async def stages(
             )  # fmt: skip
             return
         await asyncio.to_thread(_register, store, model_id, kind, revision)
-        job = jobs.start(Pull(model_id, body.repo, revision.commit, quant, Recipe(body.bits)))
+        job = jobs.start(
+            Pull(model_id, body.repo, revision.commit, quant, Recipe(body.bits, task=body.task))
+        )
         async for line in sizes(job, store):
             yield line
         if (failure := failure_of_job(job, request_id)) is not None:
@@ -108,8 +115,10 @@ def _stem(revision: HubRevision) -> str:
     return PurePosixPath(gguf).stem if gguf else revision.repo_id.rsplit("/", 1)[-1]
 
 
-def _kind(revision: HubRevision) -> Kind:
+def _kind(revision: HubRevision, task: Task | None) -> Kind:
     """As far as it can be known before the files are here; verification finds out."""
+    if task is not None:
+        return "llm" if task == "chat" else "embed"
     known = {entry.repo_id: entry.kind for entry in CATALOG.values()}
     return "embed" if known.get(revision.repo_id) == "embed" else "llm"
 

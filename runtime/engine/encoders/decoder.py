@@ -5,15 +5,18 @@ EmbeddingGemma): `registry.checkpoint.attention` tells which, and how far.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
+from mlx.nn.layers.linear import Linear
 from mlx_lm.utils import _get_classes, load_model
 
 from registry.checkpoint.attention import Sight
-from registry.checkpoint.headless import headless
+from registry.checkpoint.headless import class_of
+from registry.checkpoint.ranking import Ranking
 from runtime.engine.cache import kv_cache
 
 from .attention import Pack
@@ -23,16 +26,19 @@ _QUERY_CHUNK = 1024  # two ways, all scores of 8,192 tokens and 12 heads would t
 
 
 class Decoder:
-    """A language model without its head: tokens to hidden states."""
+    """A language model's hidden states, and of a reranker the logits that score."""
 
     has_segments = False
 
-    def __init__(self, model: Module, vocab_size: int, sight: Sight) -> None:
+    def __init__(
+        self, model: Module, vocab_size: int, sight: Sight, ranking: Ranking | None = None
+    ) -> None:
         if not hasattr(model, "model"):
             raise ValueError("an embedder of this architecture is not supported: no hidden states")
         self.module = model
         self.num_embeddings = vocab_size
         self._sight = sight
+        self._ranking = ranking
 
     def states(self, pack: Pack) -> Iterator[mx.array]:
         return self._two_way(pack) if self._sight.is_two_way else self._causal(pack)
@@ -64,7 +70,19 @@ class Decoder:
         yield inner.norm(hidden)
 
     def scores(self, hidden: mx.array, pack: Pack) -> mx.array:
-        raise NotImplementedError
+        """By the logits behind each prompt's last token: one for each row."""
+        assert self._ranking is not None
+        last = hidden[mx.arange(hidden.shape[0]), pack.lengths - 1]
+        logits = self._head(last).astype(mx.float32)
+        score = logits[:, self._ranking.true]
+        return score if self._ranking.false is None else score - logits[:, self._ranking.false]
+
+    def _head(self, states: mx.array) -> mx.array:
+        module: Any = self.module
+        for name in ("score", "lm_head"):
+            if name in module:
+                return mx.array(module[name](states))
+        return mx.array(module.model.embed_tokens.as_linear(states))
 
 
 class _Seen:
@@ -120,12 +138,10 @@ def _may_see(pack: Pack, start: int, end: int, window: int | None) -> mx.array:
 
 def load_lazily(folder: Path) -> Module:
     """The model of a folder, its weights not read yet. Raises ValueError or OSError."""
-    model, _ = load_model(
-        folder, lazy=True, trust_remote_code=False, get_model_classes=_headless_classes
-    )
+
+    def classes(config: dict[str, Any]) -> tuple[type[Module], type]:
+        base, arguments = _get_classes(config)
+        return class_of(base, folder, config, partial(Linear, bias=False)), arguments
+
+    model, _ = load_model(folder, lazy=True, trust_remote_code=False, get_model_classes=classes)
     return model
-
-
-def _headless_classes(config: dict[str, Any]) -> tuple[type[Module], type]:
-    base, arguments = _get_classes(config)
-    return headless(base), arguments

@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from registry.checkpoint.model import Model
+from registry.convert.conversion import carry_out
+from registry.convert_messages import Work
 from runtime.engine.encoders import decoder
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
+from runtime.text.pairs import PairPrompt
+from runtime.text.template import ChatTemplate
+from runtime.text.tokenizer import tokenizer_of
 from tests.models import random_decoders, reference_decoders
-from tests.models.reference_decoders import Case
+from tests.models.reference_decoders import QUERY, RERANKERS, Case
 
 CASES: dict[str, list[Case]] = json.loads(reference_decoders.PINNED.read_text(encoding="utf-8"))
 
@@ -40,6 +45,20 @@ def test_two_ways_as_transformers_does(tmp_path: Path, model_type: str) -> None:
     encoder = load(random_decoders.make(tmp_path, model_type))
     vectors = encode(encoder, [case["tokens"] for case in cases])
     np.testing.assert_allclose(vectors, [case["vector"] for case in cases], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", RERANKERS)
+def test_rerankers_from_text_to_score(tmp_path: Path, name: str) -> None:
+    """As the card of Qwen3-Reranker does it: its prompt, its cut, its softmax of yes and no."""
+    source = random_decoders.make_qwen3_reranker(tmp_path / "source", RERANKERS[name])
+    folder = tmp_path / "taken"
+    carry_out(source, Work(str(source), str(folder), task="rerank"), lambda *_: None)
+    template, tokenizer = ChatTemplate.of(folder), tokenizer_of(folder)
+    for case in CASES[name]:
+        prompt = PairPrompt(template, tokenizer, QUERY, case["instruction"])
+        assert prompt.tokens([case["document"]], case["max_length"]) == [case["tokens"]]
+    scores = encode(load(folder), [case["tokens"] for case in CASES[name]])
+    np.testing.assert_allclose(scores, [case["vector"] for case in CASES[name]], atol=1e-5)
 
 
 @pytest.mark.parametrize("model_type", ["gemma3_text", "qwen2"])
