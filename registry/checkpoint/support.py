@@ -1,26 +1,19 @@
-"""Whether a model can be used, as far as its config.json alone tells: asked before weights are
-fetched or copied.
+"""Whether a model can be used, as far as its config.json alone tells.
 
-The list of architectures is read from the source of mlx-lm, which is never imported here: the web
-process asks too.
+Asked before weights are fetched or copied; also by the web process, so nothing of MLX is imported.
 """
 
-import ast
 import difflib
-import re
 from collections.abc import Iterator, Mapping
-from functools import cache
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 
 from registry.errors import NotAModel
 
+from .architectures import architecture_of, mentions, missing_packages, model_types, source
 from .config import Config
 from .kind import ENCODER_TYPES
+from .spelling import normalised
 
-_DEFINES_MODEL = re.compile(r"^class Model\b|^from \.\w+ import .*\bModel\b(?! as)", re.MULTILINE)
-_SIBLING = re.compile(r"^from \.([\w-]+) import |^from \. import (.+)$", re.MULTILINE)
 _FLOAT_8 = ("fp8", "fbgemm_fp8")
 _INSTEAD = (
     "choose the repository of the original weights, or one in MLX format (mlx-community has many)"
@@ -41,6 +34,7 @@ def check_config(config: Config) -> None:
     """Raises NotAModel, with one sentence, if config.json tells that the model cannot be used."""
     check_architecture(config)
     check_packing(config)
+    normalised(config)
 
 
 def check_architecture(config: Config) -> None:
@@ -48,14 +42,15 @@ def check_architecture(config: Config) -> None:
     model_type = str(config.get("model_type"))
     if model_type in ENCODER_TYPES:
         return
-    module = _module_of(config)
-    if module not in _modules():
-        near = difflib.get_close_matches(model_type, sorted(model_types()), n=3, cutoff=0.6)
+    module = architecture_of(config)
+    if source(module) is None:
+        known = sorted(model_types() | ENCODER_TYPES)
+        near = difflib.get_close_matches(model_type, known, n=3, cutoff=0.6)
         hint = f" Near names are {_listed(near)}." if near else ""
         raise NotAModel(
             f"Models of type '{model_type}' are not supported by mlx-lm {version('mlx-lm')}.{hint}"
         )
-    if missing := _missing_packages(module):
+    if missing := missing_packages(module):
         raise NotAModel(
             f"Models of type '{model_type}' need the Python package {_listed(missing)}, which "
             "mlx-edge does not bring; choose a newer model of the family."
@@ -85,17 +80,10 @@ def check_packing(config: Config) -> None:
 def quantization_config(config: Mapping[str, object]) -> Config | None:
     """How the weights of another tool are packed; a multimodal config says it in text_config."""
     text_config = config.get("text_config")
-    for source in (config, text_config if isinstance(text_config, dict) else {}):
-        if isinstance(found := source.get("quantization_config"), dict):
+    for place in (config, text_config if isinstance(text_config, dict) else {}):
+        if isinstance(found := place.get("quantization_config"), dict):
             return found
     return None
-
-
-@cache
-def model_types() -> frozenset[str]:
-    """Every model_type that is computed here: mlx-lm's, those it renames, and our encoders'."""
-    renamed = {name for name, module in _renamed().items() if module in _modules()}
-    return frozenset(_modules()) | renamed | ENCODER_TYPES
 
 
 def _unreadable(method: str, packing: Config, config: Config) -> str | None:
@@ -103,18 +91,18 @@ def _unreadable(method: str, packing: Config, config: Config) -> str | None:
 
     The cases follow mlx-lm's `load_model`; FP8 is decoded by `registry.convert.float8`.
     """
-    module = _module_of(config)
+    module = architecture_of(config)
     if method in (*_FLOAT_8, "mxfp8", "bitnet"):
         return None
     if method == "mxfp4":
-        return None if _mentions(module, "_blocks") else f" in a model of type '{module}'"
+        return None if mentions(module, "_blocks") else f" in a model of type '{module}'"
     if method == "compressed-tensors":
         return _unreadable_compressed(packing, module)
     if method == "modelopt":
         settings = packing.get("quantization")
         algorithm = (settings if isinstance(settings, dict) else packing).get("quant_algo")
         is_known = algorithm == "FP8" or (
-            algorithm == "NVFP4" and _mentions(module, "weight_scale_2")
+            algorithm == "NVFP4" and mentions(module, "weight_scale_2")
         )
         return None if is_known else f" ({algorithm})"
     if method == "awq":
@@ -135,12 +123,12 @@ def _unreadable_compressed(packing: Config, module: str) -> str | None:
     if form in ("float-quantized", "naive-quantized"):
         return None if all(w.get("type") == "float" for w in _weight_groups(packing)) else reason
     if form == "pack-quantized":
-        is_known = _mentions(module, "weight_shape") and all(
+        is_known = mentions(module, "weight_shape") and all(
             (w.get("type"), w.get("num_bits"), w.get("symmetric")) == ("int", 4, True)
             for w in _weight_groups(packing)
         )
         return None if is_known else reason
-    is_known = form == "mxfp4-pack-quantized" and _mentions(module, "weight_packed")
+    is_known = form == "mxfp4-pack-quantized" and mentions(module, "weight_packed")
     return None if is_known else reason
 
 
@@ -149,85 +137,6 @@ def _weight_groups(packing: Config) -> Iterator[Config]:
     for group in groups.values() if isinstance(groups, dict) else ():
         weights = group.get("weights") if isinstance(group, dict) else None
         yield weights if isinstance(weights, dict) else {}
-
-
-def _module_of(config: Config) -> str:
-    """The module of mlx-lm that computes a config, as its `_get_classes` finds it."""
-    model_type, names = str(config.get("model_type")), config.get("architectures")
-    for name in names if isinstance(names, list) else [names]:
-        if (module := _renamed_architectures().get((model_type, name))) is not None:
-            return module
-    return _renamed().get(model_type, model_type)
-
-
-def _folder() -> Path:
-    spec = find_spec("mlx_lm")  # of a top-level package, so nothing is imported
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).parent
-
-
-@cache
-def _modules() -> dict[str, str]:
-    """mlx-lm's architectures: name and source of each module that holds a Model."""
-    sources = ((path.stem, path.read_text()) for path in (_folder() / "models").glob("*.py"))
-    return {name: source for name, source in sources if _DEFINES_MODEL.search(source)}
-
-
-@cache
-def _tables() -> dict[str, object]:
-    """The tables of mlx-lm's utils.py that are written out in it."""
-    tables: dict[str, object] = {}
-    for node in ast.parse((_folder() / "utils.py").read_text()).body:
-        match node:
-            case ast.Assign(
-                targets=[ast.Name(id="MODEL_REMAPPING" | "MODEL_ARCHITECTURE_REMAPPING" as name)],
-                value=value,
-            ):
-                tables[name] = ast.literal_eval(value)
-    return tables
-
-
-def _renamed() -> dict[str, str]:
-    table = _tables()["MODEL_REMAPPING"]
-    assert isinstance(table, dict)
-    return table
-
-
-def _renamed_architectures() -> dict[tuple[str, object], str]:
-    """By model_type and one of `architectures`."""
-    table = _tables()["MODEL_ARCHITECTURE_REMAPPING"]
-    assert isinstance(table, dict)
-    return table
-
-
-def _mentions(module: str, word: str) -> bool:
-    """Whether the source of an architecture, or of those that it builds on, has the word."""
-    seen: set[str] = set()
-    waiting = [module]
-    while waiting:
-        if (name := waiting.pop()) in seen or (source := _modules().get(name)) is None:
-            continue
-        if word in source:
-            return True
-        seen.add(name)
-        for one, several in _SIBLING.findall(source):
-            waiting += [one] if one else re.findall(r"[\w-]+", several)
-    return False
-
-
-def _missing_packages(module: str) -> list[str]:
-    """Packages that the module imports when it is loaded, and that are not installed.
-
-    mlx_lm.models.olmo ends the process where hf_olmo is missing.
-    """
-    found: list[str] = []
-    for node in ast.walk(ast.parse(_modules()[module])):
-        match node:
-            case ast.Import(names=names):
-                found += [alias.name.partition(".")[0] for alias in names]
-            case ast.ImportFrom(module=str(name), level=0):
-                found.append(name.partition(".")[0])
-    return sorted({name for name in found if find_spec(name) is None})
 
 
 def _listed(names: list[str]) -> str:

@@ -12,6 +12,7 @@ from mlx_lm.utils import _get_classes, load_model
 
 from registry.checkpoint.headless import class_of
 from registry.checkpoint.kind import kind_in
+from registry.checkpoint.spelling import overrides
 
 
 def load_lazily(folder: Path, *, companions: Path | None = None) -> tuple[Any, dict[str, Any]]:
@@ -26,7 +27,11 @@ def load_lazily(folder: Path, *, companions: Path | None = None) -> tuple[Any, d
         return class_of(base, said_by, config, partial(Linear, bias=False)), arguments
 
     model, config = load_model(
-        folder, lazy=True, trust_remote_code=False, get_model_classes=classes
+        folder,
+        lazy=True,
+        model_config=overrides(folder),
+        trust_remote_code=False,
+        get_model_classes=classes,
     )
     if kind_in(said_by, config) != "llm" and not hasattr(model, "model"):
         raise ValueError("an embedder of this architecture is not supported: no hidden states")

@@ -10,6 +10,7 @@ from registry.checkpoint import shards
 from registry.checkpoint.attention import settled
 from registry.checkpoint.config import Config, read_config
 from registry.checkpoint.kind import ENCODER_TYPES, kind_in
+from registry.checkpoint.spelling import normalised
 from registry.checkpoint.task import Task, claim
 from registry.checkpoint.task import check as check_task
 from registry.checkpoint.verify import Verified, verify
@@ -61,7 +62,7 @@ def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> 
     copies.copy_all(source, target)
     _claim(source, target, config, work.task)
     if _is_as_wanted(source, target, verified, config, work):
-        copies.write_config(settled(config), target / "config.json")
+        copies.write_config(settled(normalised(config)), target / "config.json")
         _take_weights(source, target, work, report)
         return
     if verified.model_type in ENCODER_TYPES:

@@ -17,6 +17,7 @@ from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 from registry.checkpoint.ranking import ranking_of
+from registry.checkpoint.spelling import overrides
 from registry.checkpoint.tokenizer import special_tokens
 from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from runtime.engine_messages import ModelInfo
@@ -53,7 +54,9 @@ def load(
     """
     mlx_lm_patches.apply()
     # With `trust_remote_code` Python of the folder would be run.
-    model, config = load_model(folder, lazy=True, trust_remote_code=False)
+    model, config = load_model(
+        folder, lazy=True, model_config=overrides(folder), trust_remote_code=False
+    )
     if (dtype := device.compute_dtype()) is not None:
         model.set_dtype(dtype)
     total = _load_weights(model, report=report)

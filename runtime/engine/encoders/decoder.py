@@ -17,6 +17,7 @@ from mlx_lm.utils import _get_classes, load_model
 from registry.checkpoint.attention import Sight
 from registry.checkpoint.headless import class_of
 from registry.checkpoint.ranking import Ranking
+from registry.checkpoint.spelling import overrides
 from runtime.engine.cache import kv_cache
 
 from .attention import Pack
@@ -143,5 +144,11 @@ def load_lazily(folder: Path) -> Module:
         base, arguments = _get_classes(config)
         return class_of(base, folder, config, partial(Linear, bias=False)), arguments
 
-    model, _ = load_model(folder, lazy=True, trust_remote_code=False, get_model_classes=classes)
+    model, _ = load_model(
+        folder,
+        lazy=True,
+        model_config=overrides(folder),
+        trust_remote_code=False,
+        get_model_classes=classes,
+    )
     return model

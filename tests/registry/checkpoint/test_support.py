@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from mlx_lm.utils import MODEL_ARCHITECTURE_REMAPPING, MODEL_REMAPPING
 
+from registry.checkpoint.architectures import model_types
 from registry.checkpoint.kind import ENCODER_TYPES
-from registry.checkpoint.support import check_config, model_types
+from registry.checkpoint.support import check_config
 from registry.errors import NotAModel
 
 
