@@ -1,7 +1,7 @@
 """tokenizer.json and tokenizer_config.json, rebuilt from the metadata of a GGUF.
 
-Three kinds are read: byte-level BPE ("gpt2"), SentencePiece's BPE ("llama") and WordPiece ("bert",
-see `wordpiece`). How a text is split into words is taken from llama.cpp's src/llama-vocab.cpp.
+Four kinds are read: byte-level BPE ("gpt2", its words split as `pre_tokenizers` says),
+SentencePiece's BPE with scores ("llama") or merges ("gemma4"), WordPiece ("bert", `wordpiece`).
 """
 
 import json
@@ -24,53 +24,11 @@ from registry.checkpoint.weights import Value
 from registry.errors import NotAModel
 
 from . import wordpiece
+from .pre_tokenizers import PRE_TOKENIZERS
 
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 3, 4, 5, 6  # llama.cpp's token types
+_SPACED = ("gemma4", "sarvam-moe")  # names of tokenizer.ggml.pre that mean SentencePiece's BPE
 _MAX_PIECE_CHARS = 512  # merges are looked for in so many; real pieces have below 200
-
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_QWEN2 = _LLAMA3.replace("{1,3}", "")
-_TEKKEN = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|"
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|"
-    r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """How text is split into words, for a name in tokenizer.ggml.pre."""
-
-    patterns: tuple[str, ...]
-    ignore_merges: bool = False  # a word that is a token is taken whole
-    add_bos: bool = False
-    is_nfc: bool = False
-
-
-_SPLITS = {
-    "default": _Split((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
-    "gpt-2": _Split((_GPT2,)),
-    "smollm": _Split((r"\p{N}", _GPT2)),
-    "qwen2": _Split((_QWEN2,), is_nfc=True),
-    "llama-bpe": _Split((_LLAMA3,), ignore_merges=True, add_bos=True),
-    "smaug-bpe": _Split((_LLAMA3,)),
-    "tekken": _Split((_TEKKEN,), ignore_merges=True, add_bos=True),
-}
-_ALIASES = {
-    "llama3": "llama-bpe",
-    "llama-v3": "llama-bpe",
-    "falcon3": "llama-bpe",
-    "pixtral": "llama-bpe",
-    "dbrx": "smaug-bpe",
-    "starcoder": "smollm",
-    "refact": "smollm",
-    "deepseek-r1-qwen": "qwen2",
-    "megrez": "qwen2",
-}
 
 
 def write_tokenizer(metadata: dict[str, Value], folder: Path) -> None:
@@ -123,6 +81,10 @@ class _Vocabulary:
 
     def build(self) -> Tokenizer:
         match kind := self.metadata.get("tokenizer.ggml.model"):
+            case "gemma4":
+                tokenizer = self._spaced(add_bos=True)
+            case "gpt2" if self.metadata.get("tokenizer.ggml.pre") in _SPACED:
+                tokenizer = self._spaced(add_bos=False)
             case "gpt2":
                 tokenizer = self._byte_level()
             case "llama":
@@ -131,8 +93,8 @@ class _Vocabulary:
                 tokenizer = wordpiece.build(self._ids(), *self._bert_tokens())
             case _:
                 raise NotAModel(
-                    f"The GGUF's tokenizer is of the kind {kind!r}; 'gpt2', 'llama' and 'bert' "
-                    "are read."
+                    f"The GGUF's tokenizer is of the kind {kind!r}; 'gpt2', 'gemma4', "
+                    "'llama' and 'bert' are read."
                 )
         tokenizer.add_tokens(
             [
@@ -155,15 +117,11 @@ class _Vocabulary:
 
     def _byte_level(self) -> Tokenizer:
         name = str(self.metadata.get("tokenizer.ggml.pre", "default"))
-        split = _SPLITS.get(_ALIASES.get(name, name))
+        split = PRE_TOKENIZERS.get(name)
         if split is None:
-            known = ", ".join((*_SPLITS, *_ALIASES))
+            known = ", ".join(sorted(PRE_TOKENIZERS))
             raise NotAModel(f"The GGUF's pre-tokenizer {name!r} is not one of {known}.")
-        merges = []
-        for merge in self._strings("merges"):
-            at = merge.find(" ", 1)
-            merges.append((merge[:at], merge[at + 1 :]))
-        model = models.BPE(self._ids(), merges, ignore_merges=split.ignore_merges)
+        model = models.BPE(self._ids(), self._merges(), ignore_merges=split.ignore_merges)
         tokenizer = Tokenizer(model)
         if split.is_nfc:
             tokenizer.normalizer = normalizers.NFC()
@@ -175,6 +133,25 @@ class _Vocabulary:
         )
         tokenizer.decoder = decoders.ByteLevel()
         self._add_ends(tokenizer, add_bos=split.add_bos)
+        return tokenizer
+
+    def _spaced(self, *, add_bos: bool) -> Tokenizer:
+        """BPE over the text itself, a space being "▁" and never cut at: Gemma 4's kind."""
+        unknown = token_id(self.metadata, "unknown")
+        model = models.BPE(
+            self._ids(),
+            self._merges(),
+            unk_token=None if unknown is None else self.tokens[unknown],
+            fuse_unk=True,
+            byte_fallback=self.types.count(_BYTE) == 256,
+        )
+        tokenizer = Tokenizer(model)
+        tokenizer.normalizer = normalizers.Replace(" ", "▁")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\n]+|[\n]+"), "isolated")
+        tokenizer.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
+        self._add_ends(tokenizer, add_bos=add_bos)
         return tokenizer
 
     def _sentencepiece(self) -> Tokenizer:
@@ -212,6 +189,13 @@ class _Vocabulary:
     def _token(self, role: str) -> str | None:
         id = token_id(self.metadata, role)
         return None if id is None else self.tokens[id]
+
+    def _merges(self) -> list[tuple[str, str]]:
+        merges: dict[tuple[str, str], None] = {}  # of a pair that comes twice, the first counts
+        for merge in self._strings("merges"):
+            at = merge.find(" ", 1)
+            merges.setdefault((merge[:at], merge[at + 1 :]))
+        return list(merges)
 
     def _merges_by_score(self) -> list[tuple[str, str]]:
         """Merges that do what SentencePiece does: join the pair whose piece scores best.

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, trainers
 from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence, Split
 
+from registry.checkpoint.weights import read_header
 from registry.convert.gguf.tokenizer import write_tokenizer
 from registry.errors import NotAModel
 from tests.models.gguf_files import tokenizer_metadata
+from tests.packages import unpacked
 
+SEPARATOR = "\n__ggml_vocab_test__\n"  # between the texts of llama.cpp's .inp files
 TEXTS = [
     "",
     " ",
@@ -191,9 +194,9 @@ def metadata(**changes: Any) -> dict[str, Any]:
         ({"tokens": []}, "no vocabulary"),
         ({"tokens": [1, 2, 3, 4]}, "no vocabulary"),
         ({"token_type": [1]}, "token_type does not fit"),
-        ({"model": "t5"}, "'gpt2', 'llama' and 'bert' are read"),
-        ({"model": None}, "'gpt2', 'llama' and 'bert' are read"),
-        ({"pre": "of-tomorrow"}, "'of-tomorrow' is not one of default, gpt-2"),
+        ({"model": "t5"}, "'gpt2', 'gemma4', 'llama' and 'bert'"),
+        ({"model": None}, "'gpt2', 'gemma4', 'llama' and 'bert'"),
+        ({"pre": "of-tomorrow"}, "'of-tomorrow' is not one of .*deepseek-llm.* gpt-2"),
         ({"merges": None}, "no list of strings tokenizer.ggml.merges"),
         ({"merges": [1]}, "no list of strings"),
         ({"merges": ["a z"]}, "makes no tokenizer"),
@@ -218,3 +221,26 @@ def test_ids_out_of_the_vocabulary_are_no_tokens(tmp_path: Path) -> None:
     copy = rebuilt(tmp_path, metadata(add_bos_token=1))
     assert copy.encode("ab").tokens == ["<s>", "ab"]
     assert copy.encode("ab", add_special_tokens=False).tokens == ["ab"]
+
+
+def expected_ids() -> list[str]:
+    """The vocabularies of llama.cpp that come with texts and their ids."""
+    names = "bert-bge command-r deepseek-coder deepseek-llm falcon gemma-4 gpt-2 llama-bpe"
+    return (names + " llama-spm mpt phi-3 qwen2 qwen35 refact starcoder").split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", expected_ids())
+def test_real_vocabularies_give_the_published_ids(tmp_path: Path, name: str) -> None:
+    """llama.cpp publishes texts and the ids that a vocabulary makes of them: ours are the same."""
+    folder = unpacked("llama-cpp-python", "0.3.36", is_source=True)
+    (path,) = folder.glob(f"*/vendor/llama.cpp/models/ggml-vocab-{name}.gguf")
+    texts = path.with_suffix(".gguf.inp").read_bytes().decode().split(SEPARATOR)
+    lines = path.with_suffix(".gguf.out").read_text().splitlines()
+    if not texts[-1].strip():  # most files end with a separator
+        texts.pop()
+    assert len(texts) > 40
+    copy = rebuilt(tmp_path, read_header(path, with_arrays=True).metadata)
+    for text, line in zip(texts, lines, strict=True):
+        ids = [int(id) for id in line.split()]
+        assert copy.encode(text, add_special_tokens=False).ids == ids, text
