@@ -50,6 +50,8 @@ def _provenance(record: Record) -> Iterator[tuple[str, str]]:
         yield "converted", " ".join(part for part in (bits, recipe.dtype or "") if part)
     if recipe is not None and recipe.task is not None:
         yield "taken as", recipe.task
+    for line in record.weights:
+        yield "weights", line
     if source is not None:
         for name, sha256 in source.sha256.items():
             yield "sha256", f"{sha256}  {name}"

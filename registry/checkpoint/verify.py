@@ -32,6 +32,7 @@ class Verified(msgspec.Struct, frozen=True):
     bits: int | None  # None: not quantised
     verified_at: float  # unix seconds
     is_reranker: bool = False  # it scores a query and a document
+    weights: tuple[str, ...] = ()  # what became of the source's, if they were just converted
 
 
 def verify(folder: Path) -> Verified:

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
+
 from registry.checkpoint import shards
 from registry.checkpoint.attention import settled
 from registry.checkpoint.config import Config, read_config
@@ -19,7 +21,7 @@ from registry.convert_messages import Work
 from registry.errors import ConversionFailed, NotAModel
 
 from . import copies
-from .gguf import convert as gguf
+from .gguf.convert import Conversion
 from .recast import recast
 from .trial import try_out
 
@@ -37,10 +39,12 @@ def carry_out(source: Path, work: Work, report: OnStage) -> Verified:
     try:
         if source.is_dir():
             _convert_folder(source, target, work, report)
-        else:
-            gguf.convert(source, target, work, partial(report, "converting"))
-            _claim(target, target, read_config(target), work.task)
-        return _verify(target, report)
+            return _verify(target, report)
+        conversion = Conversion(source, work)
+        check_room(target, conversion.num_bytes)
+        weights = conversion.write(target, partial(report, "converting"))
+        _claim(target, target, read_config(target), work.task)
+        return msgspec.structs.replace(_verify(target, report), weights=weights)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise

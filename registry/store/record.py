@@ -73,6 +73,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     source: Source | None = None
     recipe: Recipe | None = None
     verified: Verified | None = None
+    weights: tuple[str, ...] = ()  # what became of the source's, a line for each type
     failure: str | None = None  # why the last verification failed
     licence: str | None = None
     load_s: float | None = None
@@ -105,7 +106,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.structs.replace(
             self,
             kind=self.kind if self.kind in ("vlm", "onnx") else kind,  # only a person can tell
-            verified=verified,
+            verified=msgspec.structs.replace(verified, weights=()),
+            weights=verified.weights,
             failure=None,
             load_s=None,  # these were measured with other files
             peak_memory_bytes=None,

@@ -10,6 +10,7 @@ from registry.errors import NotAModel
 
 from .config import refuse_variants
 from .file import GgufFile
+from .rope import rope_scaling
 from .tokenizer import token_id
 
 # llama.cpp's pooling types, and the keys of sentence-transformers' 1_Pooling/config.json.
@@ -53,6 +54,8 @@ _NOMIC_LAYER = {
 def config_of(file: GgufFile) -> dict[str, Any]:
     """The config.json. Raises NotAModel for what our encoders do not do."""
     refuse_variants(file)
+    if file.architecture == "nomic-bert" and rope_scaling(file) is not None:
+        raise NotAModel(f"{file.name} scales its rotation, which is not supported.")
     if file.metadata.get(f"{file.architecture}.pooling_type") == _RANK:
         raise NotAModel(
             f"{file.name} is a reranker; rerankers are read from safetensors only. Pull the "

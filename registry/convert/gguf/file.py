@@ -18,7 +18,7 @@ ARCHITECTURES = ("llama", "qwen2", "qwen3", "smollm3", *ENCODERS)
 
 # llama.cpp's converter reorders the q and k rows of these, for its own layout of rope.
 _PERMUTED = ("llama", "smollm3")
-_BLOCK_BYTES = 64 << 20  # how much of a tensor is float32 at a time
+_BLOCK_NUMBERS = 4 << 20  # how many of a tensor are taken at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,13 @@ class GgufFile:
         return self.count("attention.key_length", per_head)
 
     def count(self, name: str, default: int | None = None) -> int:
-        """A positive whole number that the metadata has for `name`. Raises NotAModel."""
+        """A positive whole number that the metadata has for `name`. Raises NotAModel.
+
+        A list of one for each layer is as good if they are all the same.
+        """
         value = self.metadata.get(f"{self.architecture}.{name}", default)
+        if isinstance(value, list) and len(set(value)) == 1:
+            value = value[0]
         if type(value) is not int or value <= 0:
             raise self._unusable(name)
         return value
@@ -68,27 +73,35 @@ class GgufFile:
             raise self._unusable(name)
         return float(value)
 
-    def blocks(self, tensor: Tensor) -> Iterator[npt.NDArray[np.float32]]:
-        """The tensor in float32, some rows at a time, in the order of rows that mlx-lm wants."""
+    def rows(self, tensor: Tensor) -> Iterator[npt.NDArray[np.uint8]]:
+        """The bytes of the tensor's rows, some at a time, in the order that mlx-lm wants."""
         order = self._row_order(tensor)
         # A vector whose order changes is taken as rows of one number.
         is_column = order is not None and len(tensor.shape) == 1
         num_columns = 1 if is_column else tensor.shape[-1]
         num_rows = tensor.num_elements // num_columns
         rows = self.data[tensor.begin : tensor.end].reshape(num_rows, -1)
-        step = max(1, _BLOCK_BYTES // (4 * num_columns))
+        step = max(1, _BLOCK_NUMBERS // num_columns)
         for start in range(0, num_rows, step):
             part = slice(start, start + step)
-            block = np.ascontiguousarray(rows[part] if order is None else rows[order[part]])
+            yield np.ascontiguousarray(rows[part] if order is None else rows[order[part]])
+
+    def blocks(self, tensor: Tensor) -> Iterator[npt.NDArray[np.float32]]:
+        """The tensor's `rows` in float32. Raises NotAModel, BrokenWeights."""
+        for rows in self.rows(tensor):
             try:
                 with np.errstate(all="ignore"):  # what is not finite is refused below
-                    values = dequantize(block, GGMLQuantizationType[tensor.dtype])
+                    values = dequantize(rows, GGMLQuantizationType[tensor.dtype])
             except NotImplementedError:
                 raise NotAModel(f"{self.name} has weights of the type {tensor.dtype}.") from None
-            if not np.isfinite(values).all():
-                reason = f"tensor {quote(tensor.name)} holds values that are no numbers"
-                raise BrokenWeights(self.name, reason)
+            self.check_finite(tensor, values)
             yield values
+
+    def check_finite(self, tensor: Tensor, *values: npt.NDArray[np.float32]) -> None:
+        """Raises BrokenWeights if numbers of the tensor are infinite, or none at all."""
+        if not all(np.isfinite(numbers).all() for numbers in values):
+            reason = f"tensor {quote(tensor.name)} holds values that are no numbers"
+            raise BrokenWeights(self.name, reason)
 
     def _row_order(self, tensor: Tensor) -> npt.NDArray[np.intp] | None:
         """Where each row of a q or k projection is in the file; None if the order was kept.
