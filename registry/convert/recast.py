@@ -35,11 +35,14 @@ def recast(
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise NotAModel(f"mlx-lm cannot load the model: {error}") from None
     has_vision = "vision_tower" in getattr(model, "model", {})
-    _set_dtype(model, work.dtype or _declared_dtype(config))
+    dtype = work.dtype or _declared_dtype(config)
+    if work.bits is not None and "quantization" in config:
+        dtype = dtype or _scales_dtype(model)
+        _set_dtype(model, "float32")  # scale * q + bias would be rounded twice in a shorter one
+        model = dequantize_model(model)
+        config = {key: config[key] for key in config if not key.startswith("quantization")}
+    _set_dtype(model, dtype)
     if work.bits is not None:
-        if "quantization" in config:
-            model = dequantize_model(model)
-            config = {key: config[key] for key in config if not key.startswith("quantization")}
         model, config = quantize_model(model, config, work.group_size, work.bits)
     writer = ShardWriter(target)
     flat: Any = tree_flatten(model.parameters())
@@ -67,6 +70,12 @@ def _declared_dtype(config: dict[str, Any]) -> str | None:
         if declared in MODEL_CONVERSION_DTYPES:
             return str(declared)
     return None
+
+
+def _scales_dtype(model: Any) -> str | None:
+    names = {mx.float16: "float16", mx.bfloat16: "bfloat16"}
+    flat: Any = tree_flatten(model.parameters())
+    return next((names.get(v.dtype) for name, v in flat if name.endswith(".scales")), None)
 
 
 def _set_dtype(model: Any, dtype: str | None) -> None:

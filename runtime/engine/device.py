@@ -41,9 +41,15 @@ def is_gpu() -> bool:
     return bool(mx.default_device() == mx.gpu)
 
 
-def compute_dtype() -> mx.Dtype | None:
-    """What weights are cast to, or None to keep them: half precision is slow on a CPU."""
-    return None if is_gpu() else mx.float32
+def compute_dtype(declared: object = None) -> mx.Dtype | None:
+    """What weights are cast to, or None to keep them: half precision is slow on a CPU.
+
+    `declared` is config.json's `compute_dtype`. A GGUF's weights are kept in dtypes that hold them
+    exactly, some in float32, which would make a GPU compute everything in it.
+    """
+    if not is_gpu():
+        return mx.float32
+    return {"float16": mx.float16, "bfloat16": mx.bfloat16}.get(str(declared))
 
 
 def limit_memory() -> None:

@@ -57,7 +57,7 @@ def load(
     model, config = load_model(
         folder, lazy=True, model_config=overrides(folder), trust_remote_code=False
     )
-    if (dtype := device.compute_dtype()) is not None:
+    if (dtype := device.compute_dtype(config.get("compute_dtype"))) is not None:
         model.set_dtype(dtype)
     total = _load_weights(model, report=report)
     tokenizer = load_tokenizer(folder)

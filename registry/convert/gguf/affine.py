@@ -94,7 +94,7 @@ def _q5_1(raw: Bytes) -> Groups:
 def _fifth_bits(blocks: Any) -> Bytes:
     qs = blocks["qs"]
     low: Bytes = np.concatenate([qs & 15, qs >> 4], axis=-1)
-    return low | np.unpackbits(blocks["qh"], axis=-1, bitorder="little") << 4
+    return low | np.unpackbits(blocks["qh"], axis=-1, bitorder="little") << np.uint8(4)
 
 
 def _q8_0(raw: Bytes) -> Groups:
