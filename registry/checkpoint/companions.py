@@ -26,6 +26,7 @@ NAMES = frozenset(
         *("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"),
         *("tokenizer.model", "tiktoken.model", "spiece.model", "sentencepiece.bpe.model"),
         *("chat_template.jinja", "chat_template.json", "generation_config.json"),
+        "additional_chat_templates/default.jinja",
         "hf_quant_config.json",
         *EMBEDDER_FILES,
     }

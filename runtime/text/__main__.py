@@ -13,9 +13,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
+from registry.checkpoint import chat_template
+from registry.checkpoint.tokenizer.load import files as tokenizer_files
 from runtime.processes import frames
 from runtime.processes.orphan import end_with_parent
 from runtime.text_messages import (
@@ -30,7 +33,7 @@ from runtime.text_messages import (
 )
 
 from .pairs import PairPrompt
-from .template import ChatTemplate, TemplateError
+from .template import ChatTemplate, TemplateError, template_of
 from .tokenizer import ModelTokenizer, tokenizer_of
 
 _MAX_FOLDERS = 8  # tokenizers kept, least recently used out first
@@ -40,17 +43,20 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
 
 
+Stamp: TypeAlias = tuple[tuple[Path, int], ...]
+
+
 @dataclass(frozen=True)
 class Text:
     """A model's template and tokenizer, as of its files' time stamps."""
 
     folder: Path
-    stamp: tuple[int, ...]
+    stamp: Stamp
     tokenizer: ModelTokenizer
 
     @cached_property
     def template(self) -> ChatTemplate:
-        return ChatTemplate.of(self.folder)  # only when asked for: an embedding model has none
+        return template_of(self.folder)  # only when asked for: an embedding model has none
 
 
 class Worker:
@@ -82,14 +88,8 @@ class Worker:
 
     def _text(self, name: str) -> Text:
         folder = Path(name)
-        stamp = tuple(
-            path.stat().st_mtime_ns if path.exists() else 0
-            for path in (
-                folder / "tokenizer.json",
-                folder / "tokenizer_config.json",
-                folder / "chat_template.jinja",
-            )
-        )
+        paths = {*tokenizer_files(folder), *chat_template.files(folder)}
+        stamp = tuple((path, _stamp(path)) for path in sorted(paths))
         text = self._texts.get(name)
         if text is None or text.stamp != stamp:
             text = Text(folder, stamp, tokenizer_of(folder))
@@ -98,6 +98,14 @@ class Worker:
         while len(self._texts) > _MAX_FOLDERS:
             self._texts.popitem(last=False)
         return text
+
+
+def _stamp(path: Path) -> int:
+    """When the file was written; 0 if there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Tests of runtime.text_workers: templates that never end cost their own request only."""
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
 import time
@@ -208,3 +210,30 @@ async def test_texts_without_a_tokenizer_are_refused(workers: TextWorkers, tmp_p
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(TextRefused, match="could not be tokenized"):
         await workers.encode_texts(tmp_path, ("a fox",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("chat_template.json", '{"chat_template": "{{ eos_token }}"}'),
+        ("special_tokens_map.json", '{"eos_token": "brown"}'),
+        ("added_tokens.json", '{"Hello": 453}'),
+    ],
+)
+async def test_a_file_that_is_added_counts_from_the_next_request(
+    workers: TextWorkers, tmp_path: Path, name: str, content: str
+) -> None:
+    """Every file that template or tokenizer are made of, also one that was not there before."""
+    folder = model(tmp_path)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    if name == "chat_template.json":
+        del config["chat_template"]
+    else:
+        config["chat_template"] = "{{ eos_token }} Hello"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    before: list[int] | None = None
+    with contextlib.suppress(TemplateFailed):
+        before = await workers.encode_chat(folder, HELLO, {})
+    (folder / name).write_text(content)
+    for _ in range(3):  # more than there are workers
+        assert await workers.encode_chat(folder, HELLO, {}) not in (before, [])

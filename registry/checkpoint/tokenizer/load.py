@@ -1,12 +1,16 @@
 """A model folder to the one tokenizer that both the text worker and the engine use."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from . import added_tokens, decoder
+from . import added_tokens, decoder, special_tokens
 from .build import build
 
+# What `build` reads.
+_VOCABULARY = re.compile(r"vocab\.json|vocab\.txt|merges\.txt|tekken\.json|.+\.(model|tiktoken)")
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -29,6 +33,13 @@ def load(folder: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """All files that it may be made of, there or not."""
+    yield folder / "tokenizer.json"
+    yield from (folder / name for name in special_tokens.FILES)
+    yield from (path for path in folder.glob("*") if _VOCABULARY.fullmatch(path.name))
 
 
 def _from_file(path: Path) -> Tokenizer:

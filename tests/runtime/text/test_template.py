@@ -1,13 +1,15 @@
 """Tests of runtime.text.template: equal to transformers, and safe from what templates can do."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from runtime.text.template import ChatTemplate, TemplateError
+from runtime.text.template import JinjaTemplate, TemplateError, template_of
 from scripts.bench.random_model import CHAT_TEMPLATE
 from tests.models.tiny_models import make_tokenizer
 
@@ -86,7 +88,7 @@ def test_renders_as_transformers_does(tmp_path: Path, name: str, options: dict[s
         tmp_path, bos_token="<s>", chat_template=TEMPLATES[name]
     )
     tokens = {"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    ours = ChatTemplate(TEMPLATES[name], tokens)
+    ours = JinjaTemplate(TEMPLATES[name], tokens)
     for conversation in CONVERSATIONS:
         expected = oracle.apply_chat_template(
             conversation, tokenize=False, add_generation_prompt=True, **options
@@ -100,9 +102,33 @@ def test_the_file_beats_the_configuration(tmp_path: Path) -> None:
     config.write_text(json.dumps({"chat_template": [
         {"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"},
     ]}))  # fmt: skip
-    assert ChatTemplate.of(tmp_path).render([], {}) == "D"
+    assert template_of(tmp_path).render([], {}) == "D"
     (tmp_path / "chat_template.jinja").write_text("J")
-    assert ChatTemplate.of(tmp_path).render([], {}) == "J"
+    assert template_of(tmp_path).render([], {}) == "J"
+
+
+def test_a_template_of_mlx_lm(tmp_path: Path) -> None:
+    """DeepSeek-V3.2 names its template by a type; mlx-lm has it, and MLX is not imported for it."""
+    from mlx_lm.chat_templates.deepseek_v32 import apply_chat_template
+
+    config = {"chat_template_type": "deepseek_v32"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    template = template_of(tmp_path)
+    for options in ({}, {"enable_thinking": False}):
+        for conversation in CONVERSATIONS:
+            expected = apply_chat_template(conversation, add_generation_prompt=True, **options)
+            assert template.render(conversation, options) == expected
+    with pytest.raises(TemplateError, match="Unknown role"):
+        template.render([{"role": "critic", "content": "x"}], {})
+    code = """
+import pathlib, sys
+from runtime.text.template import template_of
+template_of(pathlib.Path(sys.argv[1])).render([{"role": "user", "content": "x"}], {})
+print({"mlx", "mlx_lm", "transformers"} & {name.partition(".")[0] for name in sys.modules})
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert told.stdout == "set()\n"
 
 
 def test_special_tokens_may_be_objects(tmp_path: Path) -> None:
@@ -113,7 +139,7 @@ def test_special_tokens_may_be_objects(tmp_path: Path) -> None:
         "chat_template": "{{bos_token}}{{eos_token}}",
     }
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    assert ChatTemplate.of(tmp_path).render([], {}) == "<b><e>"
+    assert template_of(tmp_path).render([], {}) == "<b><e>"
 
 
 def test_special_tokens_of_the_older_file(tmp_path: Path) -> None:
@@ -125,7 +151,7 @@ def test_special_tokens_of_the_older_file(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_text(template)
     oracle = PreTrainedTokenizerFast.from_pretrained(tmp_path)
     expected = oracle.apply_chat_template(CONVERSATIONS[0], tokenize=False)
-    assert ChatTemplate.of(tmp_path).render([], {}) == expected == "<s>|</s>False<i>"
+    assert template_of(tmp_path).render([], {}) == expected == "<s>|</s>False<i>"
 
 
 @pytest.mark.parametrize(
@@ -143,17 +169,17 @@ def test_special_tokens_of_the_older_file(tmp_path: Path) -> None:
 def test_what_a_template_may_not_do(source: str, message: str) -> None:
     """Escapes and endless recursion end in a TemplateError that says what happened."""
     with pytest.raises(TemplateError, match=message):
-        ChatTemplate(source, {}).render([{"role": "user", "content": "x"}], {})
+        JinjaTemplate(source, {}).render([{"role": "user", "content": "x"}], {})
 
 
 @pytest.mark.parametrize("source", ["{% if %}", "{{", "x" * (300 << 10)])
 def test_a_template_that_is_none(source: str) -> None:
     """Bad syntax and absurd size are found before any request is rendered."""
     with pytest.raises(TemplateError):
-        ChatTemplate(source, {})
+        JinjaTemplate(source, {})
 
 
 def test_a_model_without_a_template_cannot_chat(tmp_path: Path) -> None:
     """It says so, instead of inventing a format."""
     with pytest.raises(TemplateError, match="no chat template"):
-        ChatTemplate.of(tmp_path)
+        template_of(tmp_path)

@@ -16,7 +16,7 @@ from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
 from runtime.text.pairs import PairPrompt
-from runtime.text.template import ChatTemplate
+from runtime.text.template import template_of
 from runtime.text.tokenizer import tokenizer_of
 from tests.models import random_decoders, reference_decoders
 from tests.models.reference_decoders import QUERY, RERANKERS, Case
@@ -53,7 +53,7 @@ def test_rerankers_from_text_to_score(tmp_path: Path, name: str) -> None:
     source = random_decoders.make_qwen3_reranker(tmp_path / "source", RERANKERS[name])
     folder = tmp_path / "taken"
     carry_out(source, Work(str(source), str(folder), task="rerank"), lambda *_: None)
-    template, tokenizer = ChatTemplate.of(folder), tokenizer_of(folder)
+    template, tokenizer = template_of(folder), tokenizer_of(folder)
     for case in CASES[name]:
         prompt = PairPrompt(template, tokenizer, QUERY, case["instruction"])
         assert prompt.tokens([case["document"]], case["max_length"]) == [case["tokens"]]
