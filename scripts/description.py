@@ -43,6 +43,8 @@ def _provenance(record: Record) -> Iterator[tuple[str, str]]:
         yield "source", f"{source.kind} {source.location}"
         if source.revision is not None:
             yield "revision", source.revision
+        if source.note is not None:
+            yield "note", source.note
     if record.licence is not None:
         yield "licence", record.licence
     if (recipe := record.recipe) is not None and recipe.converts:

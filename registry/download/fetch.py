@@ -61,11 +61,13 @@ async def _receive(
     part: Part, remote: Remote, report: OnProgress, settings: DownloadSettings
 ) -> None:
     """One attempt after the other, until all of the file has arrived."""
+    from .exchange import Exchange
     from .transfer import Transfer
 
     num_failures = num_restarts = 0
     most = part.size
-    async with await Transfer.open(remote, part, report, settings) as transfer:
+    async with await Exchange.open(remote, settings) as exchange:
+        transfer = Transfer(remote, part, report, settings, exchange)
         while not transfer.is_complete:
             try:
                 await transfer.attempt()

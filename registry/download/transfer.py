@@ -1,30 +1,28 @@
-"""One attempt of a download: the request, its redirects, and the body into the part.
+"""One attempt of a download: whether the answer fits, and its body into the part.
 
 `fetch` imports it late, so that a server that downloads nothing does not load httpx.
 """
 
-import asyncio
 import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator
-from types import TracebackType
 
 import httpx
 
 from registry.errors import DownloadFailed, SourceRefused
 
 from . import address
+from .exchange import Exchange
 from .part import Part, blocking, free_bytes
 from .refusal import describe, number, refusal
 from .remote import DownloadSettings, Interrupted, OnProgress, Remote, Restarted
 
-_MAX_REDIRECTS = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 class Transfer:
-    """All attempts at one file share it. A context manager; one task uses it."""
+    """All attempts at one file share it; one task uses it."""
 
     def __init__(
         self,
@@ -32,40 +30,17 @@ class Transfer:
         part: Part,
         report: OnProgress,
         settings: DownloadSettings,
-        transport: address.CheckedTransport,
+        exchange: Exchange,
     ) -> None:
         self.is_complete = False
         self._remote = remote
-        self._url = address.check_url(remote.url)
+        self._url = exchange.url
         self._part = part
         self._report = report
         self._settings = settings
-        self._transport = transport
-        if remote.token and self._url.scheme == "http" and not self._is_private_by_choice():
-            raise SourceRefused(
-                f"The token would travel readable to {address.shown(self._url)}. Use https."
-            )
+        self._exchange = exchange
         if part.size and part.size == self._total():
             self.is_complete = True
-
-    @classmethod
-    async def open(
-        cls, remote: Remote, part: Part, report: OnProgress, settings: DownloadSettings
-    ) -> "Transfer":
-        tls = await blocking(address.tls_context)
-        transport = address.CheckedTransport(settings.allowed_private_hosts, tls)
-        return cls(remote, part, report, settings, transport)
-
-    async def __aenter__(self) -> "Transfer":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._transport.aclose()
 
     async def attempt(self) -> None:
         """Ask for what is missing and take what comes; `is_complete` says if that was all.
@@ -74,7 +49,7 @@ class Transfer:
         """
         self._report(self._part.size, self._total())
         try:
-            response = await self._request()
+            response = await self._exchange.ask(self._headers())
         except httpx.TransportError as error:
             raise Interrupted(describe(error)) from error
         try:
@@ -86,40 +61,17 @@ class Transfer:
         finally:
             await response.aclose()
 
-    async def _request(self) -> httpx.Response:
-        """The answer of the last host in a chain of redirects, each checked like the first."""
-        url = self._url
-        timeout = {"timeout": httpx.Timeout(self._settings.stall_s).as_dict()}
-        for _ in range(_MAX_REDIRECTS + 1):
-            # No httpx.Client: it would keep cookies, and follow redirects unchecked.
-            request = httpx.Request("GET", url, headers=self._headers(url), extensions=timeout)
-            try:
-                async with asyncio.timeout(self._settings.stall_s):
-                    response = await self._transport.handle_async_request(request)
-            except TimeoutError as error:
-                message = f"{address.shown(url)} did not answer in {self._settings.stall_s:g} s"
-                raise Interrupted(message) from error
-            response.request = request
-            if response.status_code not in (301, 302, 303, 307, 308):
-                return response
-            await response.aclose()
-            url = address.follow(url, response.headers.get("location", ""))
-        raise SourceRefused(
-            f"{address.shown(self._url)} redirects more than {_MAX_REDIRECTS} times."
-        )
-
-    def _headers(self, url: httpx.URL) -> dict[str, str]:
-        headers = {"User-Agent": "mlx-edge", "Accept": "*/*", "Accept-Encoding": "identity"}
-        if self._remote.token and address.origin(url) == address.origin(self._url):
-            headers["Authorization"] = f"Bearer {self._remote.token}"
-        if self._part.size:
-            headers["Range"] = f"bytes={self._part.size}-"
-            state = self._part.state
-            # If-Range allows no weak ETag; the answer's own is compared in any case.
-            if state.etag and not state.etag.startswith("W/"):
-                headers["If-Range"] = state.etag
-            elif state.last_modified and not state.etag:
-                headers["If-Range"] = state.last_modified
+    def _headers(self) -> dict[str, str]:
+        """What asks for the rest of the version that was begun."""
+        if not self._part.size:
+            return {}
+        headers = {"Range": f"bytes={self._part.size}-"}
+        state = self._part.state
+        # If-Range allows no weak ETag; the answer's own is compared in any case.
+        if state.etag and not state.etag.startswith("W/"):
+            headers["If-Range"] = state.etag
+        elif state.last_modified and not state.etag:
+            headers["If-Range"] = state.last_modified
         return headers
 
     async def _judge(self, response: httpx.Response) -> None:
@@ -259,9 +211,6 @@ class Transfer:
 
     def _total(self) -> int | None:
         return self._part.state.size if self._remote.size is None else self._remote.size
-
-    def _is_private_by_choice(self) -> bool:
-        return address.is_allowed_private(self._url, self._settings.allowed_private_hosts)
 
 
 class _Pace:

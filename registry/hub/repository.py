@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from registry.download.remote import RETRIED, Remote
 from registry.errors import DownloadFailed, SourceRefused
 
-from .files import HubFile, needed
+from .files import HubFile, needed, weights
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ class HubRevision:
     commit: str
     files: tuple[HubFile, ...]
     licence: str | None
+    weights: tuple[HubFile, ...] = ()  # all that an index among `files` may name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ async def resolve(
         raise SourceRefused(f"Asked for commit {revision} of {repo_id}, got {found.commit}.")
     if found.is_gated and settings.token is None:
         raise SourceRefused(_no_access(repo_id, settings))
-    return HubRevision(repo_id, found.commit, needed(repo_id, found.files, file), found.licence)
+    chosen = needed(repo_id, found.files, file)
+    return HubRevision(repo_id, found.commit, chosen, found.licence, weights(found.files))
 
 
 def remote(revision: HubRevision, file: HubFile, settings: HubSettings) -> Remote:
@@ -125,7 +127,8 @@ def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _I
         info: ModelInfo = api.model_info(
             repo_id, revision=revision, files_metadata=True, timeout=settings.timeout_s
         )
-        files = [_file(repo_id, s.rfilename, s.size, s.lfs) for s in info.siblings or []]
+        found = (_file(s.rfilename, s.size, s.lfs) for s in info.siblings or [])
+        files = [file for file in found if file is not None]
         licence = getattr(info.card_data, "license", None)
         commit = str(info.sha)
         is_gated = bool(info.gated)
@@ -157,15 +160,14 @@ def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _I
     return _Info(commit, files, licence if isinstance(licence, str) else None, is_gated)
 
 
-def _file(repo_id: str, name: object, size: object, lfs: object) -> HubFile:
-    """An entry of the list; only its types are checked here, its name by `files`."""
+def _file(name: object, size: object, lfs: object) -> HubFile | None:
+    """An entry of the list; None for one that names no file. A size may be missing, or nonsense."""
     sha256 = getattr(lfs, "sha256", None)
     has_hash = isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256)
-    if not isinstance(name, str) or not isinstance(size, int) or size < 0:
-        raise SourceRefused(f"The list of files of {repo_id} has an entry without name or size.")
-    if lfs is not None and not has_hash:
-        raise SourceRefused(f"The list of files of {repo_id} has a hash that is no SHA-256.")
-    return HubFile(name, size, str(sha256) if has_hash else None)
+    is_size = type(size) is int and size >= 0
+    if not isinstance(name, str):
+        return None
+    return HubFile(name, int(str(size)) if is_size else None, str(sha256) if has_hash else None)
 
 
 def _check_endpoint(settings: HubSettings) -> None:

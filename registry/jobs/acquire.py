@@ -8,28 +8,29 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from registry.checkpoint import companions, modules, shards
-from registry.download.fetch import fetch
+from registry.download.peek import read_range
 from registry.download.remote import DownloadSettings, Remote
-from registry.errors import DownloadFailed, SourceMissing, SourceRefused
+from registry.errors import SourceMissing, SourceRefused
 from registry.hub import repository
+from registry.hub.files import WHOLE, HubFile, is_weight_name, local_name
 from registry.hub.repository import HubSettings
 from registry.store import manifests
 from registry.store.ownership import Ownership
-from registry.store.record import Recipe, Source, is_weight
+from registry.store.record import Source, is_weight
 from registry.threads import Step, in_thread
 
+from . import local, weights
+from .fetching import Counter, Fetching, OnStage, if_there, require_space, sized
 from .order import Download, Import, Pull, Upload
-from .recipe import check_recipe
+from .recipe import check_small_files
 
-OnStage: TypeAlias = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
 Receive: TypeAlias = Callable[[Path, OnStage], Awaitable[None]]  # fills an empty folder
 
 _SUFFIXES = {".gguf", ".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
@@ -69,34 +70,53 @@ async def pull(
     report("resolving", 0, None)
     revision = await repository.resolve(order.repo, order.revision, settings.hub, order.file)
     folder = _folder(owned, "hub", revision.repo_id, revision.commit, order.file or "")
-    files = [
-        (repository.remote(revision, file, settings.hub), file.name) for file in revision.files
-    ]
-    sha256 = await _fetch_all(files, folder, settings, report, order.recipe)
-    source = Source("hub", revision.repo_id, revision.commit, sha256)
+
+    async def remote_of(file: HubFile) -> Remote:
+        return await sized(repository.remote(revision, file, settings.hub), settings.download)
+
+    files = {file.name: await remote_of(file) for file in revision.files}
+    fetching = Fetching(folder, settings.download, report)
+    if None not in (sizes := [remote.size for remote in files.values()]):
+        fetching.total = sum(size or 0 for size in sizes)  # a guess, until the index is read
+    guessed = {name: remote for name, remote in files.items() if is_weight_name(name)}
+    small = {local_name(name): remote for name, remote in files.items() if name not in guessed}
+    await fetching.add(small)
+    if not guessed:
+        return Acquired(_model_in(folder), _hub_source(revision, fetching), revision.licence)
+    check_small_files(folder, order.recipe)
+    choice = weights.as_found(guessed)
+    if (weight_map := weights.read_weight_map(folder)) is not None:
+        there = {file.name: await remote_of(file) for file in revision.weights}
+        choice = await weights.choose(
+            revision.repo_id, folder, weight_map, there, settings.download
+        )
+    await _fetch_weights(choice, fetching)
+    source = _hub_source(revision, fetching, choice.note)
     return Acquired(_model_in(folder), source, revision.licence)
 
 
 async def download(
     order: Download, owned: Ownership, settings: ProvisionSettings, report: OnStage
 ) -> Acquired:
-    """One .gguf; or the files of a model folder, whose names are always the same."""
+    """One GGUF; or the files of a model folder, whose names are always the same."""
     report("resolving", 0, None)
     path = urlsplit(order.url).path
-    name = _plain(unquote(path.rsplit("/", 1)[-1])) if not path.endswith("/") else ""
+    name = "" if path.endswith("/") else _plain(unquote(path.rsplit("/", 1)[-1]).replace(":", "-"))
     folder = _folder(owned, "url", order.url)
-    if name.endswith(".gguf"):
-        files = [(Remote(order.url), name)]
-        sha256 = await _fetch_all(files, folder, settings, report, order.recipe)
-    elif name == "" or name.endswith(".safetensors"):
-        sha256 = await _fetch_folder(order, name, folder, settings, report)
+    fetching = Fetching(folder, settings.download, report)
+    note = None
+    if name == "" or name.endswith(".safetensors"):
+        note = await _fetch_folder(order, name, fetching, settings)
+    elif name.lower().endswith(".gguf") or await _is_gguf(order.url, name, settings):
+        await fetching.add({local_name(f"{name.removesuffix('.gguf')}.gguf"): Remote(order.url)})
     else:
         raise SourceRefused(
             f"{order.url} names no model: a .gguf, a .safetensors or a folder (with a slash at "
             "its end) can be downloaded."
         )
     # Without the query, which may hold a secret signature.
-    return Acquired(_model_in(folder), Source("url", order.url.split("?")[0], None, sha256))
+    source = Source("url", order.url.split("?")[0], None, fetching.sha256, note)
+    return Acquired(_model_in(folder), source)
 
 
 async def receive_upload(
@@ -127,17 +147,21 @@ async def import_path(
     order: Import, owned: Ownership, settings: ProvisionSettings, report: OnStage
 ) -> Acquired:
     """A copy of a local folder; what has to be converted is read where it is."""
-    path = Path(order.path)
+    path = local.model_at(Path(order.path))
     owned.discard()  # not gone on with: the source may have changed
     if path.is_file() or order.recipe.converts:
         folder, names = (path.parent, [path.name]) if path.is_file() else (path, _copied(path))
-        source = Source("folder", str(path), None, await _hashes(folder, names, report))
+        source = Source("folder", order.path, None, await _hashes(folder, names, report))
+        if path.is_file() and path.suffix != ".gguf":  # one by its first bytes
+            linked = _folder(owned, "folder", order.path)
+            linked.mkdir(mode=0o700)
+            path = local.link_as_gguf(path, linked)
         return Acquired(path, source, is_own=False)
     folder = _folder(owned, "folder", order.path)
     folder.mkdir(mode=0o700)
     names = _copied(path)
     num_bytes = sum((path / name).stat().st_size for name in names)
-    require_space(owned.folder, num_bytes, settings)
+    require_space(owned.folder, num_bytes, settings.download)
 
     def copy(step: Step) -> dict[str, str]:
         return {name: manifests.copy(path / name, folder / name, step) for name in names}
@@ -160,20 +184,6 @@ async def _hashes(folder: Path, names: Sequence[str], report: OnStage) -> dict[s
     return await in_thread(all_of_them, counter.add)
 
 
-class Counter:
-    """Adds up the bytes of a stage, and reports them."""
-
-    def __init__(self, report: OnStage, stage: str, total: int | None) -> None:
-        self._report, self._stage, self._total = report, stage, total
-        self.done = 0
-        report(stage, 0, total)
-
-    def add(self, num_bytes: int) -> None:
-        """Report so many bytes more."""
-        self.done += num_bytes
-        self._report(self._stage, self.done, self._total)
-
-
 def _folder(owned: Ownership, kind: str, *source: str) -> Path:
     """The folder for the files of this source; those of any other source are removed."""
     key = hashlib.sha256("\n".join(source).encode()).hexdigest()[:16]
@@ -182,87 +192,76 @@ def _folder(owned: Ownership, kind: str, *source: str) -> Path:
 
 
 def _model_in(folder: Path) -> Path:
-    """What to convert: the folder, or the one .gguf in it."""
-    names = [path for path in folder.iterdir() if path.suffix in (".gguf", ".safetensors")]
-    return names[0] if len(names) == 1 and names[0].suffix == ".gguf" else folder
+    """What to convert: the folder, or the one GGUF in it, under a name that says so."""
+    found = local.model_at(folder)
+    if found.is_file() and found.suffix != ".gguf":
+        return found.rename(local.gguf_path(found, folder))
+    return found
 
 
-async def _fetch_all(
-    files: Sequence[tuple[Remote, str]],
-    folder: Path,
-    settings: ProvisionSettings,
-    report: OnStage,
-    recipe: Recipe,
-) -> dict[str, str]:
-    """Fetch all files, one after the other and weights last. Returns their hashes."""
-    sizes = [remote.size for remote, _ in files]
-    total = sum(size or 0 for size in sizes) if None not in sizes else None
-    folder.mkdir(mode=0o700, exist_ok=True)
-    here = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    require_space(folder, (total or 0) - here, settings)
-    sha256: dict[str, str] = {}
-    before = 0
-    for remote, name in sorted(files, key=lambda file: is_weight(file[1])):
-
-        def told(stage: str, done: int, size: int | None, before: int = before) -> None:
-            whole = before + size if total is None and size is not None else total
-            report(stage, before + done, whole)
-
-        if is_weight(name):  # refuse what can be refused before gigabytes come
-            check_recipe(folder, recipe)
-        target = folder / name
-        sha256[name] = await _fetch(remote, target, settings, told)
-        before += target.stat().st_size
-    return sha256
+def _hub_source(
+    revision: repository.HubRevision, fetching: Fetching, note: str | None = None
+) -> Source:
+    return Source("hub", revision.repo_id, revision.commit, fetching.sha256, note)
 
 
-async def _fetch(remote: Remote, target: Path, settings: ProvisionSettings, report: OnStage) -> str:
-    """Fetch a file unless an earlier try did. Returns its hash.
+async def _fetch_weights(choice: weights.Choice, fetching: Fetching) -> None:
+    """The weights that were chosen, without an index that names others or calls them otherwise."""
+    files = {name: remote for remote, name in choice.files}
+    index = weights.read_weight_map(fetching.folder)
+    if index is not None and set(index.values()) != files.keys():
+        fetching.remove(shards.INDEX)
+    await fetching.add(files)
 
-    A file that is here counts only if it has the hash that the source names. Without one it is
-    fetched again: the source may have changed, and two versions must not be mixed.
-    """
-    if target.exists():
-        counter = Counter(report, "downloading", target.stat().st_size)
-        if remote.sha256 is not None:
-            found = await in_thread(lambda step: manifests.sha256(target, step), counter.add)
-            if found == remote.sha256:
-                return found
-        target.unlink()
-    fetched = await fetch(
-        remote, target, lambda done, size: report("downloading", done, size), settings.download
-    )
-    return fetched.sha256
+
+async def _is_gguf(url: str, name: str, settings: ProvisionSettings) -> bool:
+    """Whether a file that is not called so is a GGUF: Ollama calls its blobs by their hashes."""
+    if PurePosixPath(name).suffix.lower() in {*shards.PICKLES, *_SUFFIXES}:
+        return False
+    return await read_range(Remote(url), 0, 4, settings.download) == local.MAGIC
 
 
 async def _fetch_folder(
-    order: Download, name: str, folder: Path, settings: ProvisionSettings, report: OnStage
-) -> dict[str, str]:
-    """A safetensors model beside a URL: its configuration and tokenizer, then its shards."""
-    url = order.url
+    order: Download, name: str, fetching: Fetching, settings: ProvisionSettings
+) -> str | None:
+    """A safetensors model beside a URL: configuration and tokenizer, then its weights.
 
-    async def fetch_named(*names: str) -> dict[str, str]:
-        files = [(Remote(urljoin(url, quote(name))), name) for name in names]
-        return await _fetch_all(files, folder, settings, report, order.recipe)
+    Returns what there is to say of its index.
+    """
+    url, folder = order.url, fetching.folder
 
-    async def fetch_optional(*names: str) -> dict[str, str]:
-        fetched: dict[str, str] = {}
-        for name in names:
+    def remote_of(file: str) -> Remote:
+        return Remote(urljoin(url, quote(file)))
+
+    async def fetch_optional(*files: str) -> None:
+        for file in files:
             with contextlib.suppress(SourceMissing):
-                fetched |= await fetch_named(name)
-        return fetched
+                await fetching.add({file: remote_of(file)})
 
-    sha256 = await fetch_named("config.json")
-    sha256 |= await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
-    if companions.MODULES in sha256:  # an embedder, which has more such files
-        sha256 |= await fetch_optional(*companions.EMBEDDER_FILES[1:])
-        more = [name for name in modules.files_to_fetch(folder) if name not in sha256]
-        sha256 |= await fetch_optional(*more)
-    weight_map = shards.read_index(folder)
-    if weight_map is not None and (name == "" or name in weight_map.values()):
-        return sha256 | await fetch_named(*sorted(set(weight_map.values())))
-    weights = (Remote(url if name else urljoin(url, "model.safetensors")), "model.safetensors")
-    return sha256 | await _fetch_all([weights], folder, settings, report, order.recipe)
+    await fetching.add({companions.CONFIG: remote_of(companions.CONFIG)})
+    await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
+    if companions.MODULES in fetching.sha256:  # an embedder, which has more such files
+        await fetch_optional(*companions.EMBEDDER_FILES[1:])
+        more = [file for file in modules.files_to_fetch(folder) if file not in fetching.sha256]
+        await fetch_optional(*more)
+    check_small_files(folder, order.recipe)
+    asked = name or WHOLE
+    remotes = {asked: Remote(url) if name else remote_of(WHOLE)}
+    choice = weights.as_found(remotes)
+    weight_map = weights.read_weight_map(folder)
+    if weight_map is not None and name not in {"", *weight_map.values()}:
+        choice = replace(choice, note=f"{shards.INDEX} is stale: it does not name {name}.")
+    elif weight_map is not None:
+        remotes = {file: remote_of(file) for file in {WHOLE, *weight_map.values()}} | remotes
+        there = {
+            file: found
+            for file, remote in remotes.items()
+            if (found := await if_there(remote, settings.download)) is not None
+        }
+        what = url.split("?")[0]
+        choice = await weights.choose(what, folder, weight_map, there, settings.download)
+    await _fetch_weights(choice, fetching)
+    return choice.note
 
 
 def _plain(name: str) -> str:
@@ -276,13 +275,3 @@ def _copied(folder: Path) -> list[str]:
     names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
     kept = [n for n in names if is_weight(n) or not n.endswith(".safetensors")]
     return sorted(n for n in [*kept, *companions.module_files(folder)] if (folder / n).is_file())
-
-
-def require_space(folder: Path, num_bytes: int, settings: ProvisionSettings) -> None:
-    """Raises DownloadFailed when the disk has no room for so much more."""
-    free, reserve = shutil.disk_usage(folder).free, settings.download.reserve_bytes
-    if num_bytes > 0 and num_bytes + reserve > free:
-        raise DownloadFailed(
-            f"The files take {num_bytes / 1e6:.1f} MB, and the disk has {free / 1e6:.1f} MB left; "
-            f"{reserve / 1e6:.0f} MB of it stay free. Remove a model first."
-        )

@@ -30,11 +30,12 @@ from registry.store.record import Recipe, Source
 from registry.store.store import Entry, Store
 from registry.threads import in_thread, to_the_end
 
-from . import acquire
-from .acquire import Acquired, Counter, OnStage, ProvisionSettings, Receive
+from . import acquire, local
+from .acquire import Acquired, ProvisionSettings, Receive
 from .conversion import run_work
+from .fetching import Counter, OnStage, require_space
 from .order import Convert, Download, Import, Order, Pull, Upload, Verify, action_of
-from .recipe import check_recipe
+from .recipe import check_recipe, check_small_files
 
 
 class Runner(Protocol):
@@ -148,7 +149,7 @@ async def _finish(
     recipe = order.recipe
     # A new name: the job process of a server that was killed may still write to the old.
     target = owned.folder / f"converted-{secrets.token_hex(4)}"
-    acquire.require_space(owned.folder, _num_new_bytes(acquired, recipe), settings)
+    require_space(owned.folder, _num_new_bytes(acquired, recipe), settings.download)
     work = Work(
         source=str(acquired.path),
         target=str(target),
@@ -226,16 +227,18 @@ def _ready(model_id: str, store: Store) -> Entry:
 
 def _check_import(order: Import) -> None:
     path = Path(order.path)
-    is_gguf = path.suffix == ".gguf" and path.is_file()
+    if path.is_absolute():
+        path = local.model_at(path)
+    is_gguf = path.is_file() and local.is_gguf(path)
     if not path.is_absolute() or not (path.is_dir() or is_gguf):
-        raise SourceRefused(f"{path} is neither a folder nor a .gguf file, by its whole path.")
+        raise SourceRefused(f"{path} is neither a folder nor a GGUF file, by its whole path.")
     if order.link and (is_gguf or order.recipe.converts):
         raise SourceRefused(
             f"{path} has to be converted, and a linked model stays as it is. Import it without "
             "linking."
         )
     if (path / CONFIG).is_file():
-        check_recipe(path, order.recipe)
+        check_small_files(path, order.recipe)
         task = order.recipe.task
         if order.link and task not in (None, TASKS[kind_in(path, read_json(path / CONFIG))]):
             raise SourceRefused(

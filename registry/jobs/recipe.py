@@ -1,13 +1,23 @@
-"""Whether a recipe can be followed: checked before the weights are fetched."""
+"""Whether a model can be used as a recipe wants it: checked before the weights are fetched."""
 
 from pathlib import Path
 
 from registry.checkpoint.companions import CONFIG
-from registry.checkpoint.config import read_json
+from registry.checkpoint.config import read_config, read_json
 from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.support import check_config
 from registry.checkpoint.task import check as check_task
 from registry.errors import SourceRefused
 from registry.store.record import Recipe
+
+
+def check_small_files(folder: Path, recipe: Recipe) -> None:
+    """Refuse what the files beside the weights tell: gigabytes need not come for that.
+
+    Raises NotAModel, SourceRefused.
+    """
+    check_config(read_config(folder))
+    check_recipe(folder, recipe)
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:

@@ -21,6 +21,7 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     location: str  # repo_id, URL, file name or path
     revision: str | None = None
     sha256: dict[str, str] = {}  # file -> hash, before any conversion
+    note: str | None = None  # what was found odd there, and what was made of it
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -44,6 +44,7 @@ class Repo:
     licence: str | None
     gated: bool
     lfs: frozenset[str]
+    has_sizes: bool = True  # in the list of files
 
 
 class Hub:
@@ -67,12 +68,13 @@ class Hub:
         licence: str | None = None,
         gated: bool = False,
         lfs: tuple[str, ...] = (),
+        sizes: bool = True,
     ) -> str:
         """Add a commit to a repository, whatever its files are called; returns the commit."""
         revisions = self.repos.setdefault(repo_id, {})
         commit = hashlib.sha1(f"{repo_id}{len(revisions)}".encode()).hexdigest()
         named = frozenset(name for name in files if name.endswith(LFS_SUFFIXES) or name in lfs)
-        repo = Repo(dict(files), commit, licence, gated, named)
+        repo = Repo(dict(files), commit, licence, gated, named, sizes)
         revisions[commit] = revisions["main"] = repo
         return commit
 

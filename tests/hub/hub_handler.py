@@ -92,7 +92,7 @@ class Handler:
             await self._send(writer, 404, headers, b'{"error":"Invalid rev id"}')
         else:
             siblings = [_sibling(repo, name) for name in repo.files]
-            if "blobs=" not in request.query:
+            if "blobs=" not in request.query or not repo.has_sizes:
                 siblings = [{"rfilename": name} for name in repo.files]
             info = {
                 "id": repo_id,

@@ -165,36 +165,53 @@ async def test_what_is_no_model_is_refused(
 
 @pytest.mark.parametrize(
     "name",
-    ["../../x", "a/../../b", "/etc/x", "./config.json", "a//b", "a/", "", "..", "a\\..\\b", "a\0b",
+    ["\U0001f468\u200d\U0001f4bb.png", "assets\\logo.png", "../../x", "a/../../b",
+     "/etc/x", "./config.json", "a//b", "a/", "", "..", "a\\..\\b", "a\0b",
      "a\nb", "\u202egnp.exe", "C:x", "~/x", " x", "x ", "\u2024\u2024/x", "\uff0e\uff0e/x",
      "..\uff0fx", "x" * 300, "a\ud800"],
 )  # fmt: skip
-async def test_one_bad_name_condemns_the_repository(
+async def test_an_odd_name_elsewhere_harms_nobody(
     server: HubServer, settings: HubSettings, name: str
 ) -> None:
-    """Even where the file would not be fetched."""
-    server.add_repo("org/evil", {"config.json": b"{}", "model.safetensors": b"w", name: b"x"})
-    with pytest.raises(SourceRefused, match="could lead out of the model's folder"):
-        await repository.resolve("org/evil", None, settings)
+    """It is not fetched, and so not judged; as a GGUF or as weights it is not taken either."""
+    model = {"config.json": b"{}", "model.safetensors": b"w"}
+    server.add_repo("org/odd", model | {name: b"x", f"{name}.safetensors": b"x"})
+    revision = await repository.resolve("org/odd", None, settings)
+    assert [file.name for file in revision.files] == list(model)
 
 
-async def test_a_list_that_is_none_is_refused(
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "a/../../x", "/etc/x", "a\\..\\x", "a\0b", "\u202ex", "C:x", "~/x", "\u2024\u2024/x"],
+)  # fmt: skip
+async def test_an_odd_name_is_not_fetched(
+    server: HubServer, settings: HubSettings, name: str
+) -> None:
+    """Not even where it is asked for: the path could lead out of the model's folder."""
+    server.add_repo("org/evil", {f"{name}.gguf": b"GGUF"})
+    for wanted in (None, f"{name}.gguf"):
+        with pytest.raises(SourceRefused, match="no model that|no one GGUF"):
+            await repository.resolve("org/evil", None, settings, wanted)
+
+
+async def test_what_a_list_lacks_is_no_harm(
     settings: HubSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Entries twice, without size, or with a hash that is none."""
-    for siblings, says in (
-        ([{"rfilename": "config.json", "size": 1}] * 2, "twice"),
-        ([{"rfilename": "config.json"}], "without name or size"),
-        ([{"rfilename": "config.json", "size": -1}], "without name or size"),
-        ([{"rfilename": 7, "size": 1}], "without name or size"),
-        (
-            [{"rfilename": "x", "size": 1, "lfs": {"sha256": "../x", "size": 1, "pointerSize": 1}}],
-            "no SHA-256",
-        ),
-    ):
-        answer_with(monkeypatch, sha="0" * 40, siblings=siblings)
-        with pytest.raises(SourceRefused, match=says):
-            await repository.resolve(REPO, None, settings)
+    """Entries without a name, a size or a hash; one that stands twice matters if it is needed."""
+    model = [{"rfilename": "config.json"}, {"rfilename": "model.safetensors", "size": -1}]
+    odd = [
+        {"rfilename": 7, "size": 1},
+        {"rfilename": "x", "size": 1, "lfs": {"sha256": "../x", "size": 1, "pointerSize": 1}},
+    ]
+    answer_with(monkeypatch, sha="0" * 40, siblings=[*model, *odd, *odd])
+    revision = await repository.resolve(REPO, None, settings)
+    assert [(file.name, file.size) for file in revision.files] == [
+        ("config.json", None),
+        ("model.safetensors", None),
+    ]
+    answer_with(monkeypatch, sha="0" * 40, siblings=[*model, model[0]])
+    with pytest.raises(SourceRefused, match="lists config.json twice"):
+        await repository.resolve(REPO, None, settings)
 
 
 @pytest.mark.parametrize("sha", [None, "main", "../x", "1" * 40])
