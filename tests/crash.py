@@ -19,7 +19,8 @@ from registry.download.remote import DownloadSettings
 from registry.errors import ModelNotFound
 from registry.hub.repository import HubSettings
 from registry.jobs import provision
-from registry.jobs.acquire import OnStage, ProvisionSettings
+from registry.jobs.acquire import ProvisionSettings
+from registry.jobs.fetching import OnStage
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Convert, Import, Order, Pull, Upload, Verify
 from registry.store import durable

@@ -3,7 +3,8 @@
 import asyncio
 import os
 
-from registry.jobs.acquire import OnStage, ProvisionSettings, Receive
+from registry.jobs.acquire import ProvisionSettings, Receive
+from registry.jobs.fetching import OnStage
 from registry.jobs.order import Order, Pull
 from registry.store.ownership import Ownership
 from registry.store.record import Recipe

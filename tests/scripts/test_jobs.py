@@ -95,7 +95,7 @@ def test_pull_a_url(hub: HubServer, folder: Path, tmp_path: Path) -> None:
         (["convert", "nope", "--bits", "4"], "not found"),
         (["verify", "nope"], "not found"),
         (["import", "tests", "--id", "x"], "config.json"),
-        (["import", "README.md", "--id", "x"], "neither a folder nor a .gguf"),
+        (["import", "README.md", "--id", "x"], "neither a folder nor a GGUF"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -16,7 +16,7 @@ from quart import Blueprint, Request, Response, g, request
 from registry.checkpoint.task import TASKS, Task
 from registry.errors import ModelBusy, ModelExists, SourceRefused
 from registry.jobs import order as orders
-from registry.jobs.acquire import OnStage
+from registry.jobs.fetching import OnStage
 from registry.jobs.jobs import Jobs
 from registry.store.model_id import check_id
 from registry.store.record import Recipe

@@ -16,7 +16,7 @@ from registry.errors import (
     NotAModel,
 )
 from registry.jobs import provision
-from registry.jobs.acquire import OnStage
+from registry.jobs.fetching import OnStage
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Convert, Import, Upload, Verify
 from registry.store.record import Description, Recipe
