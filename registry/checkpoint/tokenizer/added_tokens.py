@@ -62,6 +62,8 @@ def _with_ids(tokenizer: Tokenizer, listed: Mapping[int, Token]) -> Tokenizer:
         for id, token in sorted(listed.items())
         if token.content and tokenizer.token_to_id(token.content) is None
     }
+    if not new:
+        return tokenizer
     ids = tokenizer.get_vocab(with_added_tokens=True).values()
     first = max(tokenizer.get_vocab_size(with_added_tokens=False), max(ids, default=-1) + 1)
     free = {id: text for id, text in new.items() if tokenizer.id_to_token(id) is None}

@@ -100,18 +100,21 @@ class _PieceStream:
 
     def add(self, token: int) -> str:
         piece = self._pieces[token]
-        return "" if piece is None else self._release(self._through([piece], self._steps))
+        return "" if piece is None else self._release(self._through((piece,), self._steps))
 
     def finish(self) -> str:
         text = ""
         for place, step in enumerate(self._steps):
-            text += self._through(list(step.finish()), self._steps[place + 1 :])
+            text += self._through(step.finish(), self._steps[place + 1 :])
         return self._release(text)
 
-    def _through(self, pieces: list[str], steps: Sequence[Step]) -> str:
+    def _through(self, pieces: Sequence[str], steps: Sequence[Step]) -> str:
         for step in steps:
-            pieces = [made for piece in pieces for made in step.add(piece)]
-        return "".join(pieces)
+            if len(pieces) == 1:  # nearly always
+                pieces = step.add(pieces[0])
+            else:
+                pieces = [made for piece in pieces for made in step.add(piece)]
+        return pieces[0] if len(pieces) == 1 else "".join(pieces)
 
     def _release(self, text: str) -> str:
         """Hold back broken characters: at the end of an answer they are not sent."""

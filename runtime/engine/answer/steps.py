@@ -7,7 +7,7 @@ a piece that is still to come might change. See `tokenizers/src/decoders`; tests
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -24,11 +24,11 @@ class NotByPieces(Exception):
 class Step(Protocol):
     """One step of one answer."""
 
-    def add(self, piece: str) -> Iterable[str]:
+    def add(self, piece: str) -> Sequence[str]:
         """What this piece makes certain; often the piece itself, changed."""
         ...
 
-    def finish(self) -> Iterable[str]:
+    def finish(self) -> Sequence[str]:
         """What was held back, when no more comes."""
         ...
 
@@ -43,12 +43,12 @@ class Map:
         self.has_first = first is not None
         self._next = first or change
 
-    def add(self, piece: str) -> Iterable[str]:
+    def add(self, piece: str) -> Sequence[str]:
         changed = self._next(piece)
         self._next = self.change
         return (changed,)
 
-    def finish(self) -> Iterable[str]:
+    def finish(self) -> Sequence[str]:
         return ()
 
 
@@ -61,10 +61,10 @@ class ByteLevel:
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
-    def add(self, piece: str) -> Iterable[str]:
+    def add(self, piece: str) -> Sequence[str]:
         return (self._decode(_bytes_of(piece)),)
 
-    def finish(self) -> Iterable[str]:
+    def finish(self) -> Sequence[str]:
         return ()
 
 
@@ -78,13 +78,13 @@ class ByteFallback:
     def __init__(self) -> None:
         self._run = bytearray()
 
-    def add(self, piece: str) -> Iterable[str]:
+    def add(self, piece: str) -> Sequence[str]:
         if match := _BYTE.fullmatch(piece):
             self._run.append(int(match[1], 16))
             return ()
         return (*self._flush(), piece) if self._run else (piece,)
 
-    def finish(self) -> Iterable[str]:
+    def finish(self) -> Sequence[str]:
         try:
             return (codecs.getincrementaldecoder("utf-8")().decode(bytes(self._run)),)
         except UnicodeDecodeError:
@@ -105,13 +105,13 @@ class EndOfWord:
         self._mark = mark
         self._held = ""
 
-    def add(self, piece: str) -> Iterable[str]:
+    def add(self, piece: str) -> Sequence[str]:
         before = self._held.replace(self._mark, " ")
         head, mark, tail = piece.partition(self._mark)
         self._held = mark + tail
         return (before, head)
 
-    def finish(self) -> Iterable[str]:
+    def finish(self) -> Sequence[str]:
         return (self._held.replace(self._mark, ""),)
 
 
@@ -122,14 +122,14 @@ class Replace:
         self._text, self._by = text, by
         self._held = ""
 
-    def add(self, piece: str) -> Iterable[str]:
+    def add(self, piece: str) -> Sequence[str]:
         *parts, rest = (self._held + piece).split(self._text)
         counts = range(min(len(self._text) - 1, len(rest)), 0, -1)
         held = next((count for count in counts if self._text.startswith(rest[-count:])), 0)
         self._held = rest[len(rest) - held :]
         return (*(part + self._by for part in parts), rest[: len(rest) - held])
 
-    def finish(self) -> Iterable[str]:
+    def finish(self) -> Sequence[str]:
         return (self._held,)
 
 
@@ -141,7 +141,7 @@ class Strip:
         self._num_first, self._num_last = num_first, num_last
         self._held = ""
 
-    def add(self, piece: str) -> Iterable[str]:
+    def add(self, piece: str) -> Sequence[str]:
         while self._num_first and piece:
             if piece[0] != self._character:
                 self._num_first = 0
@@ -156,7 +156,7 @@ class Strip:
         self._held = text[safe:]
         return (text[:safe],)
 
-    def finish(self) -> Iterable[str]:
+    def finish(self) -> Sequence[str]:
         return ()
 
 
