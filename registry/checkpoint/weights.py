@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from registry.errors import BrokenWeights
+from registry.errors import BrokenWeights, NotAModel
 
 _MAX_HEADER_BYTES = 32 << 20  # of safetensors; the format itself allows 100 MB
 _MAX_GGUF_HEADER_BYTES = 256 << 20  # the vocabulary is in it
@@ -45,10 +45,18 @@ GGML_TYPES = {
     40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18),
 }  # fmt: skip
 
+# Layouts of Q4_0 and IQ4_NL for one processor each: llama.cpp now makes them as it loads.
+_RETIRED_TYPES = {
+    31: "Q4_0_4_4", 32: "Q4_0_4_8", 33: "Q4_0_8_8",
+    36: "IQ4_NL_4_4", 37: "IQ4_NL_4_8", 38: "IQ4_NL_8_8",
+}  # fmt: skip
+
 _GGUF_SCALARS = {
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
 _GGUF_STRING, _GGUF_ARRAY = 8, 9
+_MAGIC = b"GGUF"
+_EXACT_TEXTS = "tokenizer."  # keys whose text is computed with: each byte of it counts
 
 Value = str | int | float | list[str] | list[int] | list[float]
 
@@ -77,15 +85,26 @@ class Header:
 
 
 def read_header(path: Path, *, with_arrays: bool = False) -> Header:
-    """The header of a .safetensors or .gguf file. Raises BrokenWeights with the reason.
+    """The header of a .safetensors or GGUF file. Raises BrokenWeights with the reason.
 
+    Raises NotAModel for a sound GGUF whose weights are of a type that is no longer in use.
     The arrays among a GGUF's metadata, such as its vocabulary, are large: they are left out unless
     they are asked for.
     """
     with _open(path) as file:
-        if path.suffix == ".gguf":
+        if is_gguf(path):
             return _read_gguf(file, path.name, with_arrays)
         return _read_safetensors(file, path.name)
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether the file is, or claims to be, a GGUF: by its first bytes, as Ollama's blobs have no
+    other sign, or by its name. Raises BrokenWeights, OSError.
+    """
+    if path.suffix.lower() == ".gguf":
+        return True
+    with _open(path) as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def read_safetensors_json(path: Path) -> bytes:
@@ -187,12 +206,12 @@ class _GgufReader:
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
-        self._name = name
+        self.name = name
         self.size = os.fstat(file.fileno()).st_size
         self.at = 0
 
     def fail(self, reason: str) -> BrokenWeights:
-        return BrokenWeights(self._name, reason)
+        return BrokenWeights(self.name, reason)
 
     def take(self, count: int) -> bytes:
         if count > min(self.size, _MAX_GGUF_HEADER_BYTES) - self.at:
@@ -204,27 +223,30 @@ class _GgufReader:
         number: int = struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
         return number
 
-    def string(self, limit: int = _MAX_GGUF_HEADER_BYTES) -> str:
+    def string(self, limit: int = _MAX_GGUF_HEADER_BYTES, errors: str = "strict") -> str:
         length = self.number("Q")
         if length > limit:
             raise self.fail(f"a string of {length} bytes at byte {self.at}")
         try:
-            return self.take(length).decode()
+            return self.take(length).decode(errors=errors)
         except UnicodeDecodeError:
             raise self.fail(f"a string at byte {self.at} is not UTF-8") from None
 
-    def value(self, with_arrays: bool) -> Value | None:
-        """A metadata value; None for an array that is not asked for."""
+    def value(self, with_arrays: bool, errors: str) -> Value | None:
+        """A metadata value; None for an array that is not asked for.
+
+        `errors` says what becomes of bytes that are no UTF-8, as for `bytes.decode`.
+        """
         kind = self.number("I")
         if kind == _GGUF_ARRAY:
-            return self._array(with_arrays)
+            return self._array(with_arrays, errors)
         if kind == _GGUF_STRING:
-            return self.string()
+            return self.string(errors=errors)
         if kind not in _GGUF_SCALARS:
             raise self.fail(f"a value of the unknown type {kind}")
         return self.number(_GGUF_SCALARS[kind])
 
-    def _array(self, is_wanted: bool) -> Value | None:
+    def _array(self, is_wanted: bool, errors: str) -> Value | None:
         kind, count = self.number("I"), self.number("Q")
         if kind in _GGUF_SCALARS:
             code = _GGUF_SCALARS[kind]
@@ -235,7 +257,7 @@ class _GgufReader:
         if count > self.size // 8:
             raise self.fail(f"an array of {count} strings in a file of {self.size} bytes")
         if is_wanted:
-            return [self.string() for _ in range(count)]
+            return [self.string(errors=errors) for _ in range(count)]
         for _ in range(count):
             self.take(self.number("Q"))
         return None
@@ -243,7 +265,7 @@ class _GgufReader:
 
 def _read_gguf(file: BinaryIO, name: str, with_arrays: bool) -> Header:
     reader = _GgufReader(file, name)
-    if (magic := reader.take(4)) != b"GGUF":
+    if (magic := reader.take(4)) != _MAGIC:
         raise reader.fail(f"it starts with {magic!r}, not with GGUF")
     if (version := reader.number("I")) not in (2, 3):
         raise reader.fail(f"GGUF version {version}; 2 and 3 are read, in little-endian order")
@@ -257,7 +279,9 @@ def _read_gguf(file: BinaryIO, name: str, with_arrays: bool) -> Header:
         if key in keys:
             raise reader.fail(f"the key {quote(key)} stands twice")
         keys.add(key)
-        if (value := reader.value(with_arrays)) is not None:
+        # A description cut off in the middle of a character must not condemn a sound model.
+        errors = "strict" if key.startswith(_EXACT_TEXTS) else "replace"
+        if (value := reader.value(with_arrays, errors)) is not None:
             metadata[key] = value
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 8 <= alignment <= 65536 or alignment & (alignment - 1):
@@ -281,6 +305,11 @@ def _gguf_place(reader: _GgufReader) -> tuple[str, str, tuple[int, ...], int, in
         raise reader.fail(f"tensor {quote(key)} has {num_dims} dimensions")
     shape = tuple(reader.number("Q") for _ in range(num_dims))[::-1]  # the file has it reversed
     kind, offset = reader.number("I"), reader.number("Q")
+    if (retired := _RETIRED_TYPES.get(kind)) is not None:
+        raise NotAModel(
+            f"{reader.name} has weights of the type {retired}, which llama.cpp has retired: take "
+            f"the {retired[:-4]} of the same model, which it was made from."
+        )
     if kind not in GGML_TYPES:
         raise reader.fail(f"tensor {quote(key)} is of the unknown ggml type {kind}")
     dtype, per_block, block_bytes = GGML_TYPES[kind]

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from registry.checkpoint.verify import verify
-from registry.checkpoint.weights import read_header
+from registry.checkpoint.weights import is_gguf, read_header
 from registry.convert_messages import Done, Line, Progress, Refused, Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
 from runtime.processes.orphan import end_with_parent
@@ -26,6 +26,7 @@ _REPORT_EVERY_S = 0.1
 _NICENESS = 5  # whoever chats comes first
 _BITS = (2, 3, 4, 5, 6, 8)  # what MLX packs
 _GROUP_SIZES = (32, 64, 128)
+_PROJECTOR = "mmproj"
 _DTYPES = ("float16", "bfloat16", "float32")
 
 
@@ -114,22 +115,24 @@ def check(work: Work) -> Path:
         source = _only_weights(source)
     if source.is_dir():
         verify(source)
-    elif source.suffix == ".gguf":
+    elif not source.exists():
+        raise NotAModel(f"{source} does not exist.")
+    elif is_gguf(source):
         read_header(source)
-    elif source.exists():
+    else:
         raise NotAModel(
             f"{source.name} alone is no model: config.json and a tokenizer must be in its folder. "
             "A .gguf has everything in one file."
         )
-    else:
-        raise NotAModel(f"{source} does not exist.")
     return source
 
 
 def _only_weights(folder: Path) -> Path:
     """The one weight file of a folder that has no config.json, or the folder itself."""
-    files = [path for path in folder.iterdir() if path.suffix in (".gguf", ".safetensors")]
-    return files[0] if len(files) == 1 else folder
+    files = [path for path in folder.iterdir() if path.suffix.lower() in (".gguf", ".safetensors")]
+    # What turns images into vectors lies beside the GGUF of a model that sees; it is no model.
+    models = [path for path in files if _PROJECTOR not in path.name.lower()]
+    return models[0] if len(models) == 1 else folder
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import pytest
 from gguf.constants import GGML_QUANT_SIZES
 from hypothesis import given, settings
 
-from registry.checkpoint.weights import GGML_TYPES, read_header
-from registry.errors import BrokenWeights
+from registry.checkpoint.weights import GGML_TYPES, is_gguf, read_header
+from registry.errors import BrokenWeights, NotAModel
 from tests.registry.damage import KILLER, mutated
 
 
@@ -140,6 +140,46 @@ def test_all_types_of_ggml_are_known() -> None:
     assert GGML_TYPES == known
 
 
+def test_a_gguf_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    """Ollama's blobs are called by their hashes, and some people's files .GGUF."""
+    content = valid_gguf(tmp_path / "model.gguf")
+    for name in ("sha256-970aa74c0a90", "MODEL.GGUF", "model"):
+        (tmp_path / name).write_bytes(content)
+        assert is_gguf(tmp_path / name)
+        assert len(read_header(tmp_path / name).tensors) == 2
+    (tmp_path / "other").write_bytes(b"GGM")
+    assert not is_gguf(tmp_path / "other")
+
+
+@pytest.mark.parametrize(("number", "name"), [(31, "Q4_0_4_4"), (33, "Q4_0_8_8"), (36, "IQ4_NL_")])
+def test_retired_types_are_called_so(tmp_path: Path, number: int, name: str) -> None:
+    """The file is not broken: it was sound when it was made, and says what to take instead."""
+    (tmp_path / "model.gguf").write_bytes(tensors(place(b"a", [32], number, 0)))
+    with pytest.raises(NotAModel, match=f"{name}.*which llama.cpp has retired: take the"):
+        read_header(tmp_path / "model.gguf")
+
+
+def test_text_that_nobody_computes_with_may_be_damaged(tmp_path: Path) -> None:
+    """A byte that is no UTF-8 is replaced there; in the vocabulary or the template it counts."""
+
+    def with_text(key: str) -> Path:
+        writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
+        writer.add_string(key, "caf#")
+        writer.add_array(f"{key}s", ["a", "caf#"])
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+        content = (tmp_path / "model.gguf").read_bytes()
+        (tmp_path / "model.gguf").write_bytes(content.replace(b"caf#", b"caf\xe9"))
+        return tmp_path / "model.gguf"
+
+    metadata = read_header(with_text("general.description"), with_arrays=True).metadata
+    assert metadata["general.description"] == "caf\ufffd"
+    assert metadata["general.descriptions"] == ["a", "caf\ufffd"]
+    with pytest.raises(BrokenWeights, match="not UTF-8"):
+        read_header(with_text("tokenizer.chat_template"))
+
+
 def test_any_damage_of_gguf_is_found_or_harmless(tmp_path: Path) -> None:
     """BrokenWeights or a header; what passes is what llama.cpp's package reads, too."""
     valid = valid_gguf(tmp_path / "valid.gguf")
@@ -151,7 +191,7 @@ def test_any_damage_of_gguf_is_found_or_harmless(tmp_path: Path) -> None:
         path.write_bytes(content)
         try:
             header = read_header(path, with_arrays=True)
-        except BrokenWeights:
+        except (BrokenWeights, NotAModel):
             return
         reader = gguf.GGUFReader(path)
         assert [

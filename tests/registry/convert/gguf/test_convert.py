@@ -199,7 +199,6 @@ def test_the_config_tells_where_an_answer_ends(tmp_path: Path) -> None:
     [
         ({}, {"llama__expert_count": 8}, "mixture of experts"),
         ({}, {"split__count": 3}, "llama-gguf-split"),
-        ({}, {"llama__rope__scaling__type": "longrope"}, "linear and yarn"),
         ({"head_dim": 32}, {"llama__rope__scaling__type": "linear"}, "rope.scaling.factor is"),
         ({"model_type": "gpt2"}, {}, "smollm3, bert, nomic-bert are read"),
         ({"rms_norm_eps": float("nan")}, {}, "layer_norm_rms_epsilon is 'nan'"),
@@ -217,6 +216,40 @@ def test_what_is_not_known_is_refused(
     with pytest.raises(NotAModel, match=error):
         run(source, tmp_path / "converted")
     assert not (tmp_path / "converted").exists()
+
+
+def test_as_many_heads_in_every_layer_may_be_a_list(tmp_path: Path) -> None:
+    """One number a layer is as good as one number, if they are the same."""
+    original = make_llama(tmp_path / "original")
+    source = write_gguf(original, tmp_path / "model.gguf", llama__attention__head_count_kv=[2, 2])
+    run(source, tmp_path / "converted")
+    assert mx.array_equal(logits(tmp_path / "converted"), logits(original))
+    source = write_gguf(original, tmp_path / "other.gguf", llama__attention__head_count_kv=[2, 1])
+    with pytest.raises(NotAModel, match="head_count_kv is a list"):
+        run(source, tmp_path / "other")
+
+
+def test_tokens_without_embeddings_are_refused(tmp_path: Path) -> None:
+    """Their ids would be looked up beyond the end of the table."""
+    original = make_llama(tmp_path / "original")
+    change(original, "model.embed_tokens.weight", mx.zeros((100, 64)))
+    source = write_gguf(original, tmp_path / "model.gguf")
+    with pytest.raises(NotAModel, match=r"has \d+ tokens and 100 embeddings"):
+        run(source, tmp_path / "converted")
+
+
+def test_a_gguf_is_found_beside_its_projector(tmp_path: Path) -> None:
+    """As LM Studio lays out a model that sees; under Ollama's name for a blob, too."""
+    original = make_llama(tmp_path / "original")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "mmproj-model-F16.gguf").write_bytes(b"GGUF")
+    blob = write_gguf(original, tmp_path / "sha256-0123abcd")
+    blob.rename(folder / "Model-F32.GGUF")
+    run(folder, tmp_path / "converted")
+    assert mx.array_equal(logits(tmp_path / "converted"), logits(original))
+    run(write_gguf(original, tmp_path / "sha256-0123abcd"), tmp_path / "blob")
+    assert mx.array_equal(logits(tmp_path / "blob"), logits(original))
 
 
 def change(original: Path, name: str, value: mx.array | None) -> None:
