@@ -6,11 +6,12 @@ Asked before weights are fetched or copied; also by the web process, so nothing 
 import difflib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
 
 from registry.errors import NotAModel
 
 from .architectures import architecture_of, mentions, missing_packages, model_types, source
-from .config import Config
+from .config import Config, read_json
 from .kind import ENCODER_TYPES
 from .spelling import normalised
 
@@ -75,6 +76,14 @@ def check_packing(config: Config) -> None:
             f"The weights are packed as {_NAMES.get(method, ascii(method[:64]))}{reason}, which "
             f"cannot be read here; {_INSTEAD}."
         )
+
+
+def with_packing(config: Config, folder: Path) -> Config:
+    """The config with what hf_quant_config.json says, where NVIDIA's ModelOpt puts it."""
+    path = folder / "hf_quant_config.json"
+    if quantization_config(config) is not None or not path.is_file():
+        return config
+    return config | {"quantization_config": {"quant_method": "modelopt"} | read_json(path)}
 
 
 def quantization_config(config: Mapping[str, object]) -> Config | None:

@@ -15,10 +15,13 @@ from registry.errors import NotAModel
 from . import shards
 from .config import Config, context_length, positive, read_config
 from .kind import ENCODER_TYPES, kind_in
-from .support import check_config
-from .weights import Header
+from .support import check_config, with_packing
+from .weights import Header, quote
 
 _LABELS = ("classifier.weight", "classifier.out_proj.weight")  # these have a row for each label
+_UNREAD = ("F8_E5M2", "F64", "C64")
+_FLOATS = ("F32", "F16", "BF16")
+_INDICES = ("position_ids", "token_type_ids", "num_batches_tracked")  # which encoders count anew
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -41,9 +44,10 @@ def verify(folder: Path) -> Verified:
     Raises NotAModel, BrokenWeights.
     """
     config = read_config(folder)
-    check_config(config)
+    check_config(with_packing(config, folder))
     paths = shards.find(folder)
     headers = shards.check(folder, paths)
+    _check_types(headers.values(), is_encoder=config["model_type"] in ENCODER_TYPES)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         raise NotAModel(f"{folder.name} has neither tokenizer.json nor tokenizer.model.")
     model_type = cast(str, config["model_type"])
@@ -61,6 +65,20 @@ def verify(folder: Path) -> Verified:
         verified_at=time.time(),
         is_reranker=kind == "rerank",
     )
+
+
+def _check_types(headers: Iterable[Header], *, is_encoder: bool) -> None:
+    """Raises NotAModel for numbers that MLX cannot read, or that an encoder does not compute with.
+
+    Of a language model, `fitted` sees what its architecture makes of the rest.
+    """
+    for tensor in (tensor for header in headers for tensor in header.tensors):
+        is_wrong = is_encoder and tensor.dtype not in _FLOATS and not tensor.name.endswith(_INDICES)
+        if tensor.dtype in _UNREAD or is_wrong:
+            raise NotAModel(
+                f"Tensor {quote(tensor.name)} is of type {tensor.dtype}, which is not computed "
+                "here; choose the repository of the original weights."
+            )
 
 
 def _check_labels(headers: Iterable[Header]) -> None:

@@ -21,6 +21,7 @@ from registry.convert_messages import Work
 from registry.errors import ConversionFailed, NotAModel
 
 from . import copies
+from .float8 import float8_names
 from .gguf.convert import Conversion
 from .recast import recast
 from .trial import try_out
@@ -94,7 +95,12 @@ def _is_as_wanted(
     else:
         formats = (read_header(path).metadata.get("format") for path in shards.find(source))
         is_mlx = all(form == "mlx" for form in formats)
-    return is_mlx and work.dtype is None and work.bits in (None, verified.bits)
+    return (
+        is_mlx
+        and not float8_names(source, config)
+        and work.dtype is None
+        and work.bits in (None, verified.bits)
+    )
 
 
 def _take_weights(source: Path, target: Path, work: Work, report: OnStage) -> None:

@@ -58,6 +58,8 @@ def recast(
         report(done, total)
         del value
     writer.close()
+    # config.json says it all now; mlx-lm would look there for how the source was packed.
+    (target / "hf_quant_config.json").unlink(missing_ok=True)
     config = settled(config)
     config.pop("auto_map", None)
     save_config(config, target / "config.json", keep_vision_config=has_vision)

@@ -9,17 +9,24 @@ from pathlib import Path
 from mlx_lm.utils import load_tokenizer
 from tokenizers import Tokenizer
 
+from registry.checkpoint.config import read_config
 from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.task import check as check_task
 from registry.checkpoint.verify import Verified
 from registry.errors import NotAModel
 
 from .architecture import load_lazily
+from .float8 import float8_names
 
 
 def try_out(folder: Path, verified: Verified) -> None:
     """Load the tokenizer, and fit the weights to the architecture. Raises NotAModel."""
     check_task(folder, None)
+    if float8_names(folder, read_config(folder)):
+        raise NotAModel(
+            f"{folder.name} has weights of eight bits (FP8), which are decoded when a model is "
+            "imported: import it again."
+        )
     if (path := folder / "tokenizer.json").is_file():
         _load("tokenizer.json", lambda: Tokenizer.from_file(str(path)))
     if verified.model_type not in ENCODER_TYPES:

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.quantized import QuantizedEmbedding
 from mlx.utils import tree_flatten
-from mlx_lm.utils import get_total_parameters, load_model
+from mlx_lm.utils import _get_classes, get_total_parameters, load_model
 from tokenizers import Tokenizer
 
 from registry.checkpoint.attention import sight_of
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Probed
+from registry.checkpoint.fitted import fitted
 from registry.checkpoint.model import Model
 from registry.checkpoint.ranking import ranking_of
 from registry.checkpoint.spelling import overrides
@@ -55,7 +57,11 @@ def load(
     mlx_lm_patches.apply()
     # With `trust_remote_code` Python of the folder would be run.
     model, config = load_model(
-        folder, lazy=True, model_config=overrides(folder), trust_remote_code=False
+        folder,
+        lazy=True,
+        model_config=overrides(folder),
+        trust_remote_code=False,
+        get_model_classes=_fitted_classes,
     )
     if (dtype := device.compute_dtype(config.get("compute_dtype"))) is not None:
         model.set_dtype(dtype)
@@ -73,6 +79,11 @@ def load(
     )
     eos_token_ids = special_tokens.eos_token_ids(folder, tokenizer.token_to_id)
     return LoadedModel(model, tokenizer, eos_token_ids, info)
+
+
+def _fitted_classes(config: dict[str, Any]) -> tuple[type[Module], type]:
+    base, arguments = _get_classes(config)
+    return fitted(base), arguments
 
 
 def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:

@@ -15,6 +15,7 @@ from mlx.nn.layers.linear import Linear
 from mlx_lm.utils import _get_classes, load_model
 
 from registry.checkpoint.attention import Sight
+from registry.checkpoint.fitted import fitted
 from registry.checkpoint.headless import class_of
 from registry.checkpoint.ranking import Ranking
 from registry.checkpoint.spelling import overrides
@@ -142,7 +143,8 @@ def load_lazily(folder: Path) -> Module:
 
     def classes(config: dict[str, Any]) -> tuple[type[Module], type]:
         base, arguments = _get_classes(config)
-        return class_of(base, folder, config, partial(Linear, bias=False)), arguments
+        built = class_of(base, folder, config, partial(Linear, bias=False))
+        return fitted(built), arguments
 
     model, _ = load_model(
         folder,
