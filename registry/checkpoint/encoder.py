@@ -19,7 +19,7 @@ from .ranking import ranking_of
 
 _MATRYOSHKA_KEYS = ("matryoshka_dimensions", "matryoshka_dims")
 # Matryoshka models whose files do not say so: a vector may be cut to its first numbers.
-_MATRYOSHKA_TYPES = ("nomic_bert", "qwen3")
+_MATRYOSHKA_TYPES = ("gemma3_text", "nomic_bert", "qwen3")
 
 
 @dataclass(frozen=True, slots=True)

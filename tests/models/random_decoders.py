@@ -7,8 +7,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
 
-from tests.models.tiny_encoders import make_wordpiece, write_pooling
+from tests.models.tiny_encoders import (
+    write_dense,
+    write_modules,
+    write_pooling,
+)
 
 _TEXT = [
     "Judge whether the document meets the query: yes or no. Models answer word for word.",
@@ -62,7 +67,8 @@ def make(
     folder: Path, model_type: str, pooling: str = "pooling_mode_mean_tokens", **config: Any
 ) -> Path:
     """A folder with config, tokenizer, weights and the files of sentence-transformers."""
-    vocab_size = make_wordpiece(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    vocab_size = make_qwen_tokenizer(folder, ends=True)
     whole: dict[str, Any] = {
         "model_type": model_type,
         "vocab_size": vocab_size,
@@ -80,6 +86,29 @@ def make(
     (folder / "config.json").write_text(json.dumps(whole))
     save_file(weights_of(whole), folder / "model.safetensors", {"format": "pt"})
     write_pooling(folder, pooling)
+    return folder
+
+
+def make_embedding_gemma(folder: Path) -> Path:
+    """All of EmbeddingGemma: its two Dense modules, and its prompts."""
+    make(folder, "gemma3_text")
+    write_modules(folder, "Pooling", "Dense", "Dense", "Normalize")
+    for number, (columns, rows) in ((2, (SIZE, 4 * SIZE)), (3, (4 * SIZE, SIZE))):
+        activation = "torch.nn.modules.linear.Identity"
+        name = f"{number}_Dense"
+        write_dense(folder / name, columns, rows, bias=False, activation_function=activation)
+    prompts = {"query": "task: search result | query: ", "document": "title: none | text: "}
+    said = {"model_type": "SentenceTransformer", "prompts": prompts, "default_prompt_name": None}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(said))
+    return folder
+
+
+def make_gte(folder: Path) -> Path:
+    """gte-Qwen2-7B-instruct: the last token is the vector; a prompt that is used by default."""
+    make(folder, "qwen2", "pooling_mode_lasttoken")
+    prompts = {"query": "Instruct: Given a web search query, retrieve passages\nQuery: "}
+    said = {"prompts": prompts, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(said))
     return folder
 
 
@@ -121,8 +150,11 @@ def make_qwen3_reranker(folder: Path, labels: tuple[str, ...] = (), **config: An
     return folder
 
 
-def make_qwen_tokenizer(folder: Path) -> int:
-    """A byte-level BPE with Qwen's pre-tokenizer and marks. Returns the number of its tokens."""
+def make_qwen_tokenizer(folder: Path, *, ends: bool = False) -> int:
+    """A byte-level BPE with Qwen's pre-tokenizer and marks. Returns the number of its tokens.
+
+    With `ends`, each text gets a last token, as those of embedders do.
+    """
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_QWEN_SPLIT), "isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -137,6 +169,11 @@ def make_qwen_tokenizer(folder: Path) -> int:
     marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
     tokenizer.add_tokens([AddedToken(mark) for mark in ("<think>", "</think>")])
+    if ends:
+        end = (marks[0], tokenizer.token_to_id(marks[0]))
+        tokenizer.post_processor = TemplateProcessing(
+            single=f"$A {end[0]}", pair=f"$A $B {end[0]}", special_tokens=[end]
+        )
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>"}
     config |= {"pad_token": "<|endoftext|>", "chat_template": _CHAT}

@@ -34,6 +34,12 @@ RERANKERS: dict[str, tuple[str, ...]] = {
     "qwen3 reranker, one label": ("LABEL_0",),
     "qwen3 reranker, two labels": ("no", "yes"),
 }
+# From text to vector, with prompts and sizes.
+SENTENCE_TRANSFORMERS = {
+    "embeddinggemma": random_decoders.make_embedding_gemma,
+    "gte-qwen2": random_decoders.make_gte,
+}
+TEXTS = ("a", "Which models read text?", "Grüße aus Köln: naïve café, русский текст. " * 3)
 QUERY = "What is the capital of Köln's country?"
 DOCUMENTS = (
     "no",
@@ -56,6 +62,8 @@ def main() -> None:
             model_type: of_embedder(random_decoders.make(Path(name) / model_type, model_type))
             for model_type in random_decoders.CONFIGS
         }
+        for name_of, make in SENTENCE_TRANSFORMERS.items():
+            cases[name_of] = of_sentence_transformer(make(Path(name) / name_of))
         for name_of, labels in RERANKERS.items():
             folder = random_decoders.make_qwen3_reranker(Path(name) / name_of, labels)
             cases[name_of] = of_reranker(folder, labels)
@@ -76,6 +84,21 @@ def of_embedder(folder: Path) -> list[Case]:
         with torch.no_grad():
             pooled = model.eval()(torch.tensor([tokens])).last_hidden_state[0].mean(dim=0)
         cases.append({"tokens": tokens, "vector": [short(x) for x in pooled / pooled.norm()]})
+    return cases
+
+
+def of_sentence_transformer(folder: Path) -> list[Case]:
+    """Whole and cut, with the default prompt and with the one for queries."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    cases = []
+    for text, prompt, size in product(TEXTS, (None, "query"), (None, 16)):
+        vector = model.encode(
+            text, prompt_name=prompt, truncate_dim=size, normalize_embeddings=True
+        )
+        case = {"text": text, "prompt": prompt, "dimensions": size}
+        cases.append(case | {"vector": [short(value) for value in vector]})
     return cases
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.model import Model
 from registry.convert.conversion import carry_out
 from registry.convert_messages import Work
@@ -19,7 +20,7 @@ from runtime.text.pairs import PairPrompt
 from runtime.text.template import template_of
 from runtime.text.tokenizer import tokenizer_of
 from tests.models import random_decoders, reference_decoders
-from tests.models.reference_decoders import QUERY, RERANKERS, Case
+from tests.models.reference_decoders import QUERY, RERANKERS, SENTENCE_TRANSFORMERS, Case
 
 CASES: dict[str, list[Case]] = json.loads(reference_decoders.PINNED.read_text(encoding="utf-8"))
 
@@ -28,12 +29,12 @@ def load(folder: Path) -> Encoder:
     return load_encoder(Model("tiny", folder), lambda done, total: None)
 
 
-def encode(encoder: Encoder, inputs: list[list[int]], budget: int = 10**6) -> Any:
-    """Their vectors, in the inputs' order; read in as few passes as the budget allows."""
+def encode(encoder: Encoder, inputs: list[list[int]], dimensions: int | None = None) -> Any:
+    """Their vectors, in the inputs' order."""
     batch = EncodeBatch()
-    batch.add(Embed(1, inputs))
+    batch.add(Embed(1, inputs, dimensions=dimensions))
     rows: dict[int, bytes] = {}
-    while pack := batch.next_pack(budget):
+    while pack := batch.next_pack(10**6):
         rows |= zip([entry.index for entry in pack], encoder.encode(pack), strict=True)
     return np.stack([np.frombuffer(rows[index], "<f4") for index in range(len(inputs))])
 
@@ -45,6 +46,20 @@ def test_two_ways_as_transformers_does(tmp_path: Path, model_type: str) -> None:
     encoder = load(random_decoders.make(tmp_path, model_type))
     vectors = encode(encoder, [case["tokens"] for case in cases])
     np.testing.assert_allclose(vectors, [case["vector"] for case in cases], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SENTENCE_TRANSFORMERS)
+def test_embedders_from_text_to_vector(tmp_path: Path, name: str) -> None:
+    """As sentence-transformers computes them: prompts, Dense modules, vectors that are cut."""
+    folder = SENTENCE_TRANSFORMERS[name](tmp_path)
+    config, tokenizer = EncoderConfig.of(Model("tiny", folder)), tokenizer_of(folder)
+    encoder = load(folder)
+    for size in (None, 16):
+        cases = [case for case in CASES[name] if case["dimensions"] == size]
+        texts = [config.prompt(case["prompt"]) + case["text"] for case in cases]
+        vectors = encode(encoder, tokenizer.texts(texts, None, None)[0], dimensions=size)
+        np.testing.assert_allclose(vectors, [case["vector"] for case in cases], atol=1e-5)
+    assert config.is_matryoshka == (name == "embeddinggemma")
 
 
 @pytest.mark.parametrize("name", RERANKERS)
