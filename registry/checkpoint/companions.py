@@ -13,11 +13,12 @@ CONFIG = "config.json"
 MODULES = "modules.json"
 POOLING = "1_Pooling/config.json"
 LOGIT_SCORE = "1_LogitScore/config.json"  # of a language model that ranks
+SENTENCE_CONFIG = "config_sentence_transformers.json"
 EMBEDDER_FILES = (
     MODULES,  # where it is missing, so are the others
     POOLING,
     "sentence_bert_config.json",
-    "config_sentence_transformers.json",
+    SENTENCE_CONFIG,
 )
 
 NAMES = frozenset(

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from .companions import MODULES, POOLING
 from .model import Model
-from .ranking import has_logit_score
+from .modules import names_of
 
 ModelKind: TypeAlias = Literal["llm", "embed", "rerank"]
 
@@ -27,9 +26,10 @@ def kind_in(folder: Path, config: Mapping[str, object]) -> ModelKind:
         return "rerank"
     if config.get("model_type") in ENCODER_TYPES:
         return "embed"
-    if has_logit_score(folder):
+    modules = names_of(folder)
+    if "LogitScore" in modules:
         return "rerank"
-    return "embed" if all((folder / name).is_file() for name in (MODULES, POOLING)) else "llm"
+    return "embed" if "Pooling" in modules else "llm"
 
 
 def classifies(config: Mapping[str, object]) -> bool:

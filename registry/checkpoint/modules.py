@@ -115,6 +115,15 @@ def read_modules(folder: Path) -> Modules:
     return Modules(pooling, tuple(steps))
 
 
+def names_of(folder: Path) -> frozenset[str]:
+    """The classes that modules.json names, such as "Pooling"; none where it is damaged."""
+    try:
+        entries = json.loads((folder / MODULES).read_bytes()[:_MAX_FILE_BYTES])
+        return frozenset(str(entry["type"]).rpartition(".")[2] for entry in entries)
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return frozenset()
+
+
 def files_to_fetch(folder: Path) -> list[str]:
     """The files that modules.json stands for, by their place in the folder. Raises NotAModel."""
     files = []

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .companions import LOGIT_SCORE, MODULES
+from .companions import LOGIT_SCORE
 from .config import positive
+from .modules import names_of
 
 TEMPLATE = "chat_template.jinja"
 RANKING_TYPES = frozenset({"llama", "mistral", "qwen2", "qwen3"})  # their heads are plain matrices
 
-_MODULE_TYPE = "LogitScore"
 _MAX_FILE_BYTES = 16 << 20  # a tokenizer_config.json with many added tokens is large
 _QUERY, _DOCUMENT = re.compile(r"""["']query["']"""), re.compile(r"""["']document["']""")
 
@@ -28,15 +28,6 @@ class Ranking:
     true: int  # a token; or with a head, a label
     false: int | None  # None: nothing is taken off
     num_labels: int = 0  # of the head; 0: there is none, and the logits are those of tokens
-
-
-def has_logit_score(folder: Path) -> bool:
-    """Whether modules.json says that tokens' logits are the score. False for a damaged one."""
-    try:
-        entries = json.loads((folder / MODULES).read_bytes()[:_MAX_FILE_BYTES])
-        return any(str(entry["type"]).rpartition(".")[2] == _MODULE_TYPE for entry in entries)
-    except (OSError, ValueError, RecursionError, TypeError, KeyError):
-        return False
 
 
 def ranking_of(folder: Path, config: Mapping[str, object]) -> Ranking:
@@ -52,7 +43,7 @@ def ranking_of(folder: Path, config: Mapping[str, object]) -> Ranking:
             "the chat template has no place for a query and a document, so what this model is to "
             "be asked is not known; a Qwen3-Reranker is taken with `--as rerank`"
         )
-    return _by_tokens(folder, config) if has_logit_score(folder) else _by_head(config)
+    return _by_tokens(folder, config) if "LogitScore" in names_of(folder) else _by_head(config)
 
 
 def takes_pairs(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from registry.errors import NotAModel
 
 from . import encoder
 from .attention import looks_ahead, sight_of
-from .companions import CONFIG, LOGIT_SCORE, MODULES, POOLING
+from .companions import CONFIG, LOGIT_SCORE, MODULES, POOLING, SENTENCE_CONFIG
 from .config import positive, read_json
 from .kind import ENCODER_TYPES, ModelKind, classifies, kind_in
 from .ranking import TEMPLATE, takes_pairs
@@ -59,8 +59,14 @@ def check(folder: Path, task: Task | None) -> None:
         if kind == "llm" and looks_ahead(config):
             raise NotAModel(
                 f"{CONFIG} wants attention in both directions, so the model generates no text, "
-                f"and there is no {MODULES}, which says how it embeds. If it is an embedding "
-                "model, take it with `--as embed`."
+                f"and there is no {MODULES} that says how it embeds. If it is an embedding model, "
+                "take it with `--as embed`."
+            )
+        said = [name for name in (MODULES, SENTENCE_CONFIG) if (folder / name).is_file()]
+        if kind == "llm" and said:
+            raise NotAModel(
+                f"{said[0]} says that the model embeds or ranks, but no {MODULES} with what pools "
+                "or scores says how. Take it with `--as embed`, `--as rerank` or `--as chat`."
             )
     elif config.get("model_type") in ENCODER_TYPES:
         encoder.check(folder)
@@ -81,8 +87,9 @@ def claim(folder: Path, config: Mapping[str, object], task: Task | None) -> None
     kind = kind_in(folder, config)
     if task is None or is_encoder:
         return
-    if task == "chat" and kind != "llm":
-        (folder / MODULES).unlink()
+    if task == "chat":
+        for name in (MODULES, SENTENCE_CONFIG):
+            (folder / name).unlink(missing_ok=True)
     elif task == "embed" and kind != "embed":
         pooling = {"word_embedding_dimension": positive(config.get("hidden_size"))}
         _write_modules(folder, _EMBEDDER)

@@ -110,10 +110,14 @@ def test_what_cannot_be_is_refused_by_the_small_files(tmp_path: Path) -> None:
     gemma = without_modules(random_decoders.make(tmp_path / "gemma", "gemma3_text"))
     head = random_decoders.make_qwen3_reranker(tmp_path / "head", ("LABEL_0",))
     several = random_decoders.make_qwen3_reranker(tmp_path / "several", ("good", "bad"))
-    llama = make_llama(tmp_path / "llama")
+    llama, bare, empty = (make_llama(tmp_path / name) for name in ("llama", "bare", "empty"))
+    (empty / "modules.json").write_text("[]")
+    (bare / "config_sentence_transformers.json").write_text("{}")
     cases: list[tuple[Path, Task | None, str]] = [
         (gte, None, "generates no text.*--as embed"),
         (gte, "chat", "cannot chat"),
+        (bare, None, "config_sentence.*embeds or ranks.*--as embed"),
+        (empty, None, "modules.json says that the model embeds or ranks.*--as embed"),
         (gemma, "embed", "modules after the language model"),
         (llama, "rerank", "how it is asked is not known"),
         (head, None, "is taken with `--as rerank`"),
@@ -124,6 +128,7 @@ def test_what_cannot_be_is_refused_by_the_small_files(tmp_path: Path) -> None:
         with pytest.raises(NotAModel, match=message):
             check(folder, task)
     check(gte, "embed")
+    check(taken(bare, tmp_path / "chats", "chat"), None)
     with pytest.raises(NotAModel, match="expected one label.*found good, bad"):
         taken(several, tmp_path / "taken", "rerank")
     (tmp_path / "no-yes").mkdir()

@@ -16,6 +16,7 @@ from registry.checkpoint.verify import verify
 from registry.convert.trial import try_out
 from registry.errors import BrokenWeights, NotAModel
 from tests.models import random_encoders
+from tests.models.tiny_encoders import write_pooling
 from tests.models.tiny_models import make_gemma3, make_lfm2, make_llama, make_llama4, make_mamba2
 
 
@@ -137,8 +138,7 @@ def test_a_decoder_with_pooling_is_an_embedder(folder: Path) -> None:
     """Qwen3-Embedding: a causal architecture beside the files of sentence-transformers."""
     (folder / "modules.json").write_text("[]")
     assert verify(folder).kind == "llm"
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling/config.json").write_text('{"pooling_mode_lasttoken": true}')
+    write_pooling(folder, "pooling_mode_lasttoken")
     verified = verify(folder)
     assert (verified.kind, verified.model_type, verified.is_reranker) == ("embed", "llama", False)
 
