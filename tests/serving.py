@@ -31,10 +31,10 @@ def link_model(home: Path, model_id: str, folder: Path) -> None:
     Store(home).publish_link(model_id, folder, source=source, verified=verified)
 
 
-def import_model(home: Path, model_id: str, folder: Path) -> None:
+def import_model(home: Path, model_id: str, folder: Path, *flags: str) -> None:
     """Import a folder as a person does: copied, verified, published."""
     cli = [sys.executable, "-m", "scripts.cli", "--home", str(home)]
-    command = [*cli, "import", str(folder), "--id", model_id]
+    command = [*cli, "import", str(folder), "--id", model_id, *flags]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 

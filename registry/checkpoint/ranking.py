@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import chat_template
 from .companions import LOGIT_SCORE
 from .config import positive
 from .modules import names_of
 
-TEMPLATE = "chat_template.jinja"
 RANKING_TYPES = frozenset({"llama", "mistral", "qwen2", "qwen3"})  # their heads are plain matrices
 
-_MAX_FILE_BYTES = 16 << 20  # a tokenizer_config.json with many added tokens is large
+_MAX_FILE_BYTES = 1 << 20
 _QUERY, _DOCUMENT = re.compile(r"""["']query["']"""), re.compile(r"""["']document["']""")
 
 
@@ -47,8 +47,11 @@ def ranking_of(folder: Path, config: Mapping[str, object]) -> Ranking:
 
 
 def takes_pairs(folder: Path) -> bool:
-    """Whether the chat template has messages of the roles `query` and `document`."""
-    template = _template(folder)
+    """Whether the chat template has messages of the roles `query` and `document`.
+
+    Raises NotAModel where its file cannot be read.
+    """
+    template = chat_template.find(folder) or ""
     return bool(_QUERY.search(template) and _DOCUMENT.search(template))
 
 
@@ -76,18 +79,6 @@ def _by_head(config: Mapping[str, object]) -> Ranking:
         "the model classifies: expected one label, as a reranker has, or the two 'no' and 'yes', "
         f"found {', '.join(labels)[:100] or 'none that has a name'}"
     )
-
-
-def _template(folder: Path) -> str:
-    if (path := folder / TEMPLATE).is_file():
-        return path.read_bytes()[:_MAX_FILE_BYTES].decode(errors="replace")
-    if not (path := folder / "tokenizer_config.json").is_file():
-        return ""
-    template = _read(path).get("chat_template")
-    if isinstance(template, list):  # several with names
-        named = [entry for entry in template if isinstance(entry, dict)]
-        template = next((e.get("template") for e in named if e.get("name") == "default"), "")
-    return template if isinstance(template, str) else ""
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -11,12 +11,12 @@ from typing import Literal, TypeAlias
 
 from registry.errors import NotAModel
 
-from . import encoder
+from . import chat_template, encoder
 from .attention import looks_ahead, sight_of
 from .companions import CONFIG, LOGIT_SCORE, MODULES, POOLING, SENTENCE_CONFIG
 from .config import positive, read_json
 from .kind import ENCODER_TYPES, ModelKind, classifies, kind_in
-from .ranking import TEMPLATE, takes_pairs
+from .ranking import takes_pairs
 
 Task: TypeAlias = Literal["chat", "embed", "rerank"]
 TASKS: dict[ModelKind, Task] = {"llm": "chat", "embed": "embed", "rerank": "rerank"}
@@ -96,7 +96,7 @@ def claim(folder: Path, config: Mapping[str, object], task: Task | None) -> None
         _write(folder / POOLING, pooling | {"pooling_mode_lasttoken": True})
     elif task == "rerank":
         if not takes_pairs(folder):
-            (folder / TEMPLATE).write_text(_QWEN3_TEMPLATE.strip(), encoding="utf-8")
+            (folder / chat_template.JINJA).write_text(_QWEN3_TEMPLATE.strip(), encoding="utf-8")
         if kind != "rerank":
             _write_modules(folder, _RERANKER)
             yes, no = _answers(folder)

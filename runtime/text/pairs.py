@@ -24,7 +24,7 @@ class PairPrompt:
         self._tokenizer = tokenizer
         asked = [] if instruction is None else [{"role": "system", "content": instruction}]
         self._messages = [*asked, {"role": "query", "content": query}]
-        self._query = query
+        self._asked = query + (instruction or "")
 
     def tokens(self, documents: Sequence[str], max_tokens: int | None) -> list[list[int]]:
         """A prompt for each. One that is too long loses the end of its document, nothing else.
@@ -53,7 +53,7 @@ class PairPrompt:
     def _frame(self) -> tuple[str, str]:
         """What stands before and behind a document, whatever it says."""
         mark = "\ue000"  # of no script: nobody writes it
-        while mark in self._query:
+        while mark in self._asked:
             mark += "\ue000"
         before, found, after = self._render(mark).partition(mark)
         if not found or mark in after:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.hub.hub_server import HubServer
+from tests.models.random_decoders import make_qwen3_reranker
 from tests.serving import ServerProcess
 from tests.store_client import BASE, assert_chats, events, post, show
 
@@ -35,6 +36,17 @@ def test_pull_in_stages(store: ServerProcess, hub: HubServer, folder: Path, gguf
         "name": "Q8_0", "file": "tiny-Q8_0.gguf", "size": gguf.stat().st_size
     }  # fmt: skip
     assert events(post(store, path, {"repo": "org/none"})[1])[-1]["stage"] == "error"
+
+
+def test_pull_for_a_task(store: ServerProcess, hub: HubServer, tmp_path: Path) -> None:
+    """What a model is for, where its files do not say it; and no task that nobody has."""
+    hub.add_folder("org/ranks", make_qwen3_reranker(tmp_path), licence="mit")
+    body = {"repo": "org/ranks", "name": "ranks", "task": "rerank"}
+    pulled = events(post(store, f"{BASE}/hf/models/pull", body)[1])
+    assert pulled[1]["kind"] == "embed" and "stage" not in pulled[-1], pulled
+    assert show(store, "ranks")["kind"] == "embed"
+    status, answer = post(store, f"{BASE}/hf/models/pull", body | {"task": "paint"})
+    assert status == 400 and "task" in answer
 
 
 @pytest.mark.parametrize("body", [{}, {"repo": ""}, {"repo": "x"}, {"repo": "a/b/c"}], ids=str)
