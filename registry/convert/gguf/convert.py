@@ -72,6 +72,8 @@ class Conversion:
         refuse_second_packing(file, work.bits)
         self._dtype = compute_dtype(file, work)
         self._config = encoder.config_of(file) if file.is_encoder else config_of(file)
+        if not file.metadata.get(f"{file.architecture}.attention.causal", True):
+            self._config |= {"is_causal": False}  # as gte-Qwen2: see checkpoint.attention
         self._storages = {
             name: storage_of(file, tensor, work)
             for name, tensor in file.tensors.items()
@@ -92,8 +94,7 @@ class Conversion:
         """
         file = self._file
         write_tokenizer(file.metadata, target)
-        if file.is_encoder:
-            encoder.write_pooling(file, target)
+        encoder.write_pooling(file, target)  # language models may embed, too
         (target / "config.json").write_text(json.dumps(self._whole_config(), indent=2))
         writer = ShardWriter(target)
         total = sum(file.tensors[name].end - file.tensors[name].begin for name in self._storages)

@@ -52,7 +52,7 @@ def test_scores_are_those_of_the_card(server: ServerProcess, instruction: str | 
 def test_what_is_too_long(server: ServerProcess) -> None:
     """A document is refused, or loses its end; a query is only refused."""
     long = "word " * 2000
-    body = {"model": "ranks", "query": QUERY, "documents": [long]}
+    body: dict[str, Any] = {"model": "ranks", "query": QUERY, "documents": [long]}
     error = ask(server, "rerank", **body).json()["error"]
     assert error["code"] == "context_length_exceeded" and "512" in error["message"]
     response = ask(server, "rerank", **body, truncate=True)
