@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from . import added_tokens, decoder, special_tokens
+from . import added_tokens, decoder, ending, special_tokens
 from .build import build
 
 # What `build` reads.
@@ -30,6 +30,7 @@ def load(folder: Path) -> Tokenizer:
         )
     tokenizer = added_tokens.add(tokenizer, folder)
     decoder.repair(tokenizer)
+    ending.add(tokenizer, folder)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
