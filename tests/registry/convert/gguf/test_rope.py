@@ -75,7 +75,10 @@ def test_what_scales_nothing(tmp_path: Path, keys: dict[str, Any]) -> None:
 
 def test_yarn_is_read_whole(tmp_path: Path) -> None:
     """Its betas, its attention factor; without an original context, the file's is meant."""
-    yarn = {"llama__rope__scaling__type": "yarn", "llama__rope__scaling__factor": 4.0}
+    yarn: dict[str, Any] = {
+        "llama__rope__scaling__type": "yarn",
+        "llama__rope__scaling__factor": 4.0,
+    }
     assert import_with(tmp_path / "a", **yarn)["rope_scaling"] == {
         **{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8192}
     }
