@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from registry.errors import NotAModel
 
+from . import lfs
+
 if TYPE_CHECKING:
     Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 else:
@@ -24,7 +26,7 @@ def read_config(folder: Path) -> Config:
     """config.json. Raises NotAModel, also for a model_type that cannot be a module of mlx-lm."""
     path = folder / "config.json"
     if not path.is_file():
-        raise NotAModel(f"{folder.name} has no config.json, so it is no model folder.")
+        raise NotAModel("The folder has no config.json, so it is no model.")
     config = read_json(path)
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", model_type):
@@ -40,6 +42,7 @@ def read_config(folder: Path) -> Config:
 def read_json(path: Path) -> Config:
     """A JSON object of a model folder. Raises NotAModel."""
     try:
+        lfs.check(path)
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise ValueError(f"it is larger than {_MAX_CONFIG_BYTES} bytes")
         content = json.loads(path.read_bytes())

@@ -34,10 +34,10 @@ def find(folder: Path) -> list[Path]:
         return found
     if any(path.suffix in PICKLES for path in folder.iterdir()):
         raise NotAModel(
-            f"{folder.name} has its weights as pickles only, which are never read because they can "
+            "The model has its weights as pickles only, which are never read because they can "
             "hold code. Choose a repository with safetensors."
         )
-    raise NotAModel(f"{folder.name} has no model*.safetensors, so it has no weights to serve.")
+    raise NotAModel("The folder has no model*.safetensors, so there are no weights to serve.")
 
 
 def check(folder: Path, paths: list[Path]) -> dict[str, Header]:

@@ -4,6 +4,7 @@ Asked before weights are fetched or copied; also by the web process, so nothing 
 """
 
 import difflib
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,8 @@ from .config import Config, read_json
 from .kind import ENCODER_TYPES
 from .spelling import normalised
 
+_NEED_METAL = frozenset({"bitnet", "muse_spark"})  # mlx-lm has no other form of their kernels
+_PHI3_SMALL_TOKENS = 100_352
 _FLOAT_8 = ("fp8", "fbgemm_fp8")
 _INSTEAD = (
     "choose the repository of the original weights, or one in MLX format (mlx-community has many)"
@@ -56,6 +59,31 @@ def check_architecture(config: Config) -> None:
             f"Models of type '{model_type}' need the Python package {_listed(missing)}, which "
             "mlx-edge does not bring; choose a newer model of the family."
         )
+    _check_vocabulary(config, module)
+    _check_machine(config, module)
+
+
+def _check_vocabulary(config: Config, module: str) -> None:
+    """mlx-lm's phi3small writes to fixed places of the logits, or past the end of fewer."""
+    size = config.get("vocab_size")
+    if module == "phi3small" and isinstance(size, int) and size < _PHI3_SMALL_TOKENS:
+        raise NotAModel(
+            f"Models of type 'phi3small' are computed with {_PHI3_SMALL_TOKENS:,} tokens or more, "
+            f"and config.json says {size:,}; choose a model with the tokens of the original."
+        )
+
+
+def _check_machine(config: Config, module: str) -> None:
+    """Kernels that are written in Metal alone: elsewhere every answer would be an error."""
+    packing = quantization_config(config) or {}
+    if sys.platform == "darwin" or not (
+        module in _NEED_METAL or packing.get("quant_method") == "bitnet"
+    ):
+        return
+    raise NotAModel(
+        f"Models of type '{config.get('model_type')}' like this one are computed by Metal only, "
+        "which this machine does not have; use it on a Mac, or choose another model."
+    )
 
 
 def check_packing(config: Config) -> None:

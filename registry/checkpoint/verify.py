@@ -12,7 +12,7 @@ import msgspec
 
 from registry.errors import NotAModel
 
-from . import shards
+from . import lfs, shards
 from .config import Config, context_length, positive, read_config
 from .kind import ENCODER_TYPES, kind_in
 from .support import check_config, with_packing
@@ -43,13 +43,14 @@ def verify(folder: Path) -> Verified:
 
     Raises NotAModel, BrokenWeights.
     """
+    lfs.check_folder(folder)
     config = read_config(folder)
     check_config(with_packing(config, folder))
     paths = shards.find(folder)
     headers = shards.check(folder, paths)
     _check_types(headers.values(), is_encoder=config["model_type"] in ENCODER_TYPES)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        raise NotAModel(f"{folder.name} has neither tokenizer.json nor tokenizer.model.")
+        raise NotAModel("The model has neither tokenizer.json nor tokenizer.model.")
     model_type = cast(str, config["model_type"])
     quantization = _quantization(config)
     kind = kind_in(folder, config)

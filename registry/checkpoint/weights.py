@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 from registry.errors import BrokenWeights, NotAModel
 
+from . import lfs
+
 _MAX_HEADER_BYTES = 32 << 20  # of safetensors; the format itself allows 100 MB
 _MAX_GGUF_HEADER_BYTES = 256 << 20  # the vocabulary is in it
 _MAX_TENSORS = 100_000
@@ -87,7 +89,8 @@ class Header:
 def read_header(path: Path, *, with_arrays: bool = False) -> Header:
     """The header of a .safetensors or GGUF file. Raises BrokenWeights with the reason.
 
-    Raises NotAModel for a sound GGUF whose weights are of a type that is no longer in use.
+    Raises NotAModel for a sound GGUF whose weights are of a type that is no longer in use, and for
+    a Git LFS pointer.
     The arrays among a GGUF's metadata, such as its vocabulary, are large: they are left out unless
     they are asked for.
     """
@@ -116,6 +119,7 @@ def read_safetensors_json(path: Path) -> bytes:
 def _open(path: Path) -> BinaryIO:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
         raise BrokenWeights(path.name, "it is not a regular file")
+    lfs.check(path)
     return path.open("rb")
 
 

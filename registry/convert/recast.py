@@ -11,9 +11,9 @@ from mlx_lm.utils import dequantize_model, quantize_model, save_config
 
 from registry.checkpoint.attention import settled
 from registry.convert_messages import Work
-from registry.errors import NotAModel
 
 from .architecture import load_lazily
+from .faults import refused
 from .shard_writer import ShardWriter
 
 
@@ -30,10 +30,8 @@ def recast(
     The files in `companions`, or those of `source`, say what the model is for. `source` must have
     been verified. Raises NotAModel.
     """
-    try:
+    with refused("the model"):
         model, config = load_lazily(source, companions=companions)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise NotAModel(f"mlx-lm cannot load the model: {error}") from None
     has_vision = "vision_tower" in getattr(model, "model", {})
     dtype = work.dtype or _declared_dtype(config)
     if work.bits is not None and "quantization" in config:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+from registry.checkpoint import lfs
 from registry.checkpoint.companions import CONFIG
 from registry.checkpoint.config import read_json
 from registry.checkpoint.kind import kind_in
@@ -237,6 +238,10 @@ def _check_import(order: Import) -> None:
             f"{path} has to be converted, and a linked model stays as it is. Import it without "
             "linking."
         )
+    if is_gguf:
+        lfs.check(path, str(path.parent))
+    else:
+        lfs.check_folder(path, str(path))
     if (path / CONFIG).is_file():
         check_small_files(path, order.recipe)
         task = order.recipe.task

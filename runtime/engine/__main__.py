@@ -14,6 +14,8 @@ import msgspec
 from registry.checkpoint.config import read_config
 from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
+from registry.checkpoint.support import check_config, with_packing
+from registry.errors import NotAModel
 from runtime.engine.encoders.loop import EncodeLoop
 from runtime.engine_messages import Command, EngineSettings, LoadError, ModelInfo, Ready, Report
 from runtime.events import Loading
@@ -41,12 +43,14 @@ def main() -> int:
         sock.sendall(frames.pack(_encoder.encode(report)))
 
     try:
-        read_config(Path(folder))  # refuses a folder that needs code of its own
+        # What may be of another machine, or was registered before this was refused at import.
+        check_config(with_packing(read_config(Path(folder)), Path(folder)))
         device.limit_memory()
         loop, info = _loop(Path(folder), settings, inbox, send)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module of mlx-lm may end the process
         logging.getLogger(__name__).exception("load failed")
-        send(LoadError(f"{type(error).__name__}: {error}"))
+        is_sentence = isinstance(error, NotAModel)
+        send(LoadError(str(error) if is_sentence else f"{type(error).__name__}: {error}"))
         return 1
     send(Ready(info))
     loop.run()

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from registry.checkpoint import lfs
+
 from . import added_tokens, decoder, ending, special_tokens
 from .build import build
 
 # What `build` reads.
 _VOCABULARY = re.compile(r"vocab\.json|vocab\.txt|merges\.txt|tekken\.json|.+\.(model|tiktoken)")
-_LFS_POINTER = b"version https://git-lfs"
 
 
 def load(folder: Path) -> Tokenizer:
@@ -26,7 +27,7 @@ def load(folder: Path) -> Tokenizer:
     tokenizer = _from_file(path) if path.is_file() else build(folder)
     if tokenizer is None:
         raise ValueError(
-            f"{folder.name} has no tokenizer: neither tokenizer.json nor a vocabulary that is known"
+            "the model has no tokenizer: neither tokenizer.json nor a vocabulary that is known"
         )
     tokenizer = added_tokens.add(tokenizer, folder)
     decoder.repair(tokenizer)
@@ -44,11 +45,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def _from_file(path: Path) -> Tokenizer:
-    with path.open("rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise ValueError(
-                "tokenizer.json is a Git LFS pointer, not the file itself: run git lfs pull"
-            )
+    lfs.check(path)
     try:
         return Tokenizer.from_file(str(path))
     except BaseException as error:  # a panic of Rust is no Exception

@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import pytest
-from mlx_lm.utils import MODEL_ARCHITECTURE_REMAPPING, MODEL_REMAPPING
+from mlx_lm.utils import MODEL_ARCHITECTURE_REMAPPING, MODEL_REMAPPING, load_model
 
 from registry.checkpoint.architectures import model_types
 from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.support import check_config
 from registry.errors import NotAModel
+from tests.models.zoo.checkpoints import make
 
 
 @pytest.mark.parametrize("model_type", ["llama", "lille-130m", "solar_open", *MODEL_REMAPPING])
@@ -53,6 +56,44 @@ def test_an_architecture_that_needs_another_package_is_refused() -> None:
     """mlx-lm's olmo ends the process when it is imported without hf_olmo."""
     with pytest.raises(NotAModel, match="need the Python package 'hf_olmo'"):
         check_config({"model_type": "olmo"})
+
+
+@pytest.mark.parametrize("size", [0, 320, 100_351])
+def test_phi3_small_with_fewer_tokens_is_refused(size: int) -> None:
+    """mlx-lm writes to the places of the original's tokens, and so past the end of the logits."""
+    with pytest.raises(NotAModel, match=f"with 100,352 tokens or more.*says {size:,}"):
+        check_config({"model_type": "phi3small", "vocab_size": size})
+    check_config({"model_type": "phi3small", "vocab_size": 100_352})
+    check_config({"model_type": "phi3", "vocab_size": size})
+
+
+NEED_METAL: list[dict[str, Any]] = [
+    {"model_type": "bitnet"},
+    {"model_type": "muse_spark"},
+    {"model_type": "llama", "quantization_config": {"quant_method": "bitnet"}},
+]
+
+
+@pytest.mark.parametrize("config", NEED_METAL)
+def test_kernels_of_metal_are_refused_elsewhere(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that was ready, and then an error for every request, would be no model."""
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(NotAModel, match="are computed by Metal only.*use it on a Mac"):
+        check_config(config)
+    monkeypatch.setattr("sys.platform", "darwin")
+    check_config(config)
+
+
+@pytest.mark.skipif(mx.metal.is_available(), reason="Metal computes them")
+@pytest.mark.parametrize("name", ["bitnet", "muse_spark"])
+def test_kernels_of_metal_have_no_other_form(name: str, tmp_path: Path) -> None:
+    """When mlx-lm gives them one, this fails, and they need not be refused."""
+    folder = make(name, tmp_path)
+    model, _ = load_model(folder)
+    with pytest.raises(RuntimeError, match="No Metal back-end"):
+        mx.eval(model(mx.array([[1]])))
 
 
 @pytest.mark.parametrize(
