@@ -7,13 +7,14 @@ from functools import cache
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models import gemma2
+from mlx_lm.models import gemma2, granitemoehybrid, nemotron_h
 
 
 @cache
 def apply() -> None:
     """Before the first model is made; once per process is enough."""
     _gemma2_masks()
+    _nemotron_h_lengths()
 
 
 def _gemma2_masks() -> None:
@@ -29,3 +30,10 @@ def _gemma2_masks() -> None:
         return mx.expand_dims(mask, 2) if is_of_rows else mask
 
     module.create_attention_mask = with_both_axes
+
+
+def _nemotron_h_lengths() -> None:
+    """Nemotron-H's mixer does not tell its state update where each prompt ends, so the state of a
+    padded one is that of its padding. Granite's is the same, line for line, and does."""
+    mixer: Any = nemotron_h.NemotronHMamba2Mixer
+    mixer._ssm = granitemoehybrid.GraniteMoeHybridMamba2Mixer._ssm

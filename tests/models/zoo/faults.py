@@ -13,7 +13,7 @@ _NEEDS_METAL = frozenset({"bitnet", "muse_spark"})  # they have kernels that are
 _READS_PADDING = frozenset(
     {
         *("mamba", "falcon_mamba", "jamba", "rwkv7", "recurrent_gemma", "baichuan_m1"),
-        *("nemotron_h", "olmo_hybrid", "bailing_moe_linear", "longcat_flash_ngram"),
+        *("olmo_hybrid", "bailing_moe_linear", "longcat_flash_ngram"),
     }
 )
 # Their cache has no merged form, or their positions or blocks are those of one row.

@@ -56,9 +56,9 @@ def load(folder: Path, architecture: str, **overrides: Any) -> Any:
     return load_model(make(folder, **overrides))[0]
 
 
-def prompts(lengths: list[int], seed: int = 1) -> list[list[int]]:
+def prompts(lengths: list[int], seed: int = 1, vocab_size: int = 400) -> list[list[int]]:
     generator = random.Random(seed)
-    return [[generator.randrange(3, 400) for _ in range(length)] for length in lengths]
+    return [[generator.randrange(3, vocab_size) for _ in range(length)] for length in lengths]
 
 
 def run(batch: Batch) -> dict[int, list[int]]:

@@ -12,7 +12,7 @@ from mlx.utils import tree_flatten
 from mlx_lm.generate import generate_step
 
 from registry.checkpoint.exactness import Exactness, Probed
-from runtime.engine import device, mlx_lm_patches
+from runtime.engine import device
 from runtime.engine.batch.batch import Batch
 from runtime.engine.cache import kv_cache
 from runtime.engine.loader import load as load_folder
@@ -177,18 +177,3 @@ def test_a_model_that_cannot_be_computed_here_is_refused_at_load(tmp_path: Path)
     model.__class__ = NeedsMetal
     with pytest.raises(ValueError, match=r"cannot be computed on this machine.*No Metal"):
         probe(model, {"model_type": "llama"}, 512)
-
-
-def test_gemma_2_is_right_when_the_rows_are_as_many_as_its_kv_heads(tmp_path: Path) -> None:
-    """Its mask was taken for another row's then, without an error."""
-    mlx_lm_patches.apply()
-    loaded = load_folder(make(tmp_path, "gemma2"), lambda done, total: None)
-    for num_rows in (2, 3):
-        batch = Batch(loaded.model, loaded.info.probed.exactness)
-        work = prompts([9, 30, 60][:num_rows])
-        for number, prompt in enumerate(work):
-            batch.add(row(number, prompt, 8))
-        tokens = run(batch)
-        for number, prompt in enumerate(work):
-            alone: Any = generate_step(mx.array(prompt), loaded.model, max_tokens=8)
-            assert tokens[number] == [int(token) for token, _ in alone]
