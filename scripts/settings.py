@@ -50,11 +50,11 @@ def read_config(home: Path, tables: Mapping[str, Collection[str]]) -> dict[str, 
 
 
 def provision_settings(allowed_private_hosts: tuple[str, ...] = ()) -> ProvisionSettings:
-    """Reads HF_ENDPOINT, whose host may be on a private network, and HF_TOKEN."""
+    """Reads HF_ENDPOINT, whose host may be on a private network, HF_TOKEN, and the proxies."""
     hub = HubSettings.from_environment()
     if os.environ.get("HF_ENDPOINT"):
         allowed_private_hosts += (urlsplit(hub.endpoint).netloc,)
-    return ProvisionSettings(DownloadSettings(allowed_private_hosts), hub)
+    return ProvisionSettings(DownloadSettings(allowed_private_hosts, hub.proxies), hub)
 
 
 class Duration(click.ParamType[float]):

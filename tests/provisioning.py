@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 from registry.download.remote import DownloadSettings
 from registry.hub.repository import HubSettings
@@ -20,7 +21,7 @@ from tests.hub.hub_server import HubServer
 SOURCE = Source("folder", "/somewhere")
 
 
-def settings_of(hub: HubServer | None = None, **download: int) -> ProvisionSettings:
+def settings_of(hub: HubServer | None = None, **download: Any) -> ProvisionSettings:
     hosts = tuple(hub.hosts) if hub else ()
     return ProvisionSettings(
         DownloadSettings(allowed_private_hosts=hosts, max_attempts=2, backoff_s=0.01, **download),

@@ -1,11 +1,8 @@
-"""Where a download may connect to: URLs and addresses are checked, then exactly those are used.
-
-A name is resolved once, every address of it is checked, and the connection goes to one of them: a
-name server that answers otherwise a moment later (DNS rebinding) changes nothing.
-"""
+"""Where a download may connect to: URLs and addresses, checked. `transport` then uses these."""
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 from functools import cache
@@ -16,7 +13,7 @@ from registry.errors import SourceRefused
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _TUNNELS = (ipaddress.IPv6Network("2002::/16"), ipaddress.IPv6Network("2001::/32"))
-_CONNECT_S = 10.0  # for one address of several
+IF_MEANT = "If it is meant, start with --allow-private-downloads and the host."
 
 
 def check_url(url: str) -> httpx.URL:
@@ -75,68 +72,43 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
-class CheckedTransport(httpx.AsyncBaseTransport):
-    """Connects to checked addresses only. Host header, SNI and certificate stay the name's."""
+async def resolve(url: httpx.URL, *, may_be_private: bool) -> list[str]:
+    """All addresses of a URL's host. Raises SourceRefused if one of them is not public.
 
-    def __init__(self, allowed_private_hosts: tuple[str, ...], tls: ssl.SSLContext) -> None:
-        self._allowed = allowed_private_hosts
-        # No keep-alive: the pool would reuse a connection for another name at the same address.
-        limits = httpx.Limits(max_keepalive_connections=0)
-        self._inner = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        failure: httpx.TransportError | None = None
-        for address in await self._addresses(request.url):
-            try:
-                return await self._inner.handle_async_request(_pinned(request, address))
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                failure = error
-        assert failure is not None
-        raise failure
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def _addresses(self, url: httpx.URL) -> list[str]:
-        """All addresses of a URL's host. Raises SourceRefused if one of them is not public."""
-        host = url.raw_host.decode("ascii")
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
-        except UnicodeError as error:
-            raise SourceRefused(f"{host!r} cannot be a host's name: {error}") from error
-        except OSError as error:
-            raise httpx.ConnectError(f"'{host}' cannot be resolved ({error.strerror})") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        if not is_allowed_private(url, self._allowed):
-            for address in addresses:
-                if not is_public(address):
-                    raise SourceRefused(
-                        f"'{host}' is {address}, an address of this machine or of a private "
-                        "network, and downloads from there are refused. If it is meant, start "
-                        "with --allow-private-downloads and the host."
-                    )
-        return addresses
+    Raises httpx.ConnectError if there are none.
+    """
+    host = url.raw_host.decode("ascii")
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise SourceRefused(f"{host!r} cannot be a host's name: {error}") from error
+    except OSError as error:
+        raise httpx.ConnectError(f"'{host}' cannot be resolved ({error.strerror})") from error
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    for address in addresses:
+        if not may_be_private and not is_public(address):
+            raise SourceRefused(
+                f"'{host}' is {address}, an address of this machine or of a private network, and "
+                f"downloads from there are refused. {IF_MEANT}"
+            )
+    return addresses
 
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """The usual certificate authorities, whatever the environment says. Slow the first time."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def _pinned(request: httpx.Request, address: str) -> httpx.Request:
-    host = request.url.raw_host.decode("ascii")
-    timeout = request.extensions.get("timeout", {})
-    connect_s = min(timeout.get("connect") or _CONNECT_S, _CONNECT_S)
-    return httpx.Request(
-        request.method,
-        request.url.copy_with(host=address),
-        headers=request.headers,  # among them the Host, which is the name
-        stream=request.stream,
-        extensions=request.extensions
-        | {"sni_hostname": host, "timeout": timeout | {"connect": connect_s}},
-    )
+    """The usual certificate authorities and this machine's, which a proxy's own may be among; or
+    those of SSL_CERT_FILE or SSL_CERT_DIR. Slow the first time. Raises SourceRefused.
+    """
+    try:
+        context = httpx.create_ssl_context()
+    except OSError as error:
+        raise SourceRefused(
+            f"SSL_CERT_FILE or SSL_CERT_DIR names certificates that cannot be read: {error}."
+        ) from error
+    if not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        context.load_default_certs()
+    return context
 
 
 def _port(url: httpx.URL) -> int:

@@ -13,7 +13,10 @@ from registry.errors import SourceRefused
 
 from . import address
 from .part import blocking
+from .proxies import Proxy
+from .refusal import describe, proxy_refusal, through
 from .remote import DownloadSettings, Interrupted, Remote
+from .transport import CheckedTransport
 
 _MAX_REDIRECTS = 5
 
@@ -22,7 +25,7 @@ class Exchange:
     """All requests for one file share it. A context manager; one task uses it."""
 
     def __init__(
-        self, remote: Remote, settings: DownloadSettings, transport: address.CheckedTransport
+        self, remote: Remote, settings: DownloadSettings, transport: CheckedTransport
     ) -> None:
         self.url = address.check_url(remote.url)
         self._remote = remote
@@ -37,8 +40,8 @@ class Exchange:
     @classmethod
     async def open(cls, remote: Remote, settings: DownloadSettings) -> "Exchange":
         """Raises SourceRefused for a URL that may not be asked."""
-        tls = await blocking(address.tls_context)
-        transport = address.CheckedTransport(settings.allowed_private_hosts, tls)
+        hub = address.check_url(remote.url) if remote.is_of_hub else None
+        transport = CheckedTransport(settings, await blocking(address.tls_context), hub)
         return cls(remote, settings, transport)
 
     async def __aenter__(self) -> "Exchange":
@@ -57,7 +60,8 @@ class Exchange:
     ) -> httpx.Response:
         """The answer of the last host in a chain of redirects; the caller closes it.
 
-        Raises Interrupted when it does not come in time, httpx.TransportError, SourceRefused.
+        Raises Interrupted when it does not come in time or a proxy fails, httpx.TransportError,
+        SourceRefused.
         """
         url = self.url
         timeout = {"timeout": httpx.Timeout(self._settings.stall_s).as_dict()}
@@ -65,12 +69,8 @@ class Exchange:
             # No httpx.Client: it would keep cookies, and follow redirects unchecked.
             all_headers = self._headers(url) | headers
             request = httpx.Request(method, url, headers=all_headers, extensions=timeout)
-            try:
-                async with asyncio.timeout(self._settings.stall_s):
-                    response = await self._transport.handle_async_request(request)
-            except TimeoutError as error:
-                message = f"{address.shown(url)} did not answer in {self._settings.stall_s:g} s"
-                raise Interrupted(message) from error
+            proxy = self._settings.proxies.for_url(str(url))
+            response = await self._send(request, proxy)
             response.request = request
             if response.status_code not in (301, 302, 303, 307, 308):
                 return response
@@ -79,6 +79,29 @@ class Exchange:
         raise SourceRefused(
             f"{address.shown(self.url)} redirects more than {_MAX_REDIRECTS} times."
         )
+
+    async def _send(self, request: httpx.Request, proxy: Proxy | None) -> httpx.Response:
+        """One request. What a proxy answers for itself, or stands in the way of, is said so."""
+        try:
+            async with asyncio.timeout(self._settings.stall_s):
+                response = await self._transport.send(request, proxy)
+        except TimeoutError as error:
+            raise Interrupted(
+                f"{address.shown(request.url)}{through(proxy)} did not answer in "
+                f"{self._settings.stall_s:g} s"
+            ) from error
+        except httpx.ProxyError as error:
+            assert proxy is not None
+            raise proxy_refusal(proxy, str(error), request.url.host) from error
+        except httpx.TransportError as error:
+            if proxy is None:
+                raise
+            raise Interrupted(f"{describe(error)},{through(proxy)}") from error
+        if proxy is not None and response.status_code == 407:
+            await response.aclose()
+            raise proxy_refusal(proxy, "407", request.url.host)
+        response.extensions["proxy"] = proxy
+        return response
 
     def _headers(self, url: httpx.URL) -> dict[str, str]:
         headers = {"User-Agent": "mlx-edge", "Accept": "*/*", "Accept-Encoding": "identity"}

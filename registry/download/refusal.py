@@ -1,7 +1,11 @@
-"""What an answer without the file means: try again, or give up. Used by `transfer`."""
+"""What an answer without the file means: try again, or give up.
+
+Used by `transfer` and `peek`; of a proxy's answers, by `exchange` and by `hub.repository`.
+"""
 
 import contextlib
 import email.utils
+import re
 import time
 
 import httpx
@@ -9,13 +13,14 @@ import httpx
 from registry.errors import SourceMissing, SourceRefused
 
 from . import address
+from .proxies import Proxy
 from .remote import RETRIED, Interrupted
 
 
 def refusal(response: httpx.Response) -> Interrupted | SourceRefused:
     """The error to raise for a status that brings no file."""
     status = response.status_code
-    where = address.shown(response.url)
+    where = address.shown(response.url) + through(response.extensions.get("proxy"))
     if status in RETRIED:
         return Interrupted(f"{where} answered {status}", _retry_after_s(response))
     match status:
@@ -29,6 +34,28 @@ def refusal(response: httpx.Response) -> Interrupted | SourceRefused:
         case _:
             advice = "that is not the file"
     return SourceRefused(f"{where} answered {status}: {advice}.")
+
+
+def through(proxy: Proxy | None) -> str:
+    """For messages: the proxy that was asked, if one was."""
+    return "" if proxy is None else f" through the proxy {proxy}"
+
+
+def proxy_refusal(proxy: Proxy, answer: str, host: str) -> Interrupted | SourceRefused:
+    """The error to raise for a proxy's own answer, such as "407 Proxy Authentication Required"."""
+    matched = re.match(r"[1-5]\d\d\b", answer)
+    status = int(matched[0]) if matched else 0
+    if status == 407:
+        return SourceRefused(
+            f"The proxy {proxy} answered 407: it wants a user name and a password. Set "
+            f"{proxy.variable} to http://USER:PASSWORD@HOST:PORT with the right ones."
+        )
+    if 400 <= status < 500 and status not in RETRIED:
+        return SourceRefused(
+            f"The proxy {proxy} answered {answer.strip()}: it does not let through to {host}. If "
+            "that can be reached without a proxy, name it in NO_PROXY."
+        )
+    return Interrupted(f"the proxy {proxy} answered {answer.strip()}")
 
 
 def number(text: str | None) -> int | None:

@@ -6,6 +6,8 @@ Shared by `fetch` and `transfer`. Imports no httpx: settings are made also where
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .proxies import Proxies
+
 RETRIED = {408, 425, 429, 500, 502, 503, 504}  # statuses that may pass
 
 OnProgress = Callable[[int, int | None], None]  # bytes done, bytes in all if known
@@ -19,6 +21,7 @@ class Remote:
     size: int | None = None
     sha256: str | None = None
     token: str | None = field(default=None, repr=False)  # for this URL's own host only
+    is_of_hub: bool = False  # its server, and where that redirects to, is the operator's choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class DownloadSettings:
     """How patient a download is, and where it may connect to."""
 
     allowed_private_hosts: tuple[str, ...] = ()  # "host" or "host:port"
+    proxies: Proxies = Proxies()
     stall_s: float = 30  # an attempt ends after so long with too few bytes
     min_bytes_per_s: int = 100
     max_attempts: int = 5  # in a row that brought less than progress_bytes

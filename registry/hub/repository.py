@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
-from registry.download.remote import RETRIED, Remote
+from registry.download.proxies import Proxies, Proxy
+from registry.download.remote import RETRIED, Interrupted, Remote
 from registry.errors import DownloadFailed, SourceRefused
 
 from .files import HubFile, needed, weights
@@ -47,13 +48,15 @@ class HubSettings:
     timeout_s: float = 30  # for one answer
     max_attempts: int = 3
     backoff_s: float = 1
+    proxies: Proxies = Proxies()  # as huggingface_hub takes them from the environment by itself
 
     @classmethod
     def from_environment(cls) -> "HubSettings":
-        """HF_ENDPOINT and HF_TOKEN, as every tool of the hub reads them."""
+        """HF_ENDPOINT and HF_TOKEN, as every tool of the hub reads them, and the proxies."""
         endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/")
         token = os.environ.get("HF_TOKEN", "").strip()
-        return cls(endpoint or "https://huggingface.co", token or None)
+        proxies = Proxies.from_environment()
+        return cls(endpoint or "https://huggingface.co", token or None, proxies=proxies)
 
 
 async def resolve(
@@ -80,7 +83,8 @@ async def resolve(
 def remote(revision: HubRevision, file: HubFile, settings: HubSettings) -> Remote:
     """A file of the pinned commit, for `download.fetch`."""
     path = f"{revision.repo_id}/resolve/{revision.commit}/{quote(file.name)}"
-    return Remote(f"{settings.endpoint}/{path}", file.size, file.sha256, settings.token)
+    url = f"{settings.endpoint}/{path}"
+    return Remote(url, file.size, file.sha256, settings.token, is_of_hub=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +97,27 @@ class _Info:
 
 async def _ask(repo_id: str, revision: str | None, settings: HubSettings) -> _Info:
     """The hub's answer; asked again when it is only busy."""
+    proxy = settings.proxies.for_url(settings.endpoint)
+    way = f", through the proxy {proxy}" if proxy else ""
     for attempt in range(1, settings.max_attempts + 1):
         try:
             # Each read has a timeout of its own; this one is for an answer that trickles.
             async with asyncio.timeout(2 * settings.timeout_s):
-                return await _in_daemon(lambda: _model_info(repo_id, revision, settings))
-        except (TimeoutError, DownloadFailed) as error:
+                return await _in_daemon(lambda: _model_info(repo_id, revision, settings, proxy))
+        except (TimeoutError, Interrupted) as error:
             if attempt == settings.max_attempts:
                 reason = str(error) or "it did not answer in time"
                 raise DownloadFailed(
-                    f"{settings.endpoint} could not be asked about {repo_id}: {reason}"
+                    f"{settings.endpoint} could not be asked about {repo_id}{way}: {reason}."
                 ) from error
         await asyncio.sleep(settings.backoff_s * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25))
     raise AssertionError("max_attempts is below 1")
 
 
-def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _Info:
-    """Blocking. Raises SourceRefused, or DownloadFailed for what another attempt may mend."""
+def _model_info(
+    repo_id: str, revision: str | None, settings: HubSettings, proxy: Proxy | None
+) -> _Info:
+    """Blocking. Raises SourceRefused, or Interrupted for what another attempt may mend."""
     # Imported late: a server that pulls nothing is spared a fifth of a second.
     from huggingface_hub import HfApi, ModelInfo
     from huggingface_hub.errors import (
@@ -119,6 +127,8 @@ def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _I
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+
+    from registry.download.refusal import proxy_refusal
 
     # False: not the token that a login left on the disk. The user agent names us alone, where
     # huggingface_hub would name the packages that are installed.
@@ -144,8 +154,10 @@ def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _I
         raise SourceRefused(_not_found(repo_id, settings)) from error
     except HfHubHTTPError as error:
         status = error.response.status_code
+        if status == 407 and proxy is not None:
+            raise proxy_refusal(proxy, "407", settings.endpoint) from error
         if status in RETRIED:
-            raise DownloadFailed(f"it answered {status}") from error
+            raise Interrupted(f"it answered {status}") from error
         if status in (401, 403):
             raise SourceRefused(_no_access(repo_id, settings)) from error
         if status == 404:
@@ -154,7 +166,9 @@ def _model_info(repo_id: str, revision: str | None, settings: HubSettings) -> _I
     except SourceRefused:
         raise
     except Exception as error:  # no connection, or JSON that is not what the hub sends
-        raise DownloadFailed(f"{type(error).__name__}: {error}") from error
+        if proxy is not None and type(error).__name__ == "ProxyError":  # of the hub's own library
+            raise proxy_refusal(proxy, str(error), settings.endpoint) from error
+        raise Interrupted(f"{type(error).__name__}: {error}") from error
     if not _COMMIT.fullmatch(commit):
         raise SourceRefused(f"{settings.endpoint} names no commit for {repo_id}.")
     return _Info(commit, files, licence if isinstance(licence, str) else None, is_gated)

@@ -1,10 +1,8 @@
-"""Tests of registry.download.address: what a download may connect to, in all its spellings."""
+"""Tests of download.address and transport: what may be connected to, in all its spellings."""
 
 import asyncio
 import contextlib
 import socket
-import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from registry.download import address
 from registry.download.fetch import fetch
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import DownloadFailed, SourceRefused
+from tests.hub.certificate import make_certificate
 
 SETTINGS = DownloadSettings(max_attempts=1, reserve_bytes=0, stall_s=5)
 
@@ -128,16 +127,6 @@ async def test_hosts_are_allowed_with_or_without_their_port(tmp_path: Path) -> N
         await get("http://127.0.0.1:2/a", tmp_path, settings)
 
 
-async def test_proxies_of_the_environment_are_not_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A proxy would resolve the name again, unchecked."""
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with pytest.raises(SourceRefused, match="private network"):
-        await get("http://127.0.0.1:9/a", tmp_path)
-
-
 async def test_certificates_are_checked_for_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,14 +173,7 @@ async def _https(
     folder: Path, monkeypatch: pytest.MonkeyPatch, redirect: bytes | None = None
 ) -> AsyncIterator[tuple[int, list[str | None]]]:
     """A server with a certificate for a.example, which all names lead to: its port, its SNIs."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=a.example", "-addext", "subjectAltName=DNS:a.example"]
-    command += ["-keyout", str(key), "-out", str(certificate)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs openssl")
+    certificate = make_certificate(folder, "a.example")
     names: list[str | None] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -203,11 +185,9 @@ async def _https(
         await writer.drain()
         writer.close()
 
-    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    theirs.load_cert_chain(certificate, key)
+    theirs = certificate.served()
     theirs.sni_callback = lambda _, name, __: names.append(name)
-    ours = ssl.create_default_context(cafile=certificate)
-    monkeypatch.setattr(address, "tls_context", lambda: ours)
+    monkeypatch.setattr(address, "tls_context", certificate.trusted)
     async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=theirs) as server:
         _resolve_to(monkeypatch, ["127.0.0.1"])
         yield server.sockets[0].getsockname()[1], names

@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 
 from registry.download.fetch import fetch
+from registry.download.proxies import Proxies, Proxy
 from registry.download.remote import DownloadSettings
 from registry.errors import DownloadFailed, SourceRefused
 from registry.hub import repository
@@ -361,8 +362,9 @@ async def test_offline_mode_is_told(settings: HubSettings, monkeypatch: pytest.M
 
 
 def test_settings_come_from_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
+    for name in ("HF_ENDPOINT", "HF_TOKEN", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     assert HubSettings.from_environment() == HubSettings("https://huggingface.co", None)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9/")
     monkeypatch.setenv("HF_TOKEN", " hf_x\n")
@@ -379,3 +381,37 @@ def test_nothing_heavy_is_imported_before_the_first_pull() -> None:
     command = [sys.executable, "-c", script]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+class ProxyError(Exception):
+    """As the hub's own library has it, whichever it uses."""
+
+
+@pytest.mark.parametrize(
+    "raised, error, says",
+    [
+        (ProxyError("502 Bad Gateway"), DownloadFailed, "the proxy PROXY answered 502 Bad Gateway"),
+        (ConnectionError("refused"), DownloadFailed, "through the proxy PROXY: ConnectionError"),
+        (TimeoutError("timed out"), DownloadFailed, "through the proxy PROXY: TimeoutError"),
+        (ProxyError("407 Proxy"), SourceRefused, "The proxy PROXY answered 407"),
+        (ProxyError("403 Forbidden"), SourceRefused, "it does not let through to https://hub.ex"),
+    ],
+)
+async def test_a_proxy_in_the_way_is_named(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, error: type[Exception], says: str
+) -> None:
+    """Asked again where that may help; without its password."""
+    asked: list[str] = []
+
+    def ask(*_: object, **__: object) -> None:
+        asked.append("")
+        raise raised
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", ask)
+    proxies = Proxies(https=Proxy("http://me:secret@p.example:3128", "HTTPS_PROXY"))
+    settings = HubSettings("https://hub.example", backoff_s=0.001, proxies=proxies)
+    with pytest.raises(error) as caught:
+        await repository.resolve(REPO, None, settings)
+    assert says.replace("PROXY", "http://p.example:3128 (HTTPS_PROXY)") in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert len(asked) == (3 if error is DownloadFailed else 1)
