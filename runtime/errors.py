@@ -15,6 +15,7 @@ RuntimeFault
 └── EngineFailed                the engine could not do it
     ├── LoadFailed              the folder could not be made into a model
     ├── EngineDied              the process ended or hung while this request ran
+    ├── ModelRemoved            the model was removed from disk, and so from memory
     └── Stalled                 the reader of this stream took nothing for too long
 """
 
@@ -161,6 +162,15 @@ class EngineDied(EngineFailed):
     """The engine process ended, or did not answer its heartbeat, while the request ran."""
 
     code = "engine_died"
+
+
+class ModelRemoved(EngineFailed):
+    """The model's files are gone, so its engine was ended, whatever it was doing."""
+
+    code = "model_removed"
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"Model '{model_id}' was removed from this machine meanwhile.")
 
 
 class Stalled(EngineFailed):

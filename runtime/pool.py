@@ -18,7 +18,7 @@ from .encoding import Encoding, check_kind, embedding, reranking
 from .errors import QueueFull
 from .events import Embedded, Event, Finished, Queued
 from .requests import EmbeddingRequest, Embeddings, GenerationRequest, RerankRequest, Scores
-from .residency import OnLoad, PoolSettings, Residency
+from .residency import IsRemoved, OnLoad, PoolSettings, Residency
 from .slot import Outcome, Slot
 from .text_workers import TextWorkers
 
@@ -30,9 +30,10 @@ class ModelPool:
         self,
         settings: PoolSettings,
         on_load: OnLoad | None = None,
+        is_removed: IsRemoved = lambda _: False,
     ) -> None:
-        """`on_load` is told of every load."""
-        self.residency = Residency(settings, on_load)
+        """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
+        self.residency = Residency(settings, on_load, is_removed)
         self._settings = settings
         self._text = TextWorkers()
 

@@ -16,15 +16,24 @@ from registry.checkpoint.model import Model
 
 from .engine_messages import EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
-from .errors import Draining, EngineDied, EngineFailed, LoadFailed, ModelNotLoaded
+from .errors import (
+    Draining,
+    EngineDied,
+    EngineFailed,
+    LoadFailed,
+    ModelNotLoaded,
+    ModelRemoved,
+)
 from .events import Loading
 from .eviction import Eviction
 from .slot import Load, Slot
 
 # Told of every load: the model, its seconds, the engine's memory, what its probe found out.
 OnLoad: TypeAlias = Callable[[Model, float, int, Probed], None]
+# Asked often, so it has to be quick: whether a model was removed, by whichever process.
+IsRemoved: TypeAlias = Callable[[Model], bool]
 
-_TICK_S = 0.5  # how often idle models are looked at
+_TICK_S = 0.5  # how often models in memory are looked at: whether they are idle, or removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +82,14 @@ class Residency:
         self,
         settings: PoolSettings,
         on_load: OnLoad | None = None,
+        is_removed: IsRemoved = lambda _: False,
     ) -> None:
-        """`on_load` is told of every load."""
+        """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
         self.slots: dict[str, Slot] = {}  # in the order they were first asked for
         self.is_draining = False
         self._settings = settings
         self._on_load = on_load
+        self._is_removed = is_removed
         self._eviction = Eviction(self.slots, self._unload)
         self._clock: asyncio.Task[None] | None = None
         self._watchers: set[asyncio.Task[None]] = set()
@@ -111,7 +122,7 @@ class Residency:
     async def engine(self, slot: Slot, load: Load | None) -> EngineProcess:
         """The engine of a slot in use. Raises what its load raised, or EngineFailed."""
         if load is not None:
-            return await self._outcome(load)
+            return await self._outcome(slot, load)
         if slot.engine is None:
             raise EngineFailed(f"The engine of '{slot.model.id}' ended just now. Try again.")
         return slot.engine
@@ -133,7 +144,7 @@ class Residency:
             if load is not None:
                 async for progress in load.watch():
                     yield progress
-                await self._outcome(load)
+                await self._outcome(slot, load)
             if pin is not None:
                 slot.is_pinned = pin
             if keep_alive_s is not None:
@@ -151,6 +162,17 @@ class Residency:
         if slot.unloading is None:
             slot.unloading = asyncio.create_task(self._unload(slot))
         return Unloaded(model_id, await asyncio.shield(slot.unloading))
+
+    async def remove(self, model_id: str) -> None:
+        """End a model's engine at once, for its files are gone: what runs gets ModelRemoved."""
+        if (slot := self.slots.get(model_id)) is None:
+            return
+        if slot.engine is not None:
+            slot.engine.fail_all(ModelRemoved(model_id))
+        if slot.unloading is None and (slot.engine or slot.load):
+            slot.unloading = asyncio.create_task(self._unload(slot, grace_s=0))
+        if slot.unloading is not None:
+            await asyncio.shield(slot.unloading)
 
     def loaded(self) -> list[ResidentModel]:
         """The models in memory, in the order they were first asked for."""
@@ -174,12 +196,13 @@ class Residency:
                 async with self._eviction.lock:
                     # Another request may have started it while this one waited.
                     if slot.engine is None and slot.load is None:
+                        self._refuse_removed(slot)
                         slot.crashes.check(slot.model.id)
                         needed = await self._eviction.make_room(slot.model)
                         load = slot.load = Load(slot.model.weight_bytes, needed)
                         load.task = asyncio.create_task(self._load(slot, load))
 
-    async def _outcome(self, load: Load) -> EngineProcess:
+    async def _outcome(self, slot: Slot, load: Load) -> EngineProcess:
         """The engine that a load made. Raises what the load raised, for every waiter alike."""
         assert load.task is not None
         try:
@@ -188,6 +211,7 @@ class Residency:
             if not load.task.cancelled():
                 raise  # the waiter itself was
             self.refuse_when_draining()
+            self._refuse_removed(slot)
             raise LoadFailed("The model was unloaded while it loaded.") from None
 
     async def _load(self, slot: Slot, load: Load) -> EngineProcess:
@@ -229,7 +253,7 @@ class Residency:
         if not engine.is_stopping:
             slot.crashes.add()
 
-    async def _unload(self, slot: Slot) -> int:
+    async def _unload(self, slot: Slot, grace_s: float | None = None) -> int:
         try:
             if slot.load is not None and slot.load.task is not None:
                 slot.load.task.cancel()
@@ -239,7 +263,9 @@ class Residency:
                 return 0
             # New requests wait in `_ensure_loading`; those that have passed it may finish.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.unload_grace_s):
+                async with asyncio.timeout(
+                    self._settings.unload_grace_s if grace_s is None else grace_s
+                ):
                     await slot.users.nobody()
             slot.engine = None
             slot.is_pinned = False
@@ -283,9 +309,13 @@ class Residency:
         if self.is_draining:
             raise Draining
 
+    def _refuse_removed(self, slot: Slot) -> None:
+        if self._is_removed(slot.model):
+            raise ModelRemoved(slot.model.id)
+
     def start(self) -> None:
-        """Start the clock that unloads idle models."""
-        self._clock = asyncio.create_task(self._unload_expired())
+        """Start the clock that unloads models that are idle, or were removed."""
+        self._clock = asyncio.create_task(self._look_after())
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new work, let running requests end, and fail those that take too long."""
@@ -312,10 +342,12 @@ class Residency:
         await asyncio.gather(*loads, return_exceptions=True)
         await asyncio.gather(*(engine.stop() for engine in engines))
 
-    async def _unload_expired(self) -> None:
+    async def _look_after(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
             for slot in list(self.slots.values()):
-                if slot.is_idle and slot.expires_in_s == 0:
+                if (slot.engine or slot.load) and self._is_removed(slot.model):
+                    await self.remove(slot.model.id)
+                elif slot.is_idle and slot.expires_in_s == 0:
                     with contextlib.suppress(ModelNotLoaded):
                         await self.unload(slot.model.id)

@@ -67,7 +67,7 @@ def show(home: Path, model_id: str) -> None:
 @click.argument("model_id")
 @click.pass_obj
 def rm(home: Path, model_id: str) -> None:
-    """Remove a model from disk; a linked folder stays."""
+    """Remove a model from disk, and from the memory of a server; a linked folder stays."""
     try:
         Store(home).remove(model_id)
     except RegistryError as error:

@@ -83,7 +83,9 @@ def serve(
     watch = Watch(silent_beats=max(1, round(beats)))
     store = Store(home)
     pool = ModelPool(
-        PoolSettings(max_rows, max_queue, keep_alive, watch=watch), on_load=note_loads(store)
+        PoolSettings(max_rows, max_queue, keep_alive, watch=watch),
+        on_load=note_loads(store),
+        is_removed=lambda model: store.is_removed(model.id),
     )
     jobs = Jobs(store, provision)
     serving = serve_web(settings, pool, store, jobs, on_ready=lambda url: _banner(url, settings))

@@ -80,6 +80,8 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(503, str(error), error.code, headers=_retry(error.retry_after_s))
         case runtime.LoadFailed():
             return Failure(500, str(error), error.code, headers=_HOPELESS)
+        case runtime.ModelRemoved():
+            return Failure(404, str(error), error.code, "model")
         case runtime.EngineDied():
             return Failure(503, str(error), error.code, headers=_retry(1))
         case runtime.RuntimeFault():

@@ -178,6 +178,16 @@ class Store:
             shutil.rmtree(staging)
             owned.discard()
 
+    def is_removed(self, model_id: str) -> bool:
+        """Whether nothing is registered under an id that once was; one look at the disk."""
+        try:
+            os.stat(self._models / model_id / "model.json")
+        except (FileNotFoundError, NotADirectoryError):
+            return model_id != BUILT_IN_ID
+        except OSError:  # the disk does not answer: that is no removal
+            return False
+        return False
+
     def note_load(
         self, model_id: str, load_s: float, peak_memory_bytes: int, probed: Probed | None = None
     ) -> None:

@@ -20,6 +20,7 @@ from runtime.errors import (
     InvalidRequest,
     LoadFailed,
     ModelNotLoaded,
+    ModelRemoved,
 )
 from runtime.events import Finished, Loading, Queued, TextDelta
 from runtime.memory import cost
@@ -265,3 +266,46 @@ async def test_drain_refuses_lets_finish_and_then_fails(pool: ModelPool, model: 
     with pytest.raises(Draining, match="shutting down"):
         await long
     await drain
+
+
+async def test_what_is_removed_leaves_the_memory(model: Model) -> None:
+    """At once, whatever it does: running and later requests are told; its process is gone."""
+    removed: set[str] = set()
+    pool = ModelPool(PoolSettings(max_rows=1), is_removed=lambda model: model.id in removed)
+    await pool.start()
+    try:
+        asking = [asyncio.create_task(ask(pool, model, max_tokens=8000)) for _ in range(3)]
+        while pool.residency.info("tiny") is None:
+            await asyncio.sleep(0.01)
+        removed.add("tiny")
+        async with asyncio.timeout(20):
+            results = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(result, ModelRemoved) for result in results), results
+        await pool.residency.remove("tiny")
+        assert processes.children("runtime.engine") == [] and not pool.residency.loaded()
+        with pytest.raises(ModelRemoved, match="'tiny' was removed"):
+            await ask(pool, model)
+        with pytest.raises(ModelRemoved):
+            await load(pool, model)
+        removed.clear()  # another of the same name
+        assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
+    finally:
+        await pool.close()
+
+
+async def test_what_is_removed_is_not_loaded_to_the_end(model: Model) -> None:
+    """Whoever waited for the load is told."""
+    removed: set[str] = set()
+    pool = ModelPool(PoolSettings(), is_removed=lambda model: model.id in removed)
+    await pool.start()
+    try:
+        loading = pool.residency.load(model)
+        await anext(loading)
+        removed.add("tiny")
+        await pool.residency.remove("tiny")
+        with pytest.raises(ModelRemoved):
+            async for _ in loading:
+                pass
+        assert processes.children("runtime.engine") == []
+    finally:
+        await pool.close()

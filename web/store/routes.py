@@ -1,7 +1,6 @@
 """The store API at /mimik-ai/store/v1: models on disk, as mimOE's installers know it."""
 
 import asyncio
-import contextlib
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +13,6 @@ from registry.jobs.jobs import Jobs
 from registry.store.model_id import check_id
 from registry.store.record import Description, Kind
 from registry.store.store import Store
-from runtime.errors import ModelNotLoaded
 from runtime.residency import Residency
 from web.dialect import MIMOE, STORE_BASE
 from web.door.body import read_json
@@ -110,11 +108,8 @@ def blueprint(settings: WebSettings, residency: Residency, store: Store, jobs: J
         check_id(model_id)
         if (job := jobs.running(model_id)) is not None:
             raise ModelBusy(model_id, job.state.action)
-        with contextlib.suppress(ModelNotLoaded):
-            await residency.unload(model_id)
         await asyncio.to_thread(store.remove, model_id)
-        with contextlib.suppress(ModelNotLoaded):  # a chat may have loaded it in between
-            await residency.unload(model_id)
+        await residency.remove(model_id)
         return json_reply({"id": model_id, "object": "model", "deleted": True})
 
     return routes
