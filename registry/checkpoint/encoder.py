@@ -12,6 +12,7 @@ from registry.errors import NotAModel
 from .attention import sight_of
 from .companions import CONFIG
 from .config import Json, positive, read_json
+from .encoders.reading import family_of
 from .kind import ENCODER_TYPES, ModelKind, kind_in, kind_of
 from .model import Model
 from .modules import Dense, Modules, check_weights, read_modules, read_small_json
@@ -107,18 +108,18 @@ def check(folder: Path) -> None:
 
 def _max_input_tokens(model: Model) -> int:
     limit = model.context_length
-    if model.model_type == "xlm-roberta":  # its positions start at pad_token_id + 1
-        padding = model.config.get("pad_token_id", 1)
-        limit = min(limit, model.trained_context - (padding if isinstance(padding, int) else 1) - 1)
+    if model.model_type in ENCODER_TYPES:
+        limit = min(limit, family_of(model.config).max_tokens)
     own = _read(model.folder / "sentence_bert_config.json").get("max_seq_length")
     return min(limit, own) if isinstance(own, int) and own > 0 else limit
 
 
 def _hidden_size(config: Mapping[str, object]) -> int:
-    for key in ("hidden_size", "n_embd"):
-        if (size := positive(config.get(key))) is not None:
-            return size
-    raise ValueError("config.json tells neither hidden_size nor n_embd")
+    if config.get("model_type") in ENCODER_TYPES:
+        return family_of(config).size
+    if (size := positive(config.get("hidden_size"))) is None:
+        raise ValueError("config.json tells no hidden_size")
+    return size
 
 
 def _read(path: Path) -> dict[str, Json]:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from .encoders import FAMILIES
 from .model import Model
 from .modules import names_of
 
 ModelKind: TypeAlias = Literal["llm", "embed", "rerank"]
 
-ENCODER_TYPES = frozenset({"bert", "nomic_bert", "modernbert", "xlm-roberta"})
+ENCODER_TYPES = frozenset(FAMILIES)
 
 
 def kind_of(model: Model) -> ModelKind:

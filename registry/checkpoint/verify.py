@@ -14,6 +14,7 @@ from registry.errors import NotAModel
 
 from . import lfs, shards
 from .config import Config, context_length, positive, read_config
+from .encoders import reading
 from .kind import ENCODER_TYPES, kind_in
 from .support import check_config, with_packing
 from .weights import Header, quote
@@ -56,10 +57,14 @@ def verify(folder: Path) -> Verified:
     kind = kind_in(folder, config)
     if kind == "rerank" and model_type in ENCODER_TYPES:
         _check_labels(headers.values())
+    longest = context_length(config)
+    if model_type in ENCODER_TYPES:
+        reading.check_tensors(config, (t for h in headers.values() for t in h.tensors))
+        longest = reading.family_of(config).max_tokens
     return Verified(
         kind="llm" if kind == "llm" else "embed",
         model_type=model_type,
-        context_length=context_length(config),
+        context_length=longest,
         num_params=_num_params(headers.values(), quantization),
         size_bytes=sum(path.stat().st_size for path in paths),
         bits=positive(quantization.get("bits")),

@@ -15,8 +15,10 @@ from tokenizers import Tokenizer
 
 from registry.checkpoint.attention import sight_of
 from registry.checkpoint.encoder import EncoderConfig
+from registry.checkpoint.encoders.reading import family_of
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.fitted import fitted
+from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.model import Model
 from registry.checkpoint.ranking import ranking_of
 from registry.checkpoint.spelling import overrides
@@ -25,7 +27,7 @@ from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from runtime.engine_messages import ModelInfo
 
 from . import device, mlx_lm_patches
-from .encoders import ARCHITECTURES
+from .encoders import network_of
 from .encoders.decoder import Decoder, load_lazily
 from .encoders.dense import DenseSteps
 from .encoders.encoder import Encoder, Network
@@ -110,22 +112,21 @@ def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:
 
 def _encoder_network(model: Model, config: EncoderConfig) -> tuple[Network, Module]:
     """The network, its weights not read yet; and the module that holds them."""
-    architecture = ARCHITECTURES.get(model.model_type)
-    if architecture is None:
+    if model.model_type not in ENCODER_TYPES:
         module = load_lazily(model.folder)
         num_embeddings = _num_embeddings(module) or model.vocab_size or 0
         ranking = ranking_of(model.folder, model.config) if config.kind == "rerank" else None
         return Decoder(module, num_embeddings, sight_of(model.config), ranking), module
-    network = architecture.of(model.config, has_head=config.kind == "rerank")
-    if "quantization" in model.config:
-        raise ValueError("quantised encoders are not computed here; take the float weights")
+    family, has_head = family_of(model.config), config.kind == "rerank"
+    network = network_of(family, has_head=has_head)
     weights: dict[str, mx.array] = {}
     for path in sorted(model.folder.glob("*.safetensors")):
         weights |= mx.load(str(path))  # type: ignore[arg-type]
-    weights = network.sanitize(weights)
-    if config.kind == "rerank":
-        _check_labels(weights)
-    network.load_weights(list(weights.items()))
+    names = family.named(weights, has_head=has_head)
+    named = {network.own_name(name): weights[full] for name, full in names.items()}
+    if has_head:
+        _check_labels(named)
+    network.load_weights(list(named.items()))
     network.eval()
     return network, network
 

@@ -1,13 +1,21 @@
 """Random checkpoints of every encoder, as Hugging Face writes them, to compare with a reference."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from tests.models.tiny_encoders import make_bert, make_nomic_bert, make_wordpiece, write_pooling
+from tests.models.tiny_encoders import (
+    make_bert,
+    make_byte_bpe,
+    make_nomic_bert,
+    make_wordpiece,
+    write_pooling,
+)
 
 _LAST_OF_HEAD = (".weight", ".bias", ".out_proj.weight", ".out_proj.bias")
 SIZE, INNER, LAYERS, HEADS = 32, 48, 4, 4
@@ -19,12 +27,15 @@ def make(folder: Path, architecture: str, *, is_reranker: bool = False, **config
         return make_bert(folder, num_labels=int(is_reranker), **config)
     if architecture == "nomic_bert":
         return make_nomic_bert(folder, **config)
-    vocab_size = make_wordpiece(folder)
-    named, shapes = {
-        "xlm-roberta": _xlm_roberta,
+    vocab_size = make_byte_bpe(folder) if architecture == "roberta" else make_wordpiece(folder)
+    make_parts: dict[str, Callable[[int, bool], tuple[dict[str, Any], dict[str, Any]]]] = {
+        "camembert": partial(_roberta, "Camembert"),
+        "roberta": partial(_roberta, "Roberta"),
+        "xlm-roberta": partial(_roberta, "XLMRoberta"),
         "modernbert": _modernbert,
         "qwen3": _qwen3,
-    }[architecture](vocab_size, is_reranker)
+    }
+    named, shapes = make_parts[architecture](vocab_size, is_reranker)
     draw = np.random.default_rng(3)
     weights = {
         name: (draw.normal(0, 0.25, shape) + (len(shape) == 1)).astype(np.float32)
@@ -40,7 +51,9 @@ def make(folder: Path, architecture: str, *, is_reranker: bool = False, **config
     return folder
 
 
-def _xlm_roberta(vocab_size: int, is_reranker: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def _roberta(
+    classes: str, vocab_size: int, is_reranker: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
     shapes: dict[str, Any] = {
         "embeddings.word_embeddings.weight": (vocab_size, SIZE),
         "embeddings.position_embeddings.weight": (130, SIZE),
@@ -57,11 +70,11 @@ def _xlm_roberta(vocab_size: int, is_reranker: bool) -> tuple[dict[str, Any], di
         "type_vocab_size": 1,
         "pad_token_id": 1,
     }
-    config |= {"layer_norm_eps": 1e-5, "architectures": ["XLMRobertaModel"]}
+    config |= {"layer_norm_eps": 1e-5, "architectures": [f"{classes}Model"]}
     if is_reranker:
         shapes = {f"roberta.{name}": shape for name, shape in shapes.items()}
         shapes |= _linear("classifier.dense", SIZE, SIZE) | _linear("classifier.out_proj", 1, SIZE)
-        config |= {"architectures": ["XLMRobertaForSequenceClassification"]}
+        config |= {"architectures": [f"{classes}ForSequenceClassification"]}
     else:  # what such checkpoints hold beside, and nobody uses
         shapes |= _linear("pooler.dense", SIZE, SIZE) | {"embeddings.position_ids": (1, 130)}
     return config, shapes

@@ -26,6 +26,8 @@ def hidden_states(folder: Path, tokens: list[int], segments: list[int] | None = 
     config, weights = read(folder)
     forward = {
         "bert": _bert,
+        "camembert": _bert,
+        "roberta": _bert,
         "xlm-roberta": _bert,
         "nomic_bert": _nomic_bert,
         "modernbert": _modernbert,
@@ -46,7 +48,7 @@ def score(folder: Path, tokens: list[int], segments: list[int]) -> float:
         case "bert":
             pooled = np.tanh(_linear(weights, "bert.pooler.dense", hidden[0]))
             logit = _linear(weights, "classifier", pooled)
-        case "xlm-roberta":
+        case "camembert" | "roberta" | "xlm-roberta":
             pooled = np.tanh(_linear(weights, "classifier.dense", hidden[0]))
             logit = _linear(weights, "classifier.out_proj", pooled)
         case _:
@@ -69,8 +71,9 @@ def read(folder: Path) -> tuple[Config, dict[str, Array]]:
 
 def _bert(config: Config, w: dict[str, Array], tokens: Any, segments: Any) -> Array:
     places = np.arange(len(tokens))
-    if config["model_type"] == "xlm-roberta":
-        places = places + config["pad_token_id"] + 1
+    if config["model_type"] != "bert":
+        is_counted = tokens != config["pad_token_id"]
+        places = np.cumsum(is_counted) * is_counted + config["pad_token_id"]
     eps, heads = config["layer_norm_eps"], config["num_attention_heads"]
     x = w["embeddings.word_embeddings.weight"][tokens]
     x = x + w["embeddings.position_embeddings.weight"][places]

@@ -7,8 +7,16 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from tokenizers.processors import TemplateProcessing
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+from tokenizers.processors import RobertaProcessing, TemplateProcessing
 
 _TEXT = [
     "The quick brown fox jumps over the lazy dog.",
@@ -101,6 +109,31 @@ def make_wordpiece(folder: Path, *, lowercase: bool = True) -> int:
     config = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
     config |= {"cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
     config |= {"pad_token": "[PAD]", "mask_token": "[MASK]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return int(tokenizer.get_vocab_size())
+
+
+def make_byte_bpe(folder: Path) -> int:
+    """tokenizer.json as RoBERTa's repositories have it. Returns the number of its tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_TEXT * 4, trainer)
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    tokenizer.post_processor = RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False}
+    config |= {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
+    config |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return int(tokenizer.get_vocab_size())
 

@@ -1,14 +1,30 @@
-"""Embedding models and rerankers. A new architecture is a file and a line here."""
+"""Embedding models and rerankers. A new architecture is a file and two lines here."""
+
+from typing import TypeAlias
+
+from registry.checkpoint.encoders.bert import BertConfig
+from registry.checkpoint.encoders.family import Family
+from registry.checkpoint.encoders.modernbert import ModernBertConfig
+from registry.checkpoint.encoders.nomic_bert import NomicBertConfig
+from registry.checkpoint.encoders.roberta import RobertaConfig
 
 from .bert import Bert
 from .modernbert import ModernBert
 from .nomic_bert import NomicBert
-from .xlm_roberta import XlmRoberta
+from .roberta import Roberta
 
-# By the model_type of config.json; `registry.checkpoint.kind.ENCODER_TYPES` has the same names.
-ARCHITECTURES: dict[str, type[Bert | ModernBert | NomicBert]] = {
-    "bert": Bert,
-    "modernbert": ModernBert,
-    "nomic_bert": NomicBert,
-    "xlm-roberta": XlmRoberta,
-}
+Network: TypeAlias = Bert | ModernBert | NomicBert
+
+
+def network_of(family: Family, *, has_head: bool) -> Network:
+    """The network of a family, its weights not read yet."""
+    match family:
+        case RobertaConfig():
+            return Roberta(family, has_head=has_head)
+        case BertConfig():
+            return Bert(family, has_head=has_head)
+        case ModernBertConfig():
+            return ModernBert(family, has_head=has_head)
+        case NomicBertConfig():
+            return NomicBert(family, has_head=has_head)
+    raise ValueError(f"a {type(family).__name__} has no network here")

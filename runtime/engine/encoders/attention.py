@@ -8,13 +8,16 @@ from mlx.nn.layers.activations import gelu, gelu_approx, relu, silu
 
 _QUERY_CHUNK = 1024  # all scores at once of 8,192 tokens and 12 heads would take 3 GB
 
+# By the names of transformers; `registry.checkpoint.encoders.family.ACTIVATIONS` has the same.
 ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
     "gelu": gelu,
+    "gelu_python": gelu,
+    "gelu_fast": gelu_approx,
     "gelu_new": gelu_approx,
     "gelu_pytorch_tanh": gelu_approx,
     "relu": relu,
     "silu": silu,
-    "swiglu": silu,
+    "swish": silu,
 }
 
 
@@ -34,13 +37,6 @@ class Pack:
     def key_mask(self) -> mx.array:
         """Rows x 1 x 1 x longest: no query may look at padding."""
         return self.is_real[:, None, None, :]
-
-
-def activation(name: str) -> Callable[[mx.array], mx.array]:
-    """Raises ValueError for one that is not known here."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation {name!r} is not known; known are {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
 
 
 def split_heads(x: mx.array, num_heads: int) -> mx.array:

@@ -1,23 +1,19 @@
 """BERT: MiniLM, bge, e5, gte, and cross-encoders of its kind."""
 
 from collections.abc import Iterator
-from typing import Self
 
 import mlx.core as mx
-import msgspec
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.linear import Linear
 from mlx.nn.layers.normalization import LayerNorm
 
-from registry.checkpoint.config import Json
+from registry.checkpoint.encoders.bert import BertConfig
 
-from .attention import Pack, activation, attend, split_heads
+from .attention import ACTIVATIONS, Pack, attend, split_heads
 
-# Pieces of tensor names in a checkpoint, and what replaces them here, in this order.
+# Pieces of a checkpoint's tensor names, and what replaces them here, in this order.
 _RENAMED = (
-    ("LayerNorm.gamma", "LayerNorm.weight"),  # older checkpoints, from TensorFlow
-    ("LayerNorm.beta", "LayerNorm.bias"),
     ("encoder.layer.", "layers."),
     ("attention.self.", "attention."),
     ("attention.output.dense", "attention.output"),
@@ -26,29 +22,6 @@ _RENAMED = (
     ("output.dense", "down"),
     ("output.LayerNorm", "output_norm"),
 )
-
-
-class BertConfig(msgspec.Struct, frozen=True):
-    """The keys of config.json that are used."""
-
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    layer_norm_eps: float = 1e-12
-    hidden_act: str = "gelu"
-    position_embedding_type: str = "absolute"
-    pad_token_id: int = 0
-
-    def __post_init__(self) -> None:
-        if self.position_embedding_type != "absolute":
-            raise ValueError(
-                f"position_embedding_type is {self.position_embedding_type!r}; only 'absolute' is "
-                "computed here"
-            )
 
 
 class Attention(Module):
@@ -80,7 +53,7 @@ class Layer(Module):
         self.up = Linear(size, config.intermediate_size)
         self.down = Linear(config.intermediate_size, size)
         self.output_norm = LayerNorm(size, eps)
-        self.activation = activation(config.hidden_act)
+        self.activation = ACTIVATIONS[config.hidden_act]
 
     def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
         x = self.attention_norm(x + self.attention(x, may_see))
@@ -121,14 +94,9 @@ class Bert(Module):
         super().__init__()
         self.embeddings = Embeddings(config)
         self.layers = [Layer(config) for _ in range(config.num_hidden_layers)]
-        self.has_segments = config.type_vocab_size > 1
+        self.has_segments = config.has_segments and config.type_vocab_size > 1
         if has_head:
             self.head = Head(config.hidden_size)
-
-    @classmethod
-    def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
-        """From a config.json. Raises ValueError for what is not computed here."""
-        return cls(msgspec.convert(config, BertConfig), has_head=has_head)
 
     @property
     def num_embeddings(self) -> int:
@@ -147,17 +115,11 @@ class Bert(Module):
     def scores(self, hidden: mx.array, pack: Pack) -> mx.array:
         return self.head(hidden[:, 0])
 
-    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        """A checkpoint's tensors under the names that they have here; unused ones are dropped."""
-        sane = {}
-        for name, value in weights.items():
-            name = name.removeprefix("bert.").removeprefix("roberta.")
-            for theirs, ours in _RENAMED:
-                name = name.replace(theirs, ours)
-            sane[self.head_name(name)] = value
-        known = ("embeddings.word", "embeddings.token", "embeddings.position_embeddings")
-        kept = (*known, "embeddings.LayerNorm", "layers.", *(["head."] if "head" in self else []))
-        return {name: value for name, value in sane.items() if name.startswith(kept)}
+    def own_name(self, name: str) -> str:
+        """What a tensor of the family is called here."""
+        for theirs, ours in _RENAMED:
+            name = name.replace(theirs, ours)
+        return self.head_name(name)
 
     def head_name(self, name: str) -> str:
         return name.replace("pooler.dense", "head.dense").replace("classifier.", "head.out.")

@@ -1,69 +1,17 @@
 """ModernBERT: rotary positions, gated MLP, pre-norm; most layers attend to nearby tokens only."""
 
 from collections.abc import Iterator
-from typing import Literal, Self
 
 import mlx.core as mx
-import msgspec
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.linear import Linear
 from mlx.nn.layers.normalization import LayerNorm
 
-from registry.checkpoint.config import Json
+from registry.checkpoint.encoders.modernbert import LOCAL, ModernBertConfig
 
-from .attention import Pack, activation, attend, rotate, split_heads
+from .attention import ACTIVATIONS, Pack, attend, rotate, split_heads
 from .pooling import mean
-
-_GLOBAL, _LOCAL = "full_attention", "sliding_attention"
-
-
-class Rope(msgspec.Struct, frozen=True):
-    """The rotary settings of one kind of layer."""
-
-    rope_theta: float
-    rope_type: str = "default"
-
-
-class ModernBertConfig(msgspec.Struct, frozen=True):
-    """config.json; transformers 5 writes `layer_types` and `rope_parameters`, older ones do not."""
-
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    hidden_activation: str = "gelu"
-    norm_eps: float = 1e-5
-    norm_bias: bool = False
-    attention_bias: bool = False
-    mlp_bias: bool = False
-    global_attn_every_n_layers: int = 3
-    local_attention: int = 128  # the whole window: half of it on either side
-    global_rope_theta: float = 160_000.0
-    local_rope_theta: float | None = 10_000.0
-    layer_types: list[str] | None = None
-    rope_parameters: dict[str, Rope | None] | None = None
-    classifier_pooling: Literal["cls", "mean"] = "cls"
-    classifier_bias: bool = False
-    classifier_activation: str = "gelu"
-
-    def __post_init__(self) -> None:
-        for rope in (self.rope_parameters or {}).values():
-            if rope is not None and rope.rope_type != "default":
-                raise ValueError(f"rope_type is {rope.rope_type!r}; only 'default' is computed")
-
-    def layer_type(self, index: int) -> str:
-        if self.layer_types is not None:
-            return self.layer_types[index]
-        return _LOCAL if index % self.global_attn_every_n_layers else _GLOBAL
-
-    def rope_theta(self, layer_type: str) -> float:
-        if (rope := (self.rope_parameters or {}).get(layer_type)) is not None:
-            return rope.rope_theta
-        if layer_type == _GLOBAL or self.local_rope_theta is None:
-            return self.global_rope_theta
-        return self.local_rope_theta
 
 
 class Attention(Module):
@@ -90,7 +38,7 @@ class GatedMlp(Module):
         size, inner = config.hidden_size, config.intermediate_size
         self.Wi = Linear(size, 2 * inner, bias=config.mlp_bias)
         self.Wo = Linear(inner, size, bias=config.mlp_bias)
-        self.activation = activation(config.hidden_activation)
+        self.activation = ACTIVATIONS[config.hidden_activation]
 
     def __call__(self, x: mx.array) -> mx.array:
         up, gate = mx.split(self.Wi(x), 2, axis=-1)
@@ -131,7 +79,7 @@ class Head(Module):
         size = config.hidden_size
         self.dense = Linear(size, size, bias=config.classifier_bias)
         self.norm = _norm(config)
-        self.activation = activation(config.classifier_activation)
+        self.activation = ACTIVATIONS[config.classifier_activation]
 
     def __call__(self, pooled: mx.array) -> mx.array:
         return self.norm(self.activation(self.dense(pooled)))
@@ -152,11 +100,6 @@ class ModernBert(Module):
             self.head = Head(config)
             self.classifier = Linear(config.hidden_size, 1)
 
-    @classmethod
-    def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
-        """From a config.json. Raises ValueError for what is not computed here."""
-        return cls(msgspec.convert(config, ModernBertConfig), has_head=has_head)
-
     @property
     def num_embeddings(self) -> int:
         return int(self.embeddings.tok_embeddings.weight.shape[0])
@@ -167,7 +110,7 @@ class ModernBert(Module):
         places = mx.arange(pack.tokens.shape[1])
         nearby = everywhere & (mx.abs(places[:, None] - places) <= self.reach)
         for layer in self.layers:
-            x = layer(x, nearby if layer.layer_type == _LOCAL else everywhere)
+            x = layer(x, nearby if layer.layer_type == LOCAL else everywhere)
             yield x
         yield self.final_norm(x)
 
@@ -175,13 +118,9 @@ class ModernBert(Module):
         pooled = mean(hidden, pack) if self.averages else hidden[:, 0]
         return self.classifier(self.head(pooled))[:, 0]
 
-    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        """A checkpoint's tensors under the names that they have here; unused ones are dropped."""
-        kept = ["embeddings.", "layers.", "final_norm."]
-        if "head" in self:
-            kept += ["head.", "classifier."]
-        named = ((name.removeprefix("model."), value) for name, value in weights.items())
-        return {name: value for name, value in named if name.startswith(tuple(kept))}
+    def own_name(self, name: str) -> str:
+        """What a tensor of the family is called here: the same."""
+        return name
 
 
 def _norm(config: ModernBertConfig) -> LayerNorm:

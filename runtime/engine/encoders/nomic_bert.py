@@ -1,61 +1,16 @@
 """nomic-bert: nomic-embed-text v1 and v1.5. Rotary positions and a gated MLP."""
 
 from collections.abc import Iterator
-from typing import Self
 
 import mlx.core as mx
-import msgspec
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.linear import Linear
 from mlx.nn.layers.normalization import LayerNorm
 
-from registry.checkpoint.config import Json
+from registry.checkpoint.encoders.nomic_bert import NomicBertConfig
 
-from .attention import Pack, activation, attend, rotate, split_heads
-
-
-class NomicBertConfig(msgspec.Struct, frozen=True):
-    """The keys of config.json that are used; their names are GPT-2's."""
-
-    vocab_size: int
-    n_embd: int
-    n_layer: int
-    n_head: int
-    n_inner: int | None = None
-    type_vocab_size: int = 2
-    layer_norm_epsilon: float = 1e-12
-    activation_function: str = "swiglu"
-    rotary_emb_fraction: float = 1.0
-    rotary_emb_base: float = 10_000.0
-    rotary_emb_interleaved: bool = False
-    rotary_emb_scale_base: float | None = None
-    rotary_scaling_factor: float | None = None
-    qkv_proj_bias: bool = True
-    mlp_fc1_bias: bool = True
-    mlp_fc2_bias: bool = True
-    prenorm: bool = False
-    parallel_block: bool = False
-    use_rms_norm: bool | None = False
-    num_experts: int | None = None
-
-    def __post_init__(self) -> None:
-        unknown = {
-            "activation_function": self.activation_function not in ("swiglu", "geglu"),
-            "rotary_emb_fraction": not 0 < self.rotary_emb_fraction <= 1,
-            "rotary_emb_interleaved": self.rotary_emb_interleaved,
-            "rotary_emb_scale_base": self.rotary_emb_scale_base is not None,
-            "rotary_scaling_factor": self.rotary_scaling_factor is not None,
-            "prenorm": self.prenorm,
-            "parallel_block": self.parallel_block,
-            "use_rms_norm": bool(self.use_rms_norm),
-            "num_experts": bool(self.num_experts),
-        }
-        for name in (name for name, is_unknown in unknown.items() if is_unknown):
-            raise ValueError(
-                f"{name} is {getattr(self, name)!r}, which is not computed here: only models like "
-                "nomic-embed-text v1 and v1.5 are"
-            )
+from .attention import ACTIVATIONS, Pack, attend, rotate, split_heads
 
 
 class Attention(Module):
@@ -80,12 +35,12 @@ class Attention(Module):
 class GatedMlp(Module):
     def __init__(self, config: NomicBertConfig) -> None:
         super().__init__()
-        size, inner = config.n_embd, config.n_inner or 4 * config.n_embd
+        size, inner = config.n_embd, config.inner_size
         self.fc11 = Linear(size, inner, bias=config.mlp_fc1_bias)
         self.fc12 = Linear(size, inner, bias=config.mlp_fc1_bias)  # the gate
         self.fc2 = Linear(inner, size, bias=config.mlp_fc2_bias)
         name = "silu" if config.activation_function == "swiglu" else "gelu"
-        self.activation = activation(name)
+        self.activation = ACTIVATIONS[name]
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.fc2(self.fc11(x) * self.activation(self.fc12(x)))
@@ -109,7 +64,7 @@ class Layer(Module):
 class Embeddings(Module):
     def __init__(self, config: NomicBertConfig) -> None:
         super().__init__()
-        self.word_embeddings = Embedding(config.vocab_size, config.n_embd)
+        self.word_embeddings = Embedding(config.num_rows, config.n_embd)
         if config.type_vocab_size:
             self.token_type_embeddings = Embedding(config.type_vocab_size, config.n_embd)
 
@@ -125,17 +80,11 @@ class NomicBert(Module):
 
     def __init__(self, config: NomicBertConfig, *, has_head: bool) -> None:
         super().__init__()
-        if has_head:
-            raise ValueError("rerankers of type nomic_bert are not computed here")
+        assert not has_head
         self.embeddings = Embeddings(config)
         self.emb_ln = LayerNorm(config.n_embd, config.layer_norm_epsilon)
         self.layers = [Layer(config) for _ in range(config.n_layer)]
         self.has_segments = config.type_vocab_size > 1
-
-    @classmethod
-    def of(cls, config: dict[str, Json], *, has_head: bool) -> Self:
-        """From a config.json. Raises ValueError for what is not computed here."""
-        return cls(msgspec.convert(config, NomicBertConfig), has_head=has_head)
 
     @property
     def num_embeddings(self) -> int:
@@ -151,10 +100,6 @@ class NomicBert(Module):
     def scores(self, hidden: mx.array, pack: Pack) -> mx.array:
         raise NotImplementedError
 
-    def sanitize(self, weights: dict[str, mx.array]) -> dict[str, mx.array]:
-        """A checkpoint's tensors under the names that they have here; unused ones are dropped."""
-        named = (
-            (name.removeprefix("bert.").removeprefix("encoder."), v) for name, v in weights.items()
-        )
-        kept = ("embeddings.word", "embeddings.token", "emb_ln.", "layers.")
-        return {name: value for name, value in named if name.startswith(kept)}
+    def own_name(self, name: str) -> str:
+        """What a tensor of the family is called here."""
+        return name.removeprefix("encoder.")

@@ -12,7 +12,9 @@ from registry.checkpoint.model import Model
 from registry.checkpoint.modules import Modules, Normalize
 from tests.models.tiny_encoders import write_pooling
 
-BERT = {"model_type": "bert", "hidden_size": 64, "max_position_embeddings": 512}
+BERT = {"model_type": "bert", "hidden_size": 64, "num_attention_heads": 4}
+NOMIC = {"model_type": "nomic_bert", "n_embd": 64, "n_head": 4, "rotary_emb_fraction": 1.0}
+NOMIC |= {"activation_function": "swiglu"}
 
 
 def model(folder: Path, config: dict[str, Any] = BERT, **files: Any) -> Model:
@@ -47,7 +49,7 @@ def test_the_files_are_heard(tmp_path: Path) -> None:
     [
         (BERT, [None, 64], [1, 32, 65]),
         (BERT | {"matryoshka_dimensions": [16, 32]}, [None, 16, 32, 64], [8, 65]),
-        ({"model_type": "nomic_bert", "n_embd": 64}, [None, 1, 33, 64], [0, 65]),
+        (NOMIC, [None, 1, 33, 64], [0, 65]),
     ],
 )
 def test_dimensions(

@@ -25,7 +25,22 @@ def test_an_architecture_of_mlx_lm_is_known(model_type: str) -> None:
 @pytest.mark.parametrize("model_type", sorted(ENCODER_TYPES))
 def test_an_encoder_of_ours_is_known(model_type: str) -> None:
     """Although mlx-lm knows none of them."""
-    check_config({"model_type": model_type})
+    gated = {"activation_function": "swiglu", "rotary_emb_fraction": 1.0}
+    check_config({"model_type": model_type} | (gated if model_type == "nomic_bert" else {}))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "names"),
+    [
+        ("deberta-v2", ["DebertaV2ForSequenceClassification"]),
+        ("new", ["NewModel"]),
+        ("of-tomorrow", ["TomorrowForMaskedLM"]),
+    ],
+)
+def test_another_encoder_is_refused_as_one(model_type: str, names: list[str]) -> None:
+    """Encoders are ours, not mlx-lm's: what can be chosen is said."""
+    with pytest.raises(NotAModel, match=f"Encoders of type '{model_type}' are not .* bert, camem"):
+        check_config({"model_type": model_type, "architectures": names})
 
 
 def test_an_architecture_is_also_known_by_its_class() -> None:

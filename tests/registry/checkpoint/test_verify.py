@@ -104,23 +104,21 @@ def test_packed_weights_are_counted_one_by_one(folder: Path, bits: int, mode: st
 
 
 @pytest.mark.parametrize("model_type", sorted(ENCODER_TYPES))
-def test_encoders_are_known(folder: Path, model_type: str) -> None:
-    """They are ours, not mlx-lm's; n_positions is the context of some."""
-    config = {"model_type": model_type, "n_positions": 2048}
-    (folder / "config.json").write_text(json.dumps(config))
+def test_encoders_are_known(tmp_path: Path, model_type: str) -> None:
+    """They are ours, not mlx-lm's."""
+    folder = random_encoders.make(tmp_path, model_type)
     verified = verify(folder)
     try_out(folder, verified)
-    assert (verified.kind, verified.context_length) == ("embed", 2048)
-    assert not verified.is_reranker
+    assert (verified.kind, verified.is_reranker) == ("embed", False)
 
 
 @pytest.mark.parametrize(
     ("name", "is_reranker"), [("BertForSequenceClassification", True), ("BertForMaskedLM", False)]
 )
-def test_cross_encoders_are_known(folder: Path, name: str, is_reranker: bool) -> None:
+def test_cross_encoders_are_known(tmp_path: Path, name: str, is_reranker: bool) -> None:
     """By the head that their config names; on disk they are of the kind of all encoders."""
-    config = {"model_type": "bert", "architectures": [name, 7]}
-    (folder / "config.json").write_text(json.dumps(config))
+    folder = random_encoders.make(tmp_path, "bert", is_reranker=True)
+    change_config(folder, architectures=[name, 7])
     verified = verify(folder)
     assert (verified.kind, verified.is_reranker) == ("embed", is_reranker)
 

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import msgspec
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 from safetensors.numpy import load_file, save_file
 
-from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.encoders import FAMILIES
+from registry.checkpoint.encoders.family import ACTIVATIONS
 from registry.checkpoint.model import Model
-from runtime.engine.encoders import ARCHITECTURES
+from runtime.engine.encoders import attention, network_of
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.encoders.encoder import Encoder
 from runtime.engine.loader import load_encoder
@@ -20,9 +23,9 @@ from runtime.engine_messages import Embed
 from tests.models import random_encoders, reference_encoders
 from tests.models.tiny_encoders import write_dense, write_modules, write_pooling
 
-ENCODERS = ["bert", "nomic_bert", "modernbert", "xlm-roberta"]
+ENCODERS = sorted(FAMILIES)
 EMBEDDERS = [*ENCODERS, "qwen3"]
-RERANKERS = ["bert", "modernbert", "xlm-roberta"]
+RERANKERS = [name for name in ENCODERS if FAMILIES[name].can_rank]
 LENGTHS = [1, 2, 7, 31, 64, 100]
 
 
@@ -195,8 +198,8 @@ def test_the_scores_of_a_long_input_are_never_all_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("architecture", "config", "message"),
     [
-        ("bert", {"position_embedding_type": "relative_key"}, "only 'absolute'"),
-        ("bert", {"hidden_act": "swish7"}, "not known"),
+        ("bert", {"position_embedding_type": "relative_key"}, "'relative_key', which is not"),
+        ("bert", {"hidden_act": "swish7"}, "hidden_act is 'swish7'"),
         ("bert", {"num_hidden_layers": 1}, "not in model"),
         ("bert", {"quantization": {"bits": 4, "group_size": 64}}, "float weights"),
         ("qwen3", {"is_causal": False, "use_sliding_window": True, "sliding_window": 8}, "'qwen3'"),
@@ -273,6 +276,20 @@ def test_other_names_for_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(encode(load(modern), inputs), before)
 
 
-def test_every_kind_of_encoder_has_its_network() -> None:
-    """A type without one would be loaded as a language model, and embed nonsense."""
-    assert set(ARCHITECTURES) == ENCODER_TYPES
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_every_family_has_the_network_that_it_tells_of(model_type: str) -> None:
+    """What an import holds the weights against is what the engine loads."""
+    for has_head in (False, True):
+        if has_head and not FAMILIES[model_type].can_rank:
+            continue
+        small: dict[str, Any] = dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers"), 2)
+        small |= {"activation_function": "swiglu", "rotary_emb_fraction": 1.0}
+        family = msgspec.convert(small, FAMILIES[model_type])
+        network: Any = network_of(family, has_head=has_head)
+        told = {network.own_name(n): s for n, s in family.shapes(has_head=has_head).items()}
+        flat: Any = tree_flatten(network.parameters())
+        assert told == {name: value.shape for name, value in flat}
+
+
+def test_every_activation_that_is_known_is_computed() -> None:
+    assert set(attention.ACTIVATIONS) == ACTIVATIONS

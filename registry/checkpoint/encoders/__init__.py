@@ -1,0 +1,17 @@
+"""Families of encoders as config.json tells them, a file each; the engine has their networks."""
+
+from .bert import BertConfig
+from .family import Family
+from .modernbert import ModernBertConfig
+from .nomic_bert import NomicBertConfig
+from .roberta import CamembertConfig, RobertaConfig, XlmRobertaConfig
+
+# By the model_type of config.json; of each, `runtime.engine.encoders` has the network.
+FAMILIES: dict[str, type[Family]] = {
+    "bert": BertConfig,
+    "camembert": CamembertConfig,
+    "modernbert": ModernBertConfig,
+    "nomic_bert": NomicBertConfig,
+    "roberta": RobertaConfig,
+    "xlm-roberta": XlmRobertaConfig,
+}
