@@ -50,7 +50,7 @@ class TextSettings:
     short_chars: int = 100_000  # up to here a prompt is read in milliseconds
     start_s: float = 20.0  # how long a new worker may take to get ready
     tokenizer_s_per_mb: float = 0.2  # the first job with a folder reads its tokenizer.json
-    slow_tokenizer_s: float = 15.0  # where there is none, transformers has to be imported
+    slow_tokenizer_s: float = 15.0  # where there is none, it is made of what else is there
     take_s: float = 30.0  # how long a job waits for a worker
 
 

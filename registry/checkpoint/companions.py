@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from .tokenizer.vocabulary import NAMES as VOCABULARIES
+from .tokenizer.vocabulary import is_vocabulary
+
 CONFIG = "config.json"
 
 # Files of sentence-transformers: how an encoder's states become one vector.
@@ -23,16 +26,14 @@ EMBEDDER_FILES = (
 
 NAMES = frozenset(
     {
-        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-        *("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt"),
-        *("tokenizer.model", "tiktoken.model", "spiece.model", "sentencepiece.bpe.model"),
+        *VOCABULARIES,
+        *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
         *("chat_template.jinja", "chat_template.json", "generation_config.json"),
         "additional_chat_templates/default.jinja",
         "hf_quant_config.json",
         *EMBEDDER_FILES,
     }
 )
-_TIKTOKEN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\.tiktoken")
 # A module of sentence-transformers has a folder, named by its number and class; so has a Dense its
 # weights, which are small.
 _MODULE_FILE = re.compile(
@@ -42,7 +43,7 @@ _MODULE_FILE = re.compile(
 
 def is_companion(name: str) -> bool:
     """Whether the file at this path of a folder is kept. config.json is not: it is written anew."""
-    return name in NAMES or is_module_file(name) or _TIKTOKEN.fullmatch(name) is not None
+    return name in NAMES or is_module_file(name) or is_vocabulary(name)
 
 
 def is_module_file(name: str) -> bool:

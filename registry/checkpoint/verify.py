@@ -17,6 +17,7 @@ from .config import Config, context_length, positive, read_config
 from .encoders import reading
 from .kind import ENCODER_TYPES, kind_in
 from .support import check_config, with_packing
+from .tokenizer import classes
 from .weights import Header, quote
 
 _LABELS = ("classifier.weight", "classifier.out_proj.weight")  # these have a row for each label
@@ -50,8 +51,7 @@ def verify(folder: Path) -> Verified:
     paths = shards.find(folder)
     headers = shards.check(folder, paths)
     _check_types(headers.values(), is_encoder=config["model_type"] in ENCODER_TYPES)
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        raise NotAModel("The model has neither tokenizer.json nor tokenizer.model.")
+    classes.check(folder)
     model_type = cast(str, config["model_type"])
     quantization = _quantization(config)
     kind = kind_in(folder, config)

@@ -15,12 +15,14 @@ from registry.checkpoint.kind import ENCODER_TYPES, kind_in
 from registry.checkpoint.spelling import normalised
 from registry.checkpoint.task import Task, claim
 from registry.checkpoint.task import check as check_task
+from registry.checkpoint.tokenizer.load import write as write_tokenizer
 from registry.checkpoint.verify import Verified, verify
 from registry.checkpoint.weights import read_header
 from registry.convert_messages import Work
 from registry.errors import ConversionFailed, NotAModel
 
 from . import copies
+from .faults import refused
 from .float8 import float8_names
 from .gguf.convert import Conversion
 from .recast import recast
@@ -65,6 +67,8 @@ def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> 
     config = read_config(source)
     verified = verify(source)
     copies.copy_all(source, target)
+    with refused("the tokenizer"):
+        write_tokenizer(source, target)
     _claim(source, target, config, work.task)
     if _is_as_wanted(source, target, verified, config, work):
         copies.write_config(settled(normalised(config)), target / "config.json")

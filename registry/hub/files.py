@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from registry.checkpoint.companions import CONFIG, is_companion
 from registry.checkpoint.shards import INDEX, PICKLES
+from registry.checkpoint.tokenizer.vocabulary import TEKKEN, TOKENIZER
 from registry.errors import QuantRequired, SourceRefused
 
 
@@ -53,6 +54,8 @@ def needed(repo_id: str, files: list[HubFile], wanted: str | None) -> tuple[HubF
         if INDEX in names:
             kept.add(INDEX)
         chosen = [file for file in files if file.name in kept or is_companion(file.name)]
+        if TOKENIZER in names:  # which says the same as Mistral's own file, of some 20 MB
+            chosen = [file for file in chosen if file.name != TEKKEN]
         return tuple(_once(repo_id, files, file) for file in chosen)
     if ggufs := _ggufs(files):
         return (_once(repo_id, files, _sensible(repo_id, ggufs)),)

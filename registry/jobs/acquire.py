@@ -15,6 +15,7 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from registry.checkpoint import companions, modules, shards
+from registry.checkpoint.tokenizer import vocabulary
 from registry.download.peek import read_range
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import SourceMissing, SourceRefused
@@ -37,12 +38,13 @@ _SUFFIXES = {".gguf", ".safetensors", ".json", ".txt", ".model", ".jinja", ".tik
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()-]{0,199}")
 _OPTIONAL = (
     "tokenizer.json",
-    "tokenizer.model",
     "tokenizer_config.json",
     "generation_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
 )
+_VOCABULARIES = (*vocabulary.NAMES, "qwen.tiktoken", "hy.tiktoken")  # where there is no listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,8 @@ async def _fetch_folder(
 
     await fetching.add({companions.CONFIG: remote_of(companions.CONFIG)})
     await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
+    if vocabulary.TOKENIZER not in fetching.sha256:
+        await fetch_optional(*_VOCABULARIES)
     if companions.MODULES in fetching.sha256:  # an embedder, which has more such files
         await fetch_optional(*companions.EMBEDDER_FILES[1:])
         more = [file for file in modules.files_to_fetch(folder) if file not in fetching.sha256]

@@ -7,6 +7,7 @@ from registry.checkpoint.config import read_config, read_json
 from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.support import check_config
 from registry.checkpoint.task import check as check_task
+from registry.checkpoint.tokenizer import classes
 from registry.errors import SourceRefused
 from registry.store.record import Recipe
 
@@ -17,6 +18,7 @@ def check_small_files(folder: Path, recipe: Recipe) -> None:
     Raises NotAModel, SourceRefused.
     """
     check_config(read_config(folder))
+    classes.check(folder)
     check_recipe(folder, recipe)
 
 

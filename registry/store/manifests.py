@@ -4,6 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from registry.checkpoint.tokenizer.vocabulary import is_vocabulary
 from registry.errors import BrokenWeights
 from registry.threads import Step
 
@@ -103,7 +104,7 @@ def seal(folder: Path) -> None:
 
 def _matters(name: str) -> bool:
     """Whether the model cannot be served without this file."""
-    return is_weight(name) or name in ("config.json", "tokenizer.json", "tokenizer.model")
+    return is_weight(name) or name == "config.json" or is_vocabulary(name)
 
 
 def _files(folder: Path) -> list[Path]:

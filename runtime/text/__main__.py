@@ -34,7 +34,7 @@ from runtime.text_messages import (
 
 from .pairs import PairPrompt
 from .template import ChatTemplate, TemplateError, template_of
-from .tokenizer import ModelTokenizer, tokenizer_of
+from .tokenizer import ModelTokenizer
 
 _MAX_FOLDERS = 8  # tokenizers kept, least recently used out first
 _MAX_ADDRESS_SPACE = 4 << 30
@@ -92,7 +92,7 @@ class Worker:
         stamp = tuple((path, _stamp(path)) for path in sorted(paths))
         text = self._texts.get(name)
         if text is None or text.stamp != stamp:
-            text = Text(folder, stamp, tokenizer_of(folder))
+            text = Text(folder, stamp, ModelTokenizer(folder))
         self._texts[name] = text
         self._texts.move_to_end(name)
         while len(self._texts) > _MAX_FOLDERS:

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-from tokenizers import Tokenizer
 
 from registry.checkpoint.tokenizer.load import load
 
 
-class ModelTokenizer(Protocol):
-    """The tokenizer of a model folder, used in the text process."""
+class ModelTokenizer:
+    """The tokenizer of a model folder, used in the text process: the same as the engine's.
+
+    Raises OSError, NotAModel when there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = load(folder)
 
     def prompt(self, text: str) -> list[int]:
         """A rendered prompt, which holds its special tokens as text already."""
-        ...
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def texts(
         self, texts: Sequence[str], query: str | None, max_tokens: int | None
@@ -23,31 +26,6 @@ class ModelTokenizer(Protocol):
 
         The second list counts the tokens of each pair's first half.
         """
-        ...
-
-
-def tokenizer_of(folder: Path) -> ModelTokenizer:
-    """The tokenizer of a model folder. Raises OSError or ValueError when there is none."""
-    if (folder / "tokenizer.json").exists():
-        return FastTokenizer(load(folder))
-    # Only sentencepiece and tiktoken files need transformers, which is slow to import.
-    from transformers import AutoTokenizer
-
-    return SlowTokenizer(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
-
-
-class FastTokenizer:
-    """By tokenizer.json and the tokens that other files add to it."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def prompt(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def texts(
-        self, texts: Sequence[str], query: str | None, max_tokens: int | None
-    ) -> tuple[list[list[int]], list[int]]:
         inputs = list(texts) if query is None else [(query, text) for text in texts]
         try:
             if max_tokens is not None:
@@ -59,31 +37,6 @@ class FastTokenizer:
             self._tokenizer.no_truncation()
         rows = [list(encoding.ids) for encoding in encodings]
         return rows, [] if query is None else [_num_first(e.type_ids) for e in encodings]
-
-
-class SlowTokenizer:
-    """By transformers, for sentencepiece and tiktoken files."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-
-    def prompt(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def texts(
-        self, texts: Sequence[str], query: str | None, max_tokens: int | None
-    ) -> tuple[list[list[int]], list[int]]:
-        inputs = [list(texts)] if query is None else [[query] * len(texts), list(texts)]
-        cut = "longest_first" if query is None else "only_second"
-        encoded = self._tokenizer(
-            *inputs,
-            return_token_type_ids=True,
-            truncation=cut if max_tokens is not None else False,
-            max_length=max_tokens,
-        )
-        rows = [list(row) for row in encoded["input_ids"]]
-        types = encoded["token_type_ids"]
-        return rows, [] if query is None else [_num_first(row) for row in types]
 
 
 def _num_first(type_ids: Sequence[int]) -> int:

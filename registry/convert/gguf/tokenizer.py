@@ -13,22 +13,24 @@ from tokenizers import (
     AddedToken,
     Regex,
     Tokenizer,
-    decoders,
     models,
     normalizers,
     pre_tokenizers,
     processors,
 )
 
+from registry.checkpoint.tokenizer import byte_level, sentencepiece
+from registry.checkpoint.tokenizer.sentencepiece_model import Kind, Piece
+from registry.checkpoint.tokenizer.wordpiece import build as build_wordpiece
+from registry.checkpoint.tokenizer.wordpiece import has_capitals
 from registry.checkpoint.weights import Value
 from registry.errors import NotAModel
 
 from . import wordpiece
 from .pre_tokenizers import PRE_TOKENIZERS
 
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 3, 4, 5, 6  # llama.cpp's token types
+_CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 3, 4, 5, 6  # llama.cpp's token types
 _SPACED = ("gemma4", "sarvam-moe")  # names of tokenizer.ggml.pre that mean SentencePiece's BPE
-_MAX_PIECE_CHARS = 512  # merges are looked for in so many; real pieces have below 200
 
 
 def write_tokenizer(metadata: dict[str, Value], folder: Path) -> None:
@@ -90,7 +92,9 @@ class _Vocabulary:
             case "llama":
                 tokenizer = self._sentencepiece()
             case "bert":
-                tokenizer = wordpiece.build(self._ids(), *self._bert_tokens())
+                ids = self._ids()
+                is_lower = not has_capitals(ids)
+                tokenizer = build_wordpiece(ids, *self._bert_tokens(), lowercase=is_lower)
             case _:
                 raise NotAModel(
                     f"The GGUF's tokenizer is of the kind {kind!r}; 'gpt2', 'gemma4', "
@@ -122,16 +126,7 @@ class _Vocabulary:
             known = ", ".join(sorted(PRE_TOKENIZERS))
             raise NotAModel(f"The GGUF's pre-tokenizer {name!r} is not one of {known}.")
         model = models.BPE(self._ids(), self._merges(), ignore_merges=split.ignore_merges)
-        tokenizer = Tokenizer(model)
-        if split.is_nfc:
-            tokenizer.normalizer = normalizers.NFC()
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                *(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in split.patterns),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer = byte_level.build(model, split.patterns, is_nfc=split.is_nfc)
         self._add_ends(tokenizer, add_bos=split.add_bos)
         return tokenizer
 
@@ -148,34 +143,19 @@ class _Vocabulary:
         tokenizer = Tokenizer(model)
         tokenizer.normalizer = normalizers.Replace(" ", "▁")
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\n]+|[\n]+"), "isolated")
-        tokenizer.decoder = decoders.Sequence(
-            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-        )
+        tokenizer.decoder = sentencepiece.decoder(0)
         self._add_ends(tokenizer, add_bos=add_bos)
         return tokenizer
 
     def _sentencepiece(self) -> Tokenizer:
         unknown = token_id(self.metadata, "unknown")
-        model = models.BPE(
-            self._ids(),
-            self._merges_by_score(),
-            unk_token=self.tokens[0 if unknown is None else unknown],
-            fuse_unk=True,
-            byte_fallback=self.types.count(_BYTE) == 256,
-        )
+        model = sentencepiece.bpe(self._pieces(), self.tokens[0 if unknown is None else unknown])
         tokenizer = Tokenizer(model)
         # As llama.cpp does it, a space is put before every stretch between special tokens.
         has_prefix = self.metadata.get("tokenizer.ggml.add_space_prefix", 1)
         steps = [normalizers.Prepend("▁")] if has_prefix else []
         tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
-        tokenizer.decoder = decoders.Sequence(
-            [
-                decoders.Replace("▁", " "),
-                decoders.ByteFallback(),
-                decoders.Fuse(),
-                *([decoders.Strip(" ", 1, 0)] if has_prefix else []),
-            ]
-        )
+        tokenizer.decoder = sentencepiece.decoder(1 if has_prefix else 0)
         self._add_ends(tokenizer, add_bos=True)
         return tokenizer
 
@@ -197,24 +177,13 @@ class _Vocabulary:
             merges.setdefault((merge[:at], merge[at + 1 :]))
         return list(merges)
 
-    def _merges_by_score(self) -> list[tuple[str, str]]:
-        """Merges that do what SentencePiece does: join the pair whose piece scores best.
-
-        Its order is that of transformers' converter.
-        """
+    def _pieces(self) -> list[Piece]:
+        """The vocabulary of a SentencePiece model, whose numbers for kinds llama.cpp has too."""
         scores = self.metadata.get("tokenizer.ggml.scores")
         if not isinstance(scores, list) or len(scores) != len(self.tokens):
             raise NotAModel("The GGUF's tokenizer.ggml.scores do not fit its tokens.")
-        ids = {token: id for token, id in self._ids().items() if self.types[id] == _NORMAL}
-        merges: list[tuple[Any, int, int, str, str]] = []
-        for piece, id in ids.items():
-            cuts = range(1, min(len(piece), _MAX_PIECE_CHARS))
-            pairs = [(piece[:cut], piece[cut:]) for cut in cuts]
-            known = [(left, right) for left, right in pairs if left in ids and right in ids]
-            known.sort(key=lambda pair: (ids[pair[0]], ids[pair[1]]))
-            merges.extend((scores[id], len(left), len(right), left, right) for left, right in known)
-        merges.sort(key=lambda merge: merge[:3], reverse=True)
-        return [(left, right) for *_, left, right in merges]
+        rows = zip(self.tokens, scores, self.types, strict=True)
+        return [Piece(text, score, Kind(kind)) for text, score, kind in rows]  # type: ignore[arg-type]
 
     def _add_ends(self, tokenizer: Tokenizer, *, add_bos: bool) -> None:
         """Have special tokens, where asked for, begin or end a text as the metadata says."""

@@ -12,15 +12,19 @@ from typing import Any
 import mlx.core as mx
 import pytest
 from mlx_lm.utils import load_model
+from tokenizers import Tokenizer
 
 from registry.checkpoint import shards
+from registry.checkpoint.tokenizer.load import load
 from registry.checkpoint.verify import Verified
 from registry.convert import __main__ as convert
 from registry.convert.conversion import carry_out
 from registry.convert.shard_writer import ShardWriter
 from registry.convert_messages import Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
+from runtime.text.tokenizer import ModelTokenizer
 from tests.models.gguf_files import write_gguf
+from tests.models.sentencepieces import LLAMA, train
 from tests.models.tiny_encoders import make_bert, write_dense, write_modules
 from tests.models.tiny_models import make_llama, make_llama4
 
@@ -293,3 +297,28 @@ def test_a_taken_target_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         run(source, tmp_path / "target")
     assert os.listdir(tmp_path / "target") == ["precious"]
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_a_tokenizer_of_another_kind_is_made_once(tmp_path: Path, bits: int | None) -> None:
+    """InternLM2 brings sentencepiece's file and code for it; what is stored has tokenizer.json."""
+    source = make_repository(tmp_path / "source", vocab_size=1024)
+    (source / "tokenizer.json").unlink()
+    (source / "tokenizer.model").write_bytes(train(**LLAMA))
+    change_json(source / "tokenizer_config.json", tokenizer_class="InternLM2Tokenizer")
+    run(source, tmp_path / "target", bits=bits)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "target/tokenizer.json"))
+    assert tokenizer.encode("The quick").tokens == ["<s>", "▁The", "▁quick"]
+    read = ModelTokenizer(tmp_path / "target").prompt("The quick")
+    assert read == load(source).encode("The quick", add_special_tokens=False).ids
+
+
+def test_an_unknown_tokenizer_is_refused_first(tmp_path: Path) -> None:
+    """Before anything is written: what code of a repository does is not guessed."""
+    source = make_repository(tmp_path / "source", vocab_size=1024)
+    (source / "tokenizer.json").unlink()
+    (source / "tokenizer.model").write_bytes(train(**LLAMA))
+    change_json(source / "tokenizer_config.json", tokenizer_class="OwnTokenizer")
+    with pytest.raises(NotAModel, match="'OwnTokenizer' is none of the tokenizer classes"):
+        run(source, tmp_path / "target")
+    assert not (tmp_path / "target").exists()

@@ -258,6 +258,7 @@ async def test_other_urls_are_refused(store: Store, work: FakeWork, url: str) ->
 async def test_versions_are_not_mixed(store: Store, work: FakeWork, hub: HubServer) -> None:
     """A source without hashes that moves on between two tries: nothing of the first is taken."""
     hub.add_file("mix/config.json", b'{"model_type": "llama"}')
+    hub.add_file("mix/tokenizer.json", b"{}")
     hub.add_file("mix/model.safetensors", WEIGHTS)
     hub.misbehave("model.safetensors", Truncate(after=0), times=10)
     with pytest.raises(DownloadFailed):

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from registry.checkpoint.ranking import takes_pairs
 from runtime.text.pairs import PairPrompt
 from runtime.text.template import TemplateError, template_of
-from runtime.text.tokenizer import ModelTokenizer, tokenizer_of
+from runtime.text.tokenizer import ModelTokenizer
 from tests.models.random_decoders import make_qwen_tokenizer
 
 # Another reranker's, which trims, and has the query before the system's words (zerank-2's order).
@@ -31,11 +31,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tokenizer(folder: Path) -> ModelTokenizer:
-    return tokenizer_of(folder)
+    return ModelTokenizer(folder)
 
 
 def prompt(folder: Path, query: str = "who?", instruction: str | None = None) -> PairPrompt:
-    return PairPrompt(template_of(folder), tokenizer_of(folder), query, instruction)
+    return PairPrompt(template_of(folder), ModelTokenizer(folder), query, instruction)
 
 
 def texts(folder: Path, rows: list[list[int]]) -> list[str]:

@@ -18,7 +18,7 @@ from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
 from runtime.text.pairs import PairPrompt
 from runtime.text.template import template_of
-from runtime.text.tokenizer import tokenizer_of
+from runtime.text.tokenizer import ModelTokenizer
 from tests.models import random_decoders, reference_decoders
 from tests.models.reference_decoders import QUERY, RERANKERS, SENTENCE_TRANSFORMERS, Case
 
@@ -52,7 +52,7 @@ def test_two_ways_as_transformers_does(tmp_path: Path, model_type: str) -> None:
 def test_embedders_from_text_to_vector(tmp_path: Path, name: str) -> None:
     """As sentence-transformers computes them: prompts, Dense modules, vectors that are cut."""
     folder = SENTENCE_TRANSFORMERS[name](tmp_path)
-    config, tokenizer = EncoderConfig.of(Model("tiny", folder)), tokenizer_of(folder)
+    config, tokenizer = EncoderConfig.of(Model("tiny", folder)), ModelTokenizer(folder)
     encoder = load(folder)
     for size in (None, 16):
         cases = [case for case in CASES[name] if case["dimensions"] == size]
@@ -68,7 +68,7 @@ def test_rerankers_from_text_to_score(tmp_path: Path, name: str) -> None:
     source = random_decoders.make_qwen3_reranker(tmp_path / "source", RERANKERS[name])
     folder = tmp_path / "taken"
     carry_out(source, Work(str(source), str(folder), task="rerank"), lambda *_: None)
-    template, tokenizer = template_of(folder), tokenizer_of(folder)
+    template, tokenizer = template_of(folder), ModelTokenizer(folder)
     for case in CASES[name]:
         prompt = PairPrompt(template, tokenizer, QUERY, case["instruction"])
         assert prompt.tokens([case["document"]], case["max_length"]) == [case["tokens"]]

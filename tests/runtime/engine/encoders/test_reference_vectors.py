@@ -10,7 +10,7 @@ from registry.checkpoint.model import Model
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
-from runtime.text.tokenizer import tokenizer_of
+from runtime.text.tokenizer import ModelTokenizer
 from tests.models import reference_vectors
 from tests.models.reference_vectors import EMBEDDERS, RERANKERS, Case
 from tests.models.tiny_encoders import MINILM
@@ -20,7 +20,7 @@ CASES: dict[str, list[Case]] = json.loads(reference_vectors.PINNED.read_text(enc
 
 def hold_equal(folder: Path, cases: list[Case]) -> None:
     """In one pass, so that most inputs are padded. Ten times closer than what is promised."""
-    tokenizer = tokenizer_of(folder)
+    tokenizer = ModelTokenizer(folder)
     inputs = [
         c["tokens"] if "tokens" in c else tokenizer.texts([c["text"]], None, None)[0][0]
         for c in cases
