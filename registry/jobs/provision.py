@@ -35,6 +35,7 @@ from . import acquire, local
 from .acquire import Acquired, ProvisionSettings, Receive
 from .conversion import run_work
 from .fetching import Counter, OnStage, require_space
+from .naming import name
 from .order import Convert, Download, Import, Order, Pull, Upload, Verify, action_of
 from .recipe import check_recipe, check_small_files
 
@@ -68,10 +69,14 @@ def check(order: Order, store: Store) -> None:
                 f"A model '{order.model_id}' already exists. Remove it with "
                 f"`mlx-edge rm {order.model_id}`, or choose another id."
             )
-    if isinstance(order, Convert):
-        check_recipe(_ready(order.from_id, store).folder, order.recipe)
-    elif isinstance(order, Import):
-        _check_import(order)
+    try:
+        if isinstance(order, Convert):
+            check_recipe(_ready(order.from_id, store).folder, order.recipe)
+        elif isinstance(order, Import):
+            _check_import(order)
+    except (RegistryError, OSError) as error:
+        name(error, order, store.home)
+        raise
 
 
 async def run(
@@ -90,6 +95,21 @@ async def run(
         check(order, store)
         with store.own(order.model_id, action_of(order)) as owned:
             return await run(order, store, settings, report, owned, receive)
+    try:
+        await _carry_out(order, store, settings, report, owned, receive)
+    except (RegistryError, OSError) as error:
+        name(error, order, store.home)
+        raise
+
+
+async def _carry_out(
+    order: Order,
+    store: Store,
+    settings: ProvisionSettings,
+    report: OnStage,
+    owned: Ownership,
+    receive: Receive | None,
+) -> None:
     if isinstance(order, Verify):
         return await _verify(order, store, report)
     if isinstance(order, Import) and order.link:
@@ -202,6 +222,7 @@ async def _verify(order: Verify, store: Store, report: OnStage) -> None:
         await in_thread(lambda step: manifests.check(entry.folder, manifest, step), counter.add)
         verified = await run_work(Work(source=str(entry.folder), target=None), report)
     except (NotAModel, BrokenWeights) as error:  # if the job process died, that proves nothing
+        name(error, order, store.home)
         reason = str(error)
         await to_the_end(lambda: store.note_broken(order.model_id, reason))
         raise
