@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,10 +15,9 @@ else:
     Json = Any  # msgspec rejects a recursive alias; what it decodes from JSON is one anyway
 Config: TypeAlias = dict[str, object]
 
-DEFAULT_CONTEXT_LENGTH = 32_768  # for architectures that set no limit, such as state-space models
+NESTED = ("text_config", "language_config", "llm_config")  # where multimodal configs say it
 
 _MAX_CONFIG_BYTES = 16 << 20
-_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 
 
 def read_config(folder: Path) -> Config:
@@ -51,16 +49,6 @@ def read_json(path: Path) -> Config:
     except (OSError, ValueError, RecursionError) as error:
         raise NotAModel(f"{path.name} cannot be used: {error}.") from None
     return content
-
-
-def context_length(config: Mapping[str, object]) -> int:
-    """How many tokens the model was made for; a multimodal config says it in text_config."""
-    text_config = config.get("text_config")
-    for source in (config, text_config if isinstance(text_config, dict) else {}):
-        for key in _CONTEXT_KEYS:
-            if (value := positive(source.get(key))) is not None:
-                return value
-    return DEFAULT_CONTEXT_LENGTH
 
 
 def positive(value: object) -> int | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .config import Json, context_length
+from .config import Json
+from .context import context_length
 from .exactness import Probed
 
 
@@ -46,7 +47,7 @@ class Model:
     @property
     def trained_context(self) -> int:
         """The model's own limit."""
-        return context_length(self.config)
+        return context_length(self.config, self.folder)
 
     @property
     def weight_bytes(self) -> int:

@@ -12,10 +12,9 @@ from pathlib import Path
 from registry.errors import NotAModel
 
 from .architectures import architecture_of, mentions, source
-from .config import Config
+from .config import NESTED, Config
 from .rope import lifted
 
-_NESTED = ("text_config", "language_config", "llm_config")  # where multimodal configs say it
 _SLIDING = "sliding_attention"
 _FLOATS = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
 
@@ -46,7 +45,7 @@ def _normalised(config: Config, architecture: str) -> Config:
     text = source(architecture)
     if text is None:  # an encoder of ours
         return config
-    for key in _NESTED:
+    for key in NESTED:
         if isinstance(nested := config.get(key), dict):
             own = architecture_of(nested)
             is_built_on = re.search(

@@ -13,7 +13,8 @@ import msgspec
 from registry.errors import NotAModel
 
 from . import lfs, shards
-from .config import Config, context_length, positive, read_config
+from .config import Config, positive, read_config
+from .context import context_length
 from .encoders import reading
 from .kind import ENCODER_TYPES, kind_in
 from .support import check_config, with_packing
@@ -57,7 +58,7 @@ def verify(folder: Path) -> Verified:
     kind = kind_in(folder, config)
     if kind == "rerank" and model_type in ENCODER_TYPES:
         _check_labels(headers.values())
-    longest = context_length(config)
+    longest = context_length(config, folder)
     if model_type in ENCODER_TYPES:
         reading.check_tensors(config, (t for h in headers.values() for t in h.tensors))
         longest = reading.family_of(config).max_tokens

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from registry.checkpoint.config import Config, read_json
+from registry.checkpoint.config import NESTED, Config, read_json
 from registry.errors import NotAModel
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-_NESTED = ("text_config", "language_config", "llm_config")  # where multimodal models say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def eos_token_ids(folder: Path, id_of: Callable[[str], int | None]) -> frozenset
     None replaces another: generation_config.json may list one of several that config.json does.
     """
     config = _read(folder / "config.json")
-    nested = (config[name] for name in _NESTED if name in config)
+    nested = (config[name] for name in NESTED if name in config)
     sources = (config, *nested, _read(folder / "generation_config.json"))
     ids = {id for source in sources if isinstance(source, dict) for id in _ids(source)}
     eos = read(folder).named.get("eos_token")

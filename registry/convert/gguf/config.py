@@ -18,7 +18,11 @@ def config_of(file: GgufFile) -> dict[str, Any]:
         raise NotAModel(f"{file.name} has no token_embd.weight.")
     check_vocabulary(file, embeddings)
     num_heads = file.count("attention.head_count")
-    return {
+    context, scaling = file.count("context_length"), rope_scaling(file)
+    # That of a GGUF has been stretched already (llama.cpp's n_ctx_train), which this word says.
+    is_linear = scaling is not None and scaling["rope_type"] == "linear"
+    said = {"model_max_length": context} if is_linear else {}
+    return said | {
         "model_type": file.architecture,
         "hidden_size": file.count("embedding_length"),
         "num_hidden_layers": file.count("block_count"),
@@ -27,9 +31,9 @@ def config_of(file: GgufFile) -> dict[str, Any]:
         "num_key_value_heads": file.count("attention.head_count_kv", num_heads),
         "head_dim": file.head_dim,
         "rms_norm_eps": file.number("attention.layer_norm_rms_epsilon"),
-        "max_position_embeddings": file.count("context_length"),
+        "max_position_embeddings": context,
         "rope_theta": file.number("rope.freq_base", 10000.0),
-        "rope_scaling": rope_scaling(file),
+        "rope_scaling": scaling,
         "vocab_size": embeddings.shape[0],
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "attention_bias": "blk.0.attn_q.bias" in file.tensors,

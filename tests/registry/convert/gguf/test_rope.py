@@ -10,6 +10,7 @@ import pytest
 from mlx_lm.models.rope_utils import YarnRoPE, initialize_rope
 from mlx_lm.utils import load_model
 
+from registry.checkpoint.context import context_length
 from registry.convert import __main__ as convert
 from registry.convert.conversion import carry_out
 from registry.convert_messages import Work
@@ -129,3 +130,27 @@ def test_two_scalings_are_refused(tmp_path: Path) -> None:
     work = Work(str(source), str(tmp_path / "converted"))
     with pytest.raises(NotAModel, match="scales its rotation twice"):
         carry_out(convert.check(work), work, lambda stage, done, total: None)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, 8192),
+        ({"llama__rope__scale_linear": 4.0}, 8192),
+        ({"llama__rope__scaling__type": "linear", "llama__rope__scaling__factor": 4.0}, 8192),
+        (
+            {
+                "llama__rope__scaling__type": "yarn",
+                "llama__rope__scaling__factor": 4.0,
+                "llama__rope__scaling__original_context_length": 4096,
+            },
+            16_384,
+        ),
+    ],
+)
+def test_the_context_length_is_that_of_llama_cpp(
+    tmp_path: Path, keys: dict[str, Any], expected: int
+) -> None:
+    """A GGUF's has been stretched already, where that of a config.json has not; yarn says both."""
+    config = import_with(tmp_path, **keys)
+    assert context_length(config, tmp_path / "converted") == expected
