@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from registry.checkpoint.verify import Verified
 from registry.store.record import Record
 from registry.store.store import Entry
 
@@ -28,7 +29,7 @@ def _shape(record: Record) -> Iterator[tuple[str, str]]:
     if record.failure is not None:
         yield "failure", record.failure
     if (verified := record.verified) is not None:
-        yield "task", "rerank" if verified.is_reranker else _TASKS.get(verified.kind, "chat")
+        yield "task", _task(verified)
         yield "type", verified.model_type
         yield "parameters", f"{verified.num_params / 1e6:.1f} million"
         yield "precision", f"{verified.bits} bits" if verified.bits else "not quantised"
@@ -36,6 +37,12 @@ def _shape(record: Record) -> Iterator[tuple[str, str]]:
         yield "verified", _time(verified.verified_at)
     if record.init_context_size is not None:
         yield "limited to", f"{record.init_context_size} tokens"
+
+
+def _task(verified: Verified) -> str:
+    if verified.kind == "llm" and verified.has_chat_template is False:
+        return "none, for it has no chat template"
+    return "rerank" if verified.is_reranker else _TASKS.get(verified.kind, "chat")
 
 
 def _provenance(record: Record) -> Iterator[tuple[str, str]]:

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
+from registry.checkpoint import chat_template
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
-from registry.errors import ModelNotFound
+from registry.errors import ModelNotFound, NotAModel
 from registry.hub import catalog
 from registry.store.store import Entry, Store
 from runtime.residency import OnLoad
@@ -48,6 +51,15 @@ def servable(store: Store, model_id: str, task: Task = "chat") -> Model:
             param="model",
             code="unsupported_task",
         )
+    if task == "chat" and not can_chat(entry):
+        raise ApiError(
+            400,
+            f"Model '{model_id}' has no chat template, so it cannot chat: take the chat version of "
+            f"it, or import it again with a chat_template.jinja in its folder. "
+            + _who_can(store, task),
+            param="model",
+            code="unsupported_task",
+        )
     return model_of(entry)
 
 
@@ -62,6 +74,28 @@ def task_of(entry: Entry) -> Task:
         return "chat"
     verified = entry.record.verified if entry.record else None
     return "rerank" if verified is not None and verified.is_reranker else "embeddings"
+
+
+def can_chat(entry: Entry) -> bool:
+    """Whether messages can be put to it: a language model without a template only goes on a text.
+
+    The record tells. For those of before it did, and the built-in one, the files are read once.
+    """
+    if task_of(entry) != "chat":
+        return False
+    verified = entry.record.verified if entry.record else None
+    if verified is not None and verified.has_chat_template is not None:
+        return verified.has_chat_template
+    return _has_chat_template(entry.folder, verified.verified_at if verified else None)
+
+
+@lru_cache(maxsize=1024)
+def _has_chat_template(folder: Path, verified_at: float | None) -> bool:
+    """`verified_at` is there so that a folder is asked again once it was verified again."""
+    try:
+        return chat_template.exists(folder)
+    except NotAModel:  # a damaged file: the chat will tell which
+        return True
 
 
 def _ready(store: Store, model_id: str) -> Entry:
@@ -82,7 +116,7 @@ def _ready(store: Store, model_id: str) -> Entry:
 def _who_can(store: Store, task: Task) -> str:
     """The registered models that do it; where none does, how to get one."""
     entries = (e for e in store.entries() if e.is_ready and e.kind in RUNNABLE_KINDS)
-    names = [entry.id for entry in entries if task_of(entry) == task]
+    names = [e.id for e in entries if task_of(e) == task and (task != "chat" or can_chat(e))]
     if names:
         more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
         can = "These can" if len(names) > 1 else "This one can"

@@ -12,7 +12,7 @@ import msgspec
 
 from registry.errors import NotAModel
 
-from . import lfs, shards
+from . import chat_template, lfs, shards
 from .config import Config, positive, read_config
 from .context import context_length
 from .encoders import reading
@@ -38,6 +38,7 @@ class Verified(msgspec.Struct, frozen=True):
     bits: int | None  # None: not quantised
     verified_at: float  # unix seconds
     is_reranker: bool = False  # it scores a query and a document
+    has_chat_template: bool | None = None  # None: verified before this was recorded
     weights: tuple[str, ...] = ()  # what became of the source's, if they were just converted
 
 
@@ -71,6 +72,7 @@ def verify(folder: Path) -> Verified:
         bits=positive(quantization.get("bits")),
         verified_at=time.time(),
         is_reranker=kind == "rerank",
+        has_chat_template=chat_template.exists(folder),
     )
 
 

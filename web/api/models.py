@@ -15,7 +15,7 @@ from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError
 from web.loading import LoadReply
-from web.serving import Task, loadable, model_of, task_of
+from web.serving import Task, can_chat, loadable, model_of, task_of
 from web.settings import WebSettings
 from web.transport import sse
 from web.transport.reply import json_reply
@@ -192,11 +192,12 @@ def _batching(entry: Entry, loaded: ResidentModel | None) -> Batching | None:
 
 
 def _capabilities(entry: Entry, task: Task, loaded: ResidentModel | None) -> dict[str, Json]:
+    is_chat = can_chat(entry)
     return {
-        "chat": task == "chat",
+        "chat": is_chat,
         "embeddings": task == "embeddings",
         "rerank": task == "rerank",
-        "streaming": task == "chat",
+        "streaming": is_chat,
         "batching": _batching(entry, loaded),
         "input_modalities": ["text"],
     }
