@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from registry.checkpoint.names import is_text, shown
 from registry.errors import RegistryError
 from registry.hub.catalog import CATALOG
 from registry.store.store import Entry, Store
@@ -30,6 +31,11 @@ from .jobs import convert, import_, pull, verify
 @click.pass_context
 def cli(context: click.Context, home: Path) -> None:
     """Turn this machine into a private AI endpoint."""
+    if not is_text(home):
+        raise click.UsageError(
+            f"{shown(home)} has a name that is not UTF-8, and cannot be written down: choose "
+            "another --home."
+        )
     context.obj = home
     context.default_map = read_config(
         home, {name: [str(option.name) for option in command.params]

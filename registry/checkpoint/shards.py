@@ -9,6 +9,7 @@ from pathlib import Path
 
 from registry.errors import BrokenWeights, NotAModel
 
+from . import names
 from .weights import Header, quote, read_header
 
 INDEX = "model.safetensors.index.json"
@@ -20,15 +21,15 @@ PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}  # which run code 
 
 def find(folder: Path) -> list[Path]:
     """The weight files. Raises NotAModel if there are none, BrokenWeights if the index differs."""
-    found = sorted(path for path in folder.glob("model*.safetensors") if path.is_file())
+    found = files(folder)
     weight_map = read_index(folder)
     if weight_map is not None:
-        names = set(weight_map.values())
-        for name in sorted(names):
+        listed = set(weight_map.values())
+        for name in sorted(listed):
             if not (folder / name).is_file():
                 raise BrokenWeights(name, f"{INDEX} names this file, and it is not there")
         for path in found:
-            if path.name not in names:
+            if path.name not in listed:
                 raise BrokenWeights(path.name, f"{INDEX} does not name this file")
     if found:
         return found
@@ -38,6 +39,18 @@ def find(folder: Path) -> list[Path]:
             "hold code. Choose a repository with safetensors."
         )
     raise NotAModel("The folder has no model*.safetensors, so there are no weights to serve.")
+
+
+def files(folder: Path) -> list[Path]:
+    """All that mlx-lm would load. Raises NotAModel for a name that cannot be written down."""
+    found = sorted(path for path in folder.glob("model*.safetensors") if path.is_file())
+    for path in found:
+        if not names.is_text(path.name):
+            raise NotAModel(
+                f"The weight file {names.shown(path.name)} has a name that is not UTF-8, and "
+                "cannot be written down: rename it."
+            )
+    return found
 
 
 def check(folder: Path, paths: list[Path]) -> dict[str, Header]:

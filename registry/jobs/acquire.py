@@ -15,6 +15,7 @@ from typing import TypeAlias
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from registry.checkpoint import companions, modules, shards
+from registry.checkpoint.names import is_text
 from registry.checkpoint.tokenizer import vocabulary
 from registry.download.peek import read_range
 from registry.download.remote import DownloadSettings, Remote
@@ -277,5 +278,5 @@ def _plain(name: str) -> str:
 def _copied(folder: Path) -> list[str]:
     """The names of files to copy. A hub cache's links are followed; a pipe or device is no file."""
     names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
-    kept = [n for n in names if is_weight(n) or not n.endswith(".safetensors")]
+    kept = [n for n in names if is_weight(n) or not n.endswith(".safetensors") and is_text(n)]
     return sorted(n for n in [*kept, *companions.module_files(folder)] if (folder / n).is_file())

@@ -7,6 +7,7 @@ keep one in a folder of its own, with the projector of its images (mmproj) besid
 from pathlib import Path
 
 from registry.checkpoint.companions import CONFIG
+from registry.checkpoint.names import shown
 from registry.errors import SourceRefused
 from registry.hub.files import local_name
 
@@ -36,7 +37,7 @@ def model_at(path: Path) -> Path:
     ggufs = [file for file in files if file.name != CONFIG and is_gguf(file)]
     models = [file for file in ggufs if _PROJECTOR not in file.name.lower()]
     if len(models) > 1:
-        names = ", ".join(file.name for file in models[:20])
+        names = ", ".join(shown(file.name) for file in models[:20])
         raise SourceRefused(
             f"{path} has {len(models)} GGUF files, and a model is made of one: name one of {names}."
         )

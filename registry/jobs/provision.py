@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
-from registry.checkpoint import lfs
+from registry.checkpoint import lfs, names, shards
 from registry.checkpoint.companions import CONFIG
 from registry.checkpoint.config import read_json
 from registry.checkpoint.kind import kind_in
@@ -247,10 +247,20 @@ def _ready(model_id: str, store: Store) -> Entry:
     return entry
 
 
+def _check_name(path: Path) -> None:
+    if not names.is_text(path):
+        raise SourceRefused(
+            f"{names.shown(path)} has a name that is not UTF-8, and cannot be written down: rename "
+            "it, then import it."
+        )
+
+
 def _check_import(order: Import) -> None:
     path = Path(order.path)
+    _check_name(path)
     if path.is_absolute():
         path = local.model_at(path)
+    _check_name(path)
     is_gguf = path.is_file() and local.is_gguf(path)
     if not path.is_absolute() or not (path.is_dir() or is_gguf):
         raise SourceRefused(f"{path} is neither a folder nor a GGUF file, by its whole path.")
@@ -263,6 +273,7 @@ def _check_import(order: Import) -> None:
         lfs.check(path, str(path.parent))
     else:
         lfs.check_folder(path, str(path))
+        shards.files(path)
     if (path / CONFIG).is_file():
         check_small_files(path, order.recipe)
         task = order.recipe.task
