@@ -88,6 +88,37 @@ async def test_only_what_a_model_needs_is_fetched(server: HubServer, settings: H
 
 
 @pytest.mark.parametrize(
+    "names",
+    [
+        ["tekken.json"],
+        ["tiktoken.model"],
+        ["sentencepiece.bpe.model"],
+        ["spiece.model", "added_tokens.json"],
+        ["hy.tiktoken", "special_tokens_map.json"],
+        ["merges.txt", "vocab.json"],
+    ],
+)
+async def test_any_vocabulary_is_fetched(
+    server: HubServer, settings: HubSettings, names: list[str]
+) -> None:
+    """A tokenizer is made of it, where there is no tokenizer.json."""
+    files = [*names, "config.json", "model.safetensors"]
+    server.add_repo("org/full", {name: b"x" for name in files})
+    revision = await repository.resolve("org/full", None, settings)
+    assert sorted(file.name for file in revision.files) == sorted(files)
+
+
+async def test_of_two_vocabularies_the_large_one_is_left(
+    server: HubServer, settings: HubSettings
+) -> None:
+    """Mistral has tekken.json beside tokenizer.json, which says the same."""
+    files = ["config.json", "model.safetensors", "tekken.json", "tokenizer.json"]
+    server.add_repo("org/full", {name: b"x" for name in files})
+    revision = await repository.resolve("org/full", None, settings)
+    assert sorted(file.name for file in revision.files) == sorted({*files} - {"tekken.json"})
+
+
+@pytest.mark.parametrize(
     "names, expected",
     [
         (["model.safetensors"], ["model.safetensors"]),

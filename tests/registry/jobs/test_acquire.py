@@ -7,7 +7,13 @@ import pytest
 
 from registry.checkpoint import companions
 from registry.checkpoint.companions import EMBEDDER_FILES
-from registry.errors import BrokenWeights, ConversionFailed, DownloadFailed, SourceRefused
+from registry.errors import (
+    BrokenWeights,
+    ConversionFailed,
+    DownloadFailed,
+    NotAModel,
+    SourceRefused,
+)
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Download, Pull
 from registry.store.record import Recipe
@@ -267,6 +273,31 @@ async def test_versions_are_not_mixed(store: Store, work: FakeWork, hub: HubServ
     hub.add_file("mix/config.json", b'{"model_type": "qwen3"}')
     await run(Download("tiny", f"{hub.url}/files/mix/"), store, settings_of(hub))
     assert (store.get("tiny").folder / "config.json").read_bytes() == b'{"model_type": "qwen3"}'
+
+
+async def test_a_vocabulary_beside_a_url_is_found(
+    store: Store, work: FakeWork, hub: HubServer
+) -> None:
+    """A URL lists nothing, so all names are tried that a tokenizer can be made of."""
+    hub.add_file("old/config.json", b'{"model_type": "qwen"}')
+    hub.add_file("old/tokenizer_config.json", b'{"tokenizer_class": "QWenTokenizer"}')
+    hub.add_file("old/qwen.tiktoken", b"AA== 0\n")
+    hub.add_file("old/model.safetensors", WEIGHTS)
+    await run(Download("tiny", f"{hub.url}/files/old/"), store, settings_of(hub))
+    assert hub.bytes_sent("qwen.tiktoken") == len(b"AA== 0\n")
+
+
+async def test_a_tokenizer_of_unknown_code_is_refused_before_weights(
+    store: Store, work: FakeWork, hub: HubServer
+) -> None:
+    """The small files tell: gigabytes need not come for that."""
+    files = {"tokenizer.json", "tokenizer_config.json"}
+    repo = {name: content for name, content in REPO.items() if name not in files}
+    repo["tokenizer_config.json"] = b'{"tokenizer_class": "OwnTokenizer"}'
+    hub.add_repo("org/tiny", repo | {"tokenizer.model": b"x"})
+    with pytest.raises(NotAModel, match="'OwnTokenizer' is none of the tokenizer classes"):
+        await run(Pull("tiny", "org/tiny"), store, settings_of(hub))
+    assert hub.bytes_sent("model.safetensors") == 0 and listed(store) == []
 
 
 async def test_a_forbidden_neighbour_is_not_an_absent_one(

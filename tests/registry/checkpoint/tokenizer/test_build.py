@@ -12,7 +12,13 @@ import sentencepiece
 import tiktoken
 from tokenizers import Tokenizer, models, normalizers, trainers
 from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
-from transformers import BertTokenizer, GPT2Tokenizer, Qwen2Tokenizer, RobertaTokenizer
+from transformers import (
+    AutoTokenizer,
+    BertTokenizer,
+    GPT2Tokenizer,
+    Qwen2Tokenizer,
+    RobertaTokenizer,
+)
 
 from registry.checkpoint.tokenizer import byte_level
 from registry.checkpoint.tokenizer.load import load, write
@@ -229,8 +235,17 @@ def test_how_a_text_begins_and_ends(
     assert load(tmp_path).encode("The").tokens == tokens
 
 
-def test_llamas_newer_way(tmp_path: Path) -> None:
-    """Nothing is put behind a special token."""
+@pytest.mark.parametrize("config", [{}, {"add_prefix_space": False}])
+def test_llamas_newer_way_is_that_of_transformers(tmp_path: Path, config: dict[str, Any]) -> None:
+    """Only the whole text gets a space before it, and only if it begins with none."""
+    (tmp_path / "tokenizer.model").write_bytes(train(**LLAMA))
+    _configure(tmp_path, tokenizer_class="LlamaTokenizer", legacy=False, **config)
+    oracle = AutoTokenizer.from_pretrained(tmp_path)
+    _same(load(tmp_path), lambda text: oracle.encode(text, add_special_tokens=False), TEXTS)
+
+
+def test_llamas_older_way(tmp_path: Path) -> None:
+    """It puts a space behind a special token, and the newer one does not."""
     (tmp_path / "tokenizer.model").write_bytes(train(**LLAMA))
     _configure(tmp_path, tokenizer_class="LlamaTokenizer", legacy=False)
     assert load(tmp_path).encode("The<s>The").tokens == ["<s>", "▁The", "<s>", "The"]

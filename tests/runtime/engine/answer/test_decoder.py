@@ -2,7 +2,9 @@
 
 import json
 import random
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,11 @@ from tokenizers import (
     trainers,
 )
 
+from registry.checkpoint.tokenizer import byte_level, sentencepiece_model
+from registry.checkpoint.tokenizer.patterns import KIMI
+from registry.checkpoint.tokenizer.sentencepiece import Prefix, build
 from runtime.engine.answer.decoder import Decoder
+from tests.models.sentencepieces import LLAMA, train
 
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 _TEXTS = [
@@ -92,7 +98,27 @@ def _end_of_word(decoder: Any) -> Tokenizer:
     return _bpe(pre_tokenizers.Whitespace(), decoder, end_of_word_suffix="</w>")
 
 
+def _of_sentences(**options: Any) -> Tokenizer:
+    """Made of a tokenizer.model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.model"
+        path.write_bytes(train(**options))
+        return _nothing_special(build(sentencepiece_model.read(path), Prefix.EVERY_STRETCH))
+
+
+def _of_ranks() -> Tokenizer:
+    """Made of the ranks of tiktoken, or of tekken.json."""
+    words = (word.encode() for word in sorted(_byte_level().get_vocab()) if word.isascii())
+    tokens = dict.fromkeys([*(bytes([byte]) for byte in range(256)), *sorted(words, key=len)])
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    return byte_level.build(byte_level.of_ranks(ranks, {}), [KIMI])
+
+
 _KINDS: dict[str, Callable[[], Tokenizer]] = {
+    "tokenizer.model": lambda: _of_sentences(**LLAMA),
+    "tokenizer.model, spaces removed": lambda: _of_sentences(byte_fallback=True),
+    "tokenizer.model, unigram": lambda: _of_sentences(model_type="unigram"),
+    "ranks": _of_ranks,
     "byte-level": _byte_level,
     "llama": lambda: _sentencepiece(decoders.Strip(" ", 1, 0)),
     "gemma": _sentencepiece,
