@@ -13,23 +13,12 @@ from registry.errors import NotAModel
 
 from .architectures import architecture_of, mentions, missing_packages, model_types, source
 from .config import Config, read_json
-from .encoders import reading
+from .encoders import foreign, reading
 from .kind import ENCODER_TYPES
 from .spelling import normalised
 
 _NEED_METAL = frozenset({"bitnet", "muse_spark"})  # mlx-lm has no other form of their kernels
 _PHI3_SMALL_TOKENS = 100_352
-
-# Encoders of transformers that are not computed here, as far as people embed or rank with them.
-_OTHER_ENCODERS = frozenset(
-    {
-        *("albert", "big_bird", "canine", "convbert", "deberta", "deberta-v2", "electra", "ernie"),
-        *("eurobert", "fnet", "funnel", "ibert", "jina_embeddings_v3", "layoutlm", "longformer"),
-        *("luke", "megatron-bert", "mobilebert", "mra", "mt5", "new", "nezha", "nystromformer"),
-        *("rembert", "roberta-prelayernorm", "roformer", "squeezebert", "t5", "umt5", "xlm"),
-        *("xlm-roberta-xl", "xlnet", "xmod", "yoso"),
-    }
-)
 _FLOAT_8 = ("fp8", "fbgemm_fp8")
 _INSTEAD = (
     "choose the repository of the original weights, or one in MLX format (mlx-community has many)"
@@ -62,7 +51,7 @@ def check_architecture(config: Config) -> None:
         return
     module = architecture_of(config)
     if source(module) is None:
-        if model_type in _OTHER_ENCODERS or _guesses_words(config):
+        if foreign.is_encoder(config):
             raise NotAModel(
                 f"Encoders of type '{model_type}' are not supported; supported are "
                 f"{', '.join(sorted(ENCODER_TYPES))}: choose a model of one of these types."
@@ -103,12 +92,6 @@ def _check_machine(config: Config, module: str) -> None:
         f"Models of type '{config.get('model_type')}' like this one are computed by Metal only, "
         "which this machine does not have; use it on a Mac, or choose another model."
     )
-
-
-def _guesses_words(config: Mapping[str, object]) -> bool:
-    """Whether it was trained to guess masked words, as encoders are."""
-    names = config.get("architectures")
-    return isinstance(names, list) and any(str(name).endswith("ForMaskedLM") for name in names)
 
 
 def check_packing(config: Config) -> None:

@@ -9,15 +9,21 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from tests.models.encoder_tokenizers import make_byte_bpe, make_mpnet_wordpiece, make_unigram
 from tests.models.tiny_encoders import (
     make_bert,
-    make_byte_bpe,
     make_nomic_bert,
     make_wordpiece,
     write_pooling,
 )
 
 _LAST_OF_HEAD = (".weight", ".bias", ".out_proj.weight", ".out_proj.bias")
+_TOKENIZERS = {
+    "camembert": make_unigram,
+    "mpnet": make_mpnet_wordpiece,
+    "roberta": make_byte_bpe,
+    "xlm-roberta": make_unigram,
+}
 SIZE, INNER, LAYERS, HEADS = 32, 48, 4, 4
 
 
@@ -27,8 +33,10 @@ def make(folder: Path, architecture: str, *, is_reranker: bool = False, **config
         return make_bert(folder, num_labels=int(is_reranker), **config)
     if architecture == "nomic_bert":
         return make_nomic_bert(folder, **config)
-    vocab_size = make_byte_bpe(folder) if architecture == "roberta" else make_wordpiece(folder)
+    vocab_size = _TOKENIZERS.get(architecture, make_wordpiece)(folder)
     make_parts: dict[str, Callable[[int, bool], tuple[dict[str, Any], dict[str, Any]]]] = {
+        "distilbert": _distilbert,
+        "mpnet": _mpnet,
         "camembert": partial(_roberta, "Camembert"),
         "roberta": partial(_roberta, "Roberta"),
         "xlm-roberta": partial(_roberta, "XLMRoberta"),
@@ -77,6 +85,51 @@ def _roberta(
         config |= {"architectures": [f"{classes}ForSequenceClassification"]}
     else:  # what such checkpoints hold beside, and nobody uses
         shapes |= _linear("pooler.dense", SIZE, SIZE) | {"embeddings.position_ids": (1, 130)}
+    return config, shapes
+
+
+def _mpnet(vocab_size: int, is_reranker: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    shapes: dict[str, Any] = {
+        "embeddings.word_embeddings.weight": (vocab_size, SIZE),
+        "embeddings.position_embeddings.weight": (130, SIZE),
+        "encoder.relative_attention_bias.weight": (32, HEADS),
+    } | _norm("embeddings.LayerNorm")
+    for layer in (f"encoder.layer.{number}" for number in range(LAYERS)):
+        for part in "qkvo":
+            shapes |= _linear(f"{layer}.attention.attn.{part}", SIZE, SIZE)
+        shapes |= _linear(f"{layer}.intermediate.dense", INNER, SIZE)
+        shapes |= _linear(f"{layer}.output.dense", SIZE, INNER)
+        shapes |= _norm(f"{layer}.attention.LayerNorm") | _norm(f"{layer}.output.LayerNorm")
+    config: dict[str, Any] = {"max_position_embeddings": 130, "relative_attention_num_buckets": 32}
+    config |= {"layer_norm_eps": 1e-5, "architectures": ["MPNetModel"], "pad_token_id": 1}
+    if is_reranker:
+        shapes = {f"mpnet.{name}": shape for name, shape in shapes.items()}
+        shapes |= _linear("classifier.dense", SIZE, SIZE) | _linear("classifier.out_proj", 1, SIZE)
+        config |= {"architectures": ["MPNetForSequenceClassification"]}
+    else:  # what such checkpoints hold beside, and nobody uses
+        shapes |= _linear("pooler.dense", SIZE, SIZE) | {"embeddings.position_ids": (1, 130)}
+    return config, shapes
+
+
+def _distilbert(vocab_size: int, is_reranker: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    shapes: dict[str, Any] = {
+        "embeddings.word_embeddings.weight": (vocab_size, SIZE),
+        "embeddings.position_embeddings.weight": (128, SIZE),
+    } | _norm("embeddings.LayerNorm")
+    for layer in (f"transformer.layer.{number}" for number in range(LAYERS)):
+        for part in "qkv":
+            shapes |= _linear(f"{layer}.attention.{part}_lin", SIZE, SIZE)
+        shapes |= _linear(f"{layer}.attention.out_lin", SIZE, SIZE)
+        shapes |= _linear(f"{layer}.ffn.lin1", INNER, SIZE)
+        shapes |= _linear(f"{layer}.ffn.lin2", SIZE, INNER)
+        shapes |= _norm(f"{layer}.sa_layer_norm") | _norm(f"{layer}.output_layer_norm")
+    config: dict[str, Any] = {"dim": SIZE, "hidden_dim": INNER, "n_layers": LAYERS}
+    config |= {"n_heads": HEADS, "max_position_embeddings": 128, "pad_token_id": 0}
+    config |= {"architectures": ["DistilBertModel"], "activation": "gelu"}
+    if is_reranker:
+        shapes = {f"distilbert.{name}": shape for name, shape in shapes.items()}
+        shapes |= _linear("pre_classifier", SIZE, SIZE) | _linear("classifier", 1, SIZE)
+        config |= {"architectures": ["DistilBertForSequenceClassification"]}
     return config, shapes
 
 

@@ -155,8 +155,8 @@ def short(value: Any) -> float:
     return round(float(value), 7)
 
 
-def tell_moves(cases: dict[str, list[Case]]) -> None:
-    pinned = json.loads(PINNED.read_text(encoding="utf-8")) if PINNED.is_file() else {}
+def tell_moves(cases: dict[str, list[Case]], path: Path = PINNED) -> None:
+    pinned = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     for name, made in cases.items():
         pairs = list(zip(made, pinned.get(name, []), strict=False))
         moves = [

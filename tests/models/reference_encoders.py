@@ -29,11 +29,13 @@ def hidden_states(folder: Path, tokens: list[int], segments: list[int] | None = 
         "camembert": _bert,
         "roberta": _bert,
         "xlm-roberta": _bert,
+        "distilbert": _distilbert,
+        "mpnet": _mpnet,
         "nomic_bert": _nomic_bert,
         "modernbert": _modernbert,
         "qwen3": _qwen3,
     }[config["model_type"]]
-    prefixes = ("bert.", "roberta.", "model.")
+    prefixes = ("bert.", "roberta.", "mpnet.", "distilbert.", "model.")
     bare = {name: value for name, value in weights.items()}
     for prefix in prefixes:
         bare |= {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
@@ -48,9 +50,12 @@ def score(folder: Path, tokens: list[int], segments: list[int]) -> float:
         case "bert":
             pooled = np.tanh(_linear(weights, "bert.pooler.dense", hidden[0]))
             logit = _linear(weights, "classifier", pooled)
-        case "camembert" | "roberta" | "xlm-roberta":
+        case "camembert" | "mpnet" | "roberta" | "xlm-roberta":
             pooled = np.tanh(_linear(weights, "classifier.dense", hidden[0]))
             logit = _linear(weights, "classifier.out_proj", pooled)
+        case "distilbert":
+            pooled = np.maximum(_linear(weights, "pre_classifier", hidden[0]), 0)
+            logit = _linear(weights, "classifier", pooled)
         case _:
             pooled = hidden.mean(0) if config["classifier_pooling"] == "mean" else hidden[0]
             pooled = _gelu(_linear(weights, "head.dense", pooled))
@@ -89,6 +94,44 @@ def _bert(config: Config, w: dict[str, Array], tokens: Any, segments: Any) -> Ar
         x = _norm(w, f"{at}attention.output.LayerNorm", x, eps)
         inner = _gelu(_linear(w, f"{at}intermediate.dense", x))
         x = _norm(w, f"{at}output.LayerNorm", x + _linear(w, f"{at}output.dense", inner), eps)
+    return x
+
+
+def _mpnet(config: Config, w: dict[str, Array], tokens: Any, segments: Any) -> Array:
+    """https://arxiv.org/abs/2004.09297, with the distances of https://arxiv.org/abs/1910.10683"""
+    eps, heads = config["layer_norm_eps"], config["num_attention_heads"]
+    is_counted = tokens != 1
+    x = w["embeddings.word_embeddings.weight"][tokens]
+    x = x + w["embeddings.position_embeddings.weight"][np.cumsum(is_counted) * is_counted + 1]
+    x = _norm(w, "embeddings.LayerNorm", x, eps)
+    places = np.arange(len(tokens))
+    further = places - places[:, None]
+    far = 8 + (np.log2(np.maximum(np.abs(further), 1) / 8) * 2 + 1e-9).astype(int)
+    buckets = np.where(np.abs(further) < 8, np.abs(further), np.minimum(far, 15))
+    biases = w["encoder.relative_attention_bias.weight"][buckets + 16 * (further > 0)]
+    for number in range(config["num_hidden_layers"]):
+        at = f"encoder.layer.{number}."
+        q, k, v = (_linear(w, f"{at}attention.attn.{part}", x) for part in "qkv")
+        seen = _attention(q, k, v, heads, biases=biases)
+        x = x + _linear(w, f"{at}attention.attn.o", seen)
+        x = _norm(w, f"{at}attention.LayerNorm", x, eps)
+        inner = _gelu(_linear(w, f"{at}intermediate.dense", x))
+        x = _norm(w, f"{at}output.LayerNorm", x + _linear(w, f"{at}output.dense", inner), eps)
+    return x
+
+
+def _distilbert(config: Config, w: dict[str, Array], tokens: Any, segments: Any) -> Array:
+    """https://arxiv.org/abs/1910.01108"""
+    x = w["embeddings.word_embeddings.weight"][tokens]
+    x = x + w["embeddings.position_embeddings.weight"][: len(tokens)]
+    x = _norm(w, "embeddings.LayerNorm", x, 1e-12)
+    for number in range(config["n_layers"]):
+        at = f"transformer.layer.{number}."
+        q, k, v = (_linear(w, f"{at}attention.{part}_lin", x) for part in "qkv")
+        seen = _attention(q, k, v, config["n_heads"])
+        x = _norm(w, f"{at}sa_layer_norm", x + _linear(w, f"{at}attention.out_lin", seen), 1e-12)
+        inner = _gelu(_linear(w, f"{at}ffn.lin1", x))
+        x = _norm(w, f"{at}output_layer_norm", x + _linear(w, f"{at}ffn.lin2", inner), 1e-12)
     return x
 
 
@@ -162,12 +205,14 @@ def _attention(
     heads: int,
     rotate: Callable[[Array], Array] = lambda head: head,
     may_see: NDArray[np.bool_] | None = None,
+    biases: Array | None = None,
 ) -> Array:
     results = []
-    for query, key, value in zip(
-        *(np.split(part, heads, axis=-1) for part in (q, k, v)), strict=True
-    ):
+    split = (np.split(part, heads, axis=-1) for part in (q, k, v))
+    for head, (query, key, value) in enumerate(zip(*split, strict=True)):
         scores = rotate(query) @ rotate(key).T / math.sqrt(query.shape[-1])
+        if biases is not None:  # queries x keys x heads
+            scores = scores + biases[..., head]
         if may_see is not None:
             scores = np.where(may_see, scores, -np.inf)
         weights = np.exp(scores - scores.max(-1, keepdims=True))

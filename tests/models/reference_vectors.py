@@ -26,8 +26,8 @@ TEXTS = [
     "Grüße aus Köln: naïve café, русский текст, 日本語 🙂",
     "Models run in unified memory; every prompt is read once and answered word for word. " * 11,
 ]
-EMBEDDERS = ("bert", "nomic_bert", "modernbert", "xlm-roberta", "roberta", "camembert", "qwen3")
-RERANKERS = ("bert", "modernbert", "xlm-roberta", "roberta", "camembert")
+RERANKERS = ("bert", "modernbert", "xlm-roberta", "roberta", "camembert", "mpnet", "distilbert")
+EMBEDDERS = (*RERANKERS, "nomic_bert", "qwen3")
 LENGTHS = (1, 9, 40, 100)
 
 Case: TypeAlias = dict[str, Any]  # "text" or "tokens", for pairs "first_length"; and "vector"

@@ -7,18 +7,10 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
-from tokenizers import (
-    AddedToken,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    trainers,
-)
-from tokenizers.processors import RobertaProcessing, TemplateProcessing
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
 
-_TEXT = [
+TEXT = [
     "The quick brown fox jumps over the lazy dog.",
     "Which models read text, and what do they answer? Vectors: one for each text.",
     "Grüße aus Köln! Ein naïve café, русский текст, 日本語 — 1234567890.",
@@ -92,14 +84,7 @@ def make_nomic_bert(folder: Path, *, seed: int = 0, **overrides: Any) -> Path:
 def make_wordpiece(folder: Path, *, lowercase: bool = True) -> int:
     """tokenizer.json as BERT's repositories have it. Returns the number of its tokens."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=400, special_tokens=_SPECIAL, show_progress=False
-    )
-    tokenizer.train_from_iterator(_TEXT * 4, trainer)
+    tokenizer = wordpiece(_SPECIAL, lowercase=lowercase)
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
@@ -113,29 +98,26 @@ def make_wordpiece(folder: Path, *, lowercase: bool = True) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def make_byte_bpe(folder: Path) -> int:
-    """tokenizer.json as RoBERTa's repositories have it. Returns the number of its tokens."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_TEXT * 4, trainer)
-    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
-    tokenizer.post_processor = RobertaProcessing(
-        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False}
-    config |= {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
-    config |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return int(tokenizer.get_vocab_size())
+def wordpiece(special: list[str], *, lowercase: bool = True) -> Tokenizer:
+    """BERT's tokenizer, with pieces of TEXT: all letters, and beginnings of words.
+
+    A trainer would choose others in each run, and figures are pinned that depend on them.
+    """
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    split = pre_tokenizers.BertPreTokenizer()
+    words = {
+        word for text in TEXT for word, _ in split.pre_tokenize_str(normalizer.normalize_str(text))
+    }
+    letters = {letter for word in words for letter in word}
+    pieces = letters | {f"##{letter}" for letter in letters}
+    pieces |= {word[:length] for word in words for length in (2, 3, 5, 20)}
+    pieces |= {f"##{word[-2:]}" for word in words if len(word) > 3}
+    vocab = {token: id for id, token in enumerate([*special, *sorted(pieces)])}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, split
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(special)
+    return tokenizer
 
 
 def _save(folder: Path, config: dict[str, Any], weights: Weights, *, pooling: bool) -> Path:

@@ -1,8 +1,10 @@
 """Families of encoders as config.json tells them, a file each; the engine has their networks."""
 
 from .bert import BertConfig
+from .distilbert import DistilBertConfig
 from .family import Family
 from .modernbert import ModernBertConfig
+from .mpnet import MPNetConfig
 from .nomic_bert import NomicBertConfig
 from .roberta import CamembertConfig, RobertaConfig, XlmRobertaConfig
 
@@ -10,7 +12,9 @@ from .roberta import CamembertConfig, RobertaConfig, XlmRobertaConfig
 FAMILIES: dict[str, type[Family]] = {
     "bert": BertConfig,
     "camembert": CamembertConfig,
+    "distilbert": DistilBertConfig,
     "modernbert": ModernBertConfig,
+    "mpnet": MPNetConfig,
     "nomic_bert": NomicBertConfig,
     "roberta": RobertaConfig,
     "xlm-roberta": XlmRobertaConfig,

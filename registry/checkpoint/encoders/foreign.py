@@ -1,4 +1,4 @@
-"""What tells that an encoder is computed in another way than its family is.
+"""What tells that an encoder is computed in another way than its family is, or has no family.
 
 A key that a network does not read is no matter, unless it changes what is computed: then every
 vector would be wrong, and nobody would see it.
@@ -32,6 +32,16 @@ _CHANGING: dict[str, tuple[object, ...]] = {
     # Matrices that are added to others.
     "lora_adaptations": (),
 }
+# Encoders of transformers that have no family here, as far as people embed or rank with them.
+_OTHER_TYPES = frozenset(
+    {
+        *("albert", "big_bird", "canine", "convbert", "deberta", "deberta-v2", "electra", "ernie"),
+        *("eurobert", "fnet", "funnel", "ibert", "jina_embeddings_v3", "layoutlm", "longformer"),
+        *("luke", "megatron-bert", "mobilebert", "mra", "mt5", "new", "nezha", "nystromformer"),
+        *("rembert", "roberta-prelayernorm", "roformer", "squeezebert", "t5", "umt5", "xlm"),
+        *("xlm-roberta-xl", "xlnet", "xmod", "yoso"),
+    }
+)
 _CLASS = r"(Model|Encoder|EncoderModel|PreTrainedModel|LMHeadModel|For[A-Z]\w*)?"
 
 
@@ -46,6 +56,13 @@ def check(family: type[Family], config: Mapping[str, object]) -> None:
                 f"{key} is {repr(value)[:100]}, which is not computed here for models of type "
                 f"'{config.get('model_type')}'"
             )
+
+
+def is_encoder(config: Mapping[str, object]) -> bool:
+    """Whether a model of no known type is an encoder; most were trained to guess masked words."""
+    names = config.get("architectures")
+    guesses = isinstance(names, list) and any(str(name).endswith("ForMaskedLM") for name in names)
+    return guesses or config.get("model_type") in _OTHER_TYPES
 
 
 def _check_code(family: type[Family], config: Mapping[str, object]) -> None:

@@ -45,11 +45,15 @@ def split_heads(x: mx.array, num_heads: int) -> mx.array:
     return x.reshape(rows, length, num_heads, size // num_heads).transpose(0, 2, 1, 3)
 
 
-def attend(queries: mx.array, keys: mx.array, values: mx.array, may_see: mx.array) -> mx.array:
-    """Attention of split heads, joined again. `may_see` broadcasts to heads x queries x keys."""
+def mask_of(may_see: mx.array, dtype: mx.Dtype, bias: mx.array | None = None) -> mx.array:
+    """What is added to the scores of heads x queries x keys, as `may_see` and `bias` broadcast."""
     # Not -inf: a padded query that sees nothing would be NaN, and spoil the next layer's keys.
-    hidden = mx.array(mx.finfo(queries.dtype).min / 2, queries.dtype)
-    mask = mx.where(may_see, mx.array(0, queries.dtype), hidden)
+    hidden = mx.array(mx.finfo(dtype).min / 2, dtype)
+    return mx.where(may_see, mx.array(0, dtype) if bias is None else bias.astype(dtype), hidden)
+
+
+def attend(queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array) -> mx.array:
+    """Attention of split heads, joined again. `mask` broadcasts to heads x queries x keys."""
     rows, heads, length, size = queries.shape
     parts = []
     for start in range(0, length, _QUERY_CHUNK):

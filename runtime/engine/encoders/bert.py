@@ -1,6 +1,6 @@
 """BERT: MiniLM, bge, e5, gte, and cross-encoders of its kind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
@@ -9,8 +9,9 @@ from mlx.nn.layers.linear import Linear
 from mlx.nn.layers.normalization import LayerNorm
 
 from registry.checkpoint.encoders.bert import BertConfig
+from registry.checkpoint.encoders.family import Family
 
-from .attention import ACTIVATIONS, Pack, attend, split_heads
+from .attention import ACTIVATIONS, Pack, attend, mask_of, split_heads
 
 # Pieces of a checkpoint's tensor names, and what replaces them here, in this order.
 _RENAMED = (
@@ -25,38 +26,37 @@ _RENAMED = (
 
 
 class Attention(Module):
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, size: int, num_heads: int) -> None:
         super().__init__()
-        size = config.hidden_size
-        self.num_heads = config.num_attention_heads
+        self.num_heads = num_heads
         self.query = Linear(size, size)
         self.key = Linear(size, size)
         self.value = Linear(size, size)
         self.output = Linear(size, size)
 
-    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
         queries, keys, values = (
             split_heads(project(x), self.num_heads)
             for project in (self.query, self.key, self.value)
         )
-        return self.output(attend(queries, keys, values, may_see))
+        return self.output(attend(queries, keys, values, mask))
 
 
 class Layer(Module):
     """Attention and MLP, each added to its input and then normalised."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, family: Family, eps: float, activation: str) -> None:
         super().__init__()
-        size, eps = config.hidden_size, config.layer_norm_eps
-        self.attention = Attention(config)
+        size, inner = family.size, family.inner_size
+        self.attention = Attention(size, family.num_heads)
         self.attention_norm = LayerNorm(size, eps)
-        self.up = Linear(size, config.intermediate_size)
-        self.down = Linear(config.intermediate_size, size)
+        self.up = Linear(size, inner)
+        self.down = Linear(inner, size)
         self.output_norm = LayerNorm(size, eps)
-        self.activation = ACTIVATIONS[config.hidden_act]
+        self.activation = ACTIVATIONS[activation]
 
-    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
-        x = self.attention_norm(x + self.attention(x, may_see))
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
+        x = self.attention_norm(x + self.attention(x, mask))
         return self.output_norm(x + self.down(self.activation(self.up(x))))
 
 
@@ -78,13 +78,14 @@ class Embeddings(Module):
 class Head(Module):
     """A score, from the last hidden state of the first token."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, activation: Callable[[mx.array], mx.array] = mx.tanh) -> None:
         super().__init__()
         self.dense = Linear(size, size)
         self.out = Linear(size, 1)
+        self.activation = activation
 
     def __call__(self, first: mx.array) -> mx.array:
-        return self.out(mx.tanh(self.dense(first)))[:, 0]
+        return self.out(self.activation(self.dense(first)))[:, 0]
 
 
 class Bert(Module):
@@ -93,7 +94,10 @@ class Bert(Module):
     def __init__(self, config: BertConfig, *, has_head: bool) -> None:
         super().__init__()
         self.embeddings = Embeddings(config)
-        self.layers = [Layer(config) for _ in range(config.num_hidden_layers)]
+        self.layers = [
+            Layer(config, config.layer_norm_eps, config.hidden_act)
+            for _ in range(config.num_hidden_layers)
+        ]
         self.has_segments = config.has_segments and config.type_vocab_size > 1
         if has_head:
             self.head = Head(config.hidden_size)
@@ -107,9 +111,9 @@ class Bert(Module):
 
     def states(self, pack: Pack) -> Iterator[mx.array]:
         x = self.embeddings(pack, self.positions(pack))
-        may_see = pack.key_mask()
+        mask = mask_of(pack.key_mask(), x.dtype)
         for layer in self.layers:
-            x = layer(x, may_see)
+            x = layer(x, mask)
             yield x
 
     def scores(self, hidden: mx.array, pack: Pack) -> mx.array:

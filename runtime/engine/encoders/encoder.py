@@ -14,7 +14,9 @@ from .batch import Input
 from .bert import Bert
 from .decoder import Decoder
 from .dense import DenseSteps
+from .distilbert import DistilBert
 from .modernbert import ModernBert
+from .mpnet import MPNet
 from .nomic_bert import NomicBert
 from .pooling import normalize, pool
 
@@ -22,7 +24,7 @@ from .pooling import normalize, pool
 _LONG_PACK_TOKENS = 1024
 
 
-Network: TypeAlias = Bert | ModernBert | NomicBert | Decoder
+Network: TypeAlias = Bert | DistilBert | ModernBert | MPNet | NomicBert | Decoder
 
 
 class Between(Protocol):

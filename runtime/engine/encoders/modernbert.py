@@ -10,7 +10,7 @@ from mlx.nn.layers.normalization import LayerNorm
 
 from registry.checkpoint.encoders.modernbert import LOCAL, ModernBertConfig
 
-from .attention import ACTIVATIONS, Pack, attend, rotate, split_heads
+from .attention import ACTIVATIONS, Pack, attend, mask_of, rotate, split_heads
 from .pooling import mean
 
 
@@ -23,13 +23,13 @@ class Attention(Module):
         self.Wqkv = Linear(size, 3 * size, bias=config.attention_bias)
         self.Wo = Linear(size, size, bias=config.attention_bias)
 
-    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
         queries, keys, values = (
             split_heads(part, self.num_heads) for part in mx.split(self.Wqkv(x), 3, axis=-1)
         )
         head_size = queries.shape[-1]
         queries, keys = (rotate(part, self.base, head_size) for part in (queries, keys))
-        return self.Wo(attend(queries, keys, values, may_see))
+        return self.Wo(attend(queries, keys, values, mask))
 
 
 class GatedMlp(Module):
@@ -55,9 +55,9 @@ class Layer(Module):
         self.mlp_norm = _norm(config)
         self.mlp = GatedMlp(config)
 
-    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
         normed = self.attn_norm(x) if "attn_norm" in self else x
-        x = x + self.attn(normed, may_see)
+        x = x + self.attn(normed, mask)
         return x + self.mlp(self.mlp_norm(x))
 
 
@@ -106,9 +106,10 @@ class ModernBert(Module):
 
     def states(self, pack: Pack) -> Iterator[mx.array]:
         x = self.embeddings(pack.tokens)
-        everywhere = pack.key_mask()
         places = mx.arange(pack.tokens.shape[1])
-        nearby = everywhere & (mx.abs(places[:, None] - places) <= self.reach)
+        is_near = mx.abs(places[:, None] - places) <= self.reach
+        everywhere = mask_of(pack.key_mask(), x.dtype)
+        nearby = mask_of(pack.key_mask() & is_near, x.dtype)
         for layer in self.layers:
             x = layer(x, nearby if layer.layer_type == LOCAL else everywhere)
             yield x

@@ -10,7 +10,7 @@ from mlx.nn.layers.normalization import LayerNorm
 
 from registry.checkpoint.encoders.nomic_bert import NomicBertConfig
 
-from .attention import ACTIVATIONS, Pack, attend, rotate, split_heads
+from .attention import ACTIVATIONS, Pack, attend, mask_of, rotate, split_heads
 
 
 class Attention(Module):
@@ -23,13 +23,13 @@ class Attention(Module):
         self.Wqkv = Linear(size, 3 * size, bias=config.qkv_proj_bias)
         self.out_proj = Linear(size, size, bias=config.qkv_proj_bias)
 
-    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
         queries, keys, values = (
             split_heads(part, self.num_heads) for part in mx.split(self.Wqkv(x), 3, axis=-1)
         )
         queries = rotate(queries, self.base, self.num_rotated)
         keys = rotate(keys, self.base, self.num_rotated)
-        return self.out_proj(attend(queries, keys, values, may_see))
+        return self.out_proj(attend(queries, keys, values, mask))
 
 
 class GatedMlp(Module):
@@ -56,8 +56,8 @@ class Layer(Module):
         self.mlp = GatedMlp(config)
         self.norm2 = LayerNorm(config.n_embd, config.layer_norm_epsilon)
 
-    def __call__(self, x: mx.array, may_see: mx.array) -> mx.array:
-        x = self.norm1(x + self.attn(x, may_see))
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
+        x = self.norm1(x + self.attn(x, mask))
         return self.norm2(x + self.mlp(x))
 
 
@@ -92,9 +92,9 @@ class NomicBert(Module):
 
     def states(self, pack: Pack) -> Iterator[mx.array]:
         x = self.emb_ln(self.embeddings(pack))
-        may_see = pack.key_mask()
+        mask = mask_of(pack.key_mask(), x.dtype)
         for layer in self.layers:
-            x = layer(x, may_see)
+            x = layer(x, mask)
             yield x
 
     def scores(self, hidden: mx.array, pack: Pack) -> mx.array:
