@@ -54,7 +54,9 @@ def _renamed(model: SentencePieceModel, folder: Path) -> SentencePieceModel:
     pieces = list(model.pieces)
     for id, token in special_tokens.read(folder).by_id.items():
         if 0 <= id < len(pieces) and pieces[id].text != token.content:
-            pieces[id] = Piece(token.content, 0.0, Kind.CONTROL)
+            is_unknown = pieces[id].kind is Kind.UNKNOWN
+            kind = Kind.UNKNOWN if is_unknown else Kind.CONTROL
+            pieces[id] = Piece(token.content, 0.0, kind)
     return replace(model, pieces=tuple(pieces))
 
 

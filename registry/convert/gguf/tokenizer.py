@@ -183,7 +183,11 @@ class _Vocabulary:
         if not isinstance(scores, list) or len(scores) != len(self.tokens):
             raise NotAModel("The GGUF's tokenizer.ggml.scores do not fit its tokens.")
         rows = zip(self.tokens, scores, self.types, strict=True)
-        return [Piece(text, score, Kind(kind)) for text, score, kind in rows]  # type: ignore[arg-type]
+        kinds = {kind.value: kind for kind in Kind}  # an older one, 0, is never joined
+        return [
+            Piece(text, score, kinds.get(kind, Kind.CONTROL))  # type: ignore[arg-type]
+            for text, score, kind in rows
+        ]
 
     def _add_ends(self, tokenizer: Tokenizer, *, add_bos: bool) -> None:
         """Have special tokens, where asked for, begin or end a text as the metadata says."""

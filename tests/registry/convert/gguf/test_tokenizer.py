@@ -213,6 +213,16 @@ def test_what_is_no_vocabulary_is_refused(
         rebuilt(tmp_path, metadata(**changes))
 
 
+def test_a_token_of_no_kind_is_never_joined(tmp_path: Path) -> None:
+    """Older files have the kind 0, which says nothing."""
+    changes = {"model": "llama", "scores": [0.0, -1.0, -2.0, 0.0], "token_type": [1, 1, 1, 0]}
+    copy = rebuilt(tmp_path, metadata(**changes, tokens=["▁", "a", "▁a", "<s>"]))
+    assert copy.encode("a", add_special_tokens=False).tokens == ["▁a"]
+    changes["token_type"] = [1, 1, 0, 3]
+    copy = rebuilt(tmp_path, metadata(**changes, tokens=["▁", "a", "▁a", "<s>"]))
+    assert copy.encode("a", add_special_tokens=False).tokens == ["▁", "a"]
+
+
 def test_ids_out_of_the_vocabulary_are_no_tokens(tmp_path: Path) -> None:
     """A file may name any number as its first token; it has none then."""
     for wrong in (-1, 4, 1 << 62, "3", None):
