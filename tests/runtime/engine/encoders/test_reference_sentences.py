@@ -14,7 +14,7 @@ from registry.convert_messages import Work
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
-from runtime.text.tokenizer import tokenizer_of
+from runtime.text.tokenizer import ModelTokenizer
 from tests.models import reference_sentences
 from tests.models.reference_sentences import EMBEDDERS, QUERY, RERANKERS, Case
 
@@ -49,7 +49,7 @@ def test_embedders(tmp_path: Path, name: str) -> None:
     folder = imported(reference_sentences.make_embedder(tmp_path / "source", name))
     limit = EncoderConfig.of(Model("tiny", folder)).max_input_tokens
     texts = [case["text"] for case in CASES[name]]
-    inputs, _ = tokenizer_of(folder).texts(texts, None, limit)
+    inputs, _ = ModelTokenizer(folder).texts(texts, None, limit)
     assert max(map(len, inputs)) == limit == reference_sentences.MAX_TOKENS
     for index, row in encode(folder, inputs, []).items():
         np.testing.assert_allclose(row, CASES[name][index]["vector"], atol=2e-5)
@@ -60,6 +60,6 @@ def test_rerankers(tmp_path: Path, architecture: str) -> None:
     """A query beside each document, and the family's own head."""
     folder = imported(reference_sentences.make_reranker(tmp_path / "source", architecture))
     cases = CASES[f"{architecture} reranker"]
-    inputs, firsts = tokenizer_of(folder).texts([case["text"] for case in cases], QUERY, None)
+    inputs, firsts = ModelTokenizer(folder).texts([case["text"] for case in cases], QUERY, None)
     for index, row in encode(folder, inputs, firsts).items():
         np.testing.assert_allclose(row, cases[index]["vector"], atol=1e-5)
