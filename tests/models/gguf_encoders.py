@@ -9,6 +9,8 @@ from gguf.constants import GGMLQuantizationType, PoolingType
 from gguf.quants import quantize
 from safetensors.numpy import load_file
 
+from registry.checkpoint.tokenizer import sentencepiece_model
+
 _NAMES = {
     "embeddings.word_embeddings": "token_embd",
     "embeddings.position_embeddings": "position_embd",
@@ -40,9 +42,13 @@ def write_encoder_gguf(
     path: Path,
     kind: str = "F32",
     pooling: PoolingType | None = PoolingType.MEAN,
+    tokenizer: dict[str, Any] | None = None,
     **extra: Any,
 ) -> Path:
-    """The encoder of a folder as one file; matrices in `kind`. `extra` is further metadata."""
+    """The encoder of a folder as one file; matrices in `kind`. `extra` is further metadata.
+
+    `tokenizer`: the metadata of another than the folder's.
+    """
     config = json.loads((folder / "config.json").read_bytes())
     is_bert = config["model_type"] == "bert"
     writer = gguf.GGUFWriter(path, "bert" if is_bert else "nomic-bert")
@@ -60,7 +66,7 @@ def write_encoder_gguf(
     writer.add_causal_attention(False)
     if pooling is not None:
         writer.add_pooling_type(pooling)
-    _add_tokenizer(writer, folder)
+    _add_tokenizer(writer, tokenizer or wordpiece_metadata(folder))
     for key, value in extra.items():
         writer.add_key_value(key.replace("__", "."), value, gguf.GGUFValueType.get_type(value))
     for name, tensor in load_file(folder / "model.safetensors").items():
@@ -108,9 +114,35 @@ def wordpiece_metadata(folder: Path, *, brackets: bool = False) -> dict[str, Any
     }
 
 
-def _add_tokenizer(writer: Any, folder: Path) -> None:
-    for key, value in wordpiece_metadata(folder).items():
+def xlm_roberta_metadata(path: Path) -> dict[str, Any]:
+    """What the converter says of an XLM-R's SentencePiece model, numbered as fairseq does."""
+    model = sentencepiece_model.read(path)
+    first = [("<s>", 0.0, 3), ("<pad>", 0.0, 3), ("</s>", 0.0, 3), ("<unk>", 0.0, 2)]
+    rest = [(piece.text, piece.score, int(piece.kind)) for piece in model.pieces[3:]]
+    tokens, scores, kinds = zip(*first, *rest, ("<mask>", 0.0, 3), strict=True)
+    return {
+        "tokenizer.ggml.model": "t5",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": list(tokens),
+        "tokenizer.ggml.scores": list(scores),
+        "tokenizer.ggml.token_type": list(kinds),
+        "tokenizer.ggml.add_space_prefix": True,
+        "tokenizer.ggml.remove_extra_whitespaces": model.remove_extra_whitespaces,
+        "tokenizer.ggml.precompiled_charsmap": list(model.charsmap),
+        "tokenizer.ggml.bos_token_id": 0,
+        "tokenizer.ggml.padding_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 3,
+        "tokenizer.ggml.add_bos_token": True,
+        "tokenizer.ggml.add_eos_token": True,
+    }
+
+
+def _add_tokenizer(writer: Any, metadata: dict[str, Any]) -> None:
+    for key, value in metadata.items():
         match value:
+            case bool():
+                writer.add_bool(key, value)
             case int():
                 writer.add_uint32(key, value)
             case str():

@@ -1,11 +1,12 @@
 """tokenizer.json and tokenizer_config.json, rebuilt from the metadata of a GGUF.
 
-Four kinds are read: byte-level BPE ("gpt2", its words split as `pre_tokenizers` says),
-SentencePiece's BPE with scores ("llama") or merges ("gemma4"), WordPiece ("bert", `wordpiece`).
+These kinds are read: byte-level BPE ("gpt2", its words split as `pre_tokenizers` says),
+SentencePiece's BPE with scores ("llama") or merges ("gemma4") and its unigram model ("t5", which
+XLM-R has), WordPiece ("bert", `wordpiece`).
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from tokenizers import (
 )
 
 from registry.checkpoint.tokenizer import byte_level, sentencepiece
-from registry.checkpoint.tokenizer.sentencepiece_model import Kind, Piece
+from registry.checkpoint.tokenizer.sentencepiece import Prefix
+from registry.checkpoint.tokenizer.sentencepiece_model import (
+    Algorithm,
+    Kind,
+    Piece,
+    SentencePieceModel,
+)
 from registry.checkpoint.tokenizer.wordpiece import build as build_wordpiece
 from registry.checkpoint.tokenizer.wordpiece import has_capitals
 from registry.checkpoint.weights import Value
@@ -91,6 +98,8 @@ class _Vocabulary:
                 tokenizer = self._byte_level()
             case "llama":
                 tokenizer = self._sentencepiece()
+            case "t5":
+                tokenizer = self._unigram()
             case "bert":
                 ids = self._ids()
                 is_lower = not has_capitals(ids)
@@ -98,7 +107,7 @@ class _Vocabulary:
             case _:
                 raise NotAModel(
                     f"The GGUF's tokenizer is of the kind {kind!r}; 'gpt2', 'gemma4', "
-                    "'llama' and 'bert' are read."
+                    "'llama', 't5' and 'bert' are read."
                 )
         tokenizer.add_tokens(
             [
@@ -159,6 +168,28 @@ class _Vocabulary:
         self._add_ends(tokenizer, add_bos=True)
         return tokenizer
 
+    def _unigram(self) -> Tokenizer:
+        charsmap = self.metadata.get("tokenizer.ggml.precompiled_charsmap", [])
+        unknown = token_id(self.metadata, "unknown")
+        if unknown is None or not isinstance(charsmap, list):
+            raise NotAModel("The GGUF has no unknown token, or a charsmap that is no list.")
+        pieces = self._pieces()
+        pieces[unknown] = replace(pieces[unknown], kind=Kind.UNKNOWN)
+        model = SentencePieceModel(
+            tuple(pieces),
+            Algorithm.UNIGRAM,
+            bytes(byte & 0xFF for byte in charsmap),  # type: ignore[operator]
+            composes=True,  # no GGUF names its rules; all published ones do
+            add_dummy_prefix=bool(self.metadata.get("tokenizer.ggml.add_space_prefix", 1)),
+            remove_extra_whitespaces=bool(
+                self.metadata.get("tokenizer.ggml.remove_extra_whitespaces", 0)
+            ),
+        )
+        prefix = Prefix.EVERY_STRETCH if model.add_dummy_prefix else Prefix.NEVER
+        tokenizer = sentencepiece.build(model, prefix)
+        self._add_ends(tokenizer, add_bos=False, add_eos=True)
+        return tokenizer
+
     def _bert_tokens(self) -> tuple[str, str, str]:
         """The tokens that a text begins and ends with, and the one for unknown words."""
         # The misspelling is llama.cpp's. Newer files call the first token "bos" only.
@@ -189,10 +220,10 @@ class _Vocabulary:
             for text, score, kind in rows
         ]
 
-    def _add_ends(self, tokenizer: Tokenizer, *, add_bos: bool) -> None:
+    def _add_ends(self, tokenizer: Tokenizer, *, add_bos: bool, add_eos: bool = False) -> None:
         """Have special tokens, where asked for, begin or end a text as the metadata says."""
         ends: dict[str, str | None] = {}
-        for role, default in (("bos", add_bos), ("eos", False)):
+        for role, default in (("bos", add_bos), ("eos", add_eos)):
             is_added = self.metadata.get(f"tokenizer.ggml.add_{role}_token", default)
             ends[role] = self._token(role) if is_added else None
         if any(ends.values()):

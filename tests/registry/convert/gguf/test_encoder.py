@@ -1,6 +1,7 @@
 """Tests of convert.gguf.encoder and wordpiece: an embedding model as GGUF and back is the same."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,13 @@ from registry.errors import ConversionFailed, NotAModel
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.loader import load_encoder
 from runtime.engine_messages import Embed
-from tests.models.gguf_encoders import wordpiece_metadata, write_encoder_gguf
+from runtime.text.tokenizer import ModelTokenizer
+from tests.models.gguf_encoders import (
+    wordpiece_metadata,
+    write_encoder_gguf,
+    xlm_roberta_metadata,
+)
+from tests.models.sentencepieces import train
 from tests.models.tiny_encoders import MINILM, make_bert, make_nomic_bert, make_wordpiece
 
 TEXTS = [
@@ -97,6 +104,49 @@ def test_the_engine_makes_the_same_vectors(tmp_path: Path, make: Make) -> None:
     for one, other in zip(first, second, strict=True):
         vector = np.frombuffer(one, np.float32)
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+        assert np.allclose(vector, np.frombuffer(other, np.float32), atol=1e-6)
+
+
+def test_xlm_roberta_makes_the_same_vectors(tmp_path: Path) -> None:
+    """A GGUF of bge-m3 or multilingual E5: a bert whose positions begin at the third row, with a
+    SentencePiece model."""
+    original, bert = tmp_path / "original", tmp_path / "bert"
+    tokens = 700
+    make_bert(bert, type_vocab_size=1, layer_norm_eps=1e-5)
+    weights = load_file(bert / "model.safetensors")
+    draw = np.random.default_rng(1)
+    words = draw.normal(0, 0.3, (tokens, 32)).astype(np.float32)
+    weights["embeddings.word_embeddings.weight"] = words
+    save_file(weights, bert / "model.safetensors")
+    shutil.copytree(bert, original)
+    positions = weights["embeddings.position_embeddings.weight"]
+    weights["embeddings.position_embeddings.weight"] = np.concatenate([positions[:2], positions])
+    save_file(weights, original / "model.safetensors")
+    config = json.loads((bert / "config.json").read_bytes()) | {
+        "model_type": "xlm-roberta",
+        "architectures": ["XLMRobertaModel"],
+        "vocab_size": tokens,
+        "pad_token_id": 1,
+        "max_position_embeddings": 130,
+    }
+    (original / "config.json").write_text(json.dumps(config))
+    (original / "tokenizer.json").unlink()
+    (original / "sentencepiece.bpe.model").write_bytes(train(model_type="unigram"))
+    (original / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
+    metadata = xlm_roberta_metadata(original / "sentencepiece.bpe.model")
+    run(write_encoder_gguf(bert, tmp_path / "m.gguf", tokenizer=metadata), tmp_path / "converted")
+    texts = ["The quick brown fox", "naïve café, 日本語", "  two  spaces ①"]
+    rows, _ = ModelTokenizer(original).texts(texts, None, None)
+    assert ModelTokenizer(tmp_path / "converted").texts(texts, None, None)[0] == rows
+    batch = EncodeBatch()
+    batch.add(Embed(1, rows))
+    pack = batch.next_pack(4096)
+    first, second = (
+        load_encoder(Model("m", tmp_path / name), lambda done, total: None).encode(pack)
+        for name in ("original", "converted")
+    )
+    for one, other in zip(first, second, strict=True):
+        vector = np.frombuffer(one, np.float32)
         assert np.allclose(vector, np.frombuffer(other, np.float32), atol=1e-6)
 
 

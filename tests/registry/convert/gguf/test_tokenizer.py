@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, trainers
 from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence, Split
 
+from registry.checkpoint.tokenizer.sentencepiece_model import read as read_model
 from registry.checkpoint.weights import read_header
 from registry.convert.gguf.tokenizer import write_tokenizer
 from registry.errors import NotAModel
 from tests.models.gguf_files import tokenizer_metadata
+from tests.models.sentencepieces import train
+from tests.models.texts import TEXTS as MANY_TEXTS
 from tests.packages import unpacked
 
 SEPARATOR = "\n__ggml_vocab_test__\n"  # between the texts of llama.cpp's .inp files
@@ -173,6 +176,26 @@ def test_sentencepiece_comes_back(tmp_path: Path) -> None:
     assert marked[0] == "<tool>" and "".join(marked[1:]).lstrip("▁") == "x"
 
 
+@pytest.mark.parametrize("options", [{}, {"byte_fallback": True}, {"add_dummy_prefix": False}])
+def test_a_unigram_model_comes_back(tmp_path: Path, options: dict[str, Any]) -> None:
+    """What XLM-R and multilingual E5 have, with its replacements of characters."""
+    (tmp_path / "tokenizer.model").write_bytes(train(model_type="unigram", **options))
+    model = read_model(tmp_path / "tokenizer.model")
+    original = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
+    known = sentencepiece_metadata(original) | {
+        "tokenizer.ggml.model": "t5",
+        "tokenizer.ggml.precompiled_charsmap": [byte - (byte & 128) * 2 for byte in model.charsmap],
+        "tokenizer.ggml.remove_extra_whitespaces": 1,
+        "tokenizer.ggml.add_space_prefix": int(options.get("add_dummy_prefix", True)),
+    }
+    copy = rebuilt(tmp_path, known)
+    for text in (text for text in MANY_TEXTS if "</s>" not in text and "\u0301" not in text):
+        assert copy.encode(text, add_special_tokens=False).ids == original.encode(text), text
+    assert copy.encode("a").ids == [*original.encode("a"), original.eos_id()]
+    copy = rebuilt(tmp_path, known | {"tokenizer.ggml.add_bos_token": 1})
+    assert copy.encode("a").ids == [original.bos_id(), *original.encode("a"), original.eos_id()]
+
+
 def metadata(**changes: Any) -> dict[str, Any]:
     """Of the smallest vocabulary, with some of its keys changed; None takes one away."""
     smallest = {
@@ -194,8 +217,8 @@ def metadata(**changes: Any) -> dict[str, Any]:
         ({"tokens": []}, "no vocabulary"),
         ({"tokens": [1, 2, 3, 4]}, "no vocabulary"),
         ({"token_type": [1]}, "token_type does not fit"),
-        ({"model": "t5"}, "'gpt2', 'gemma4', 'llama' and 'bert'"),
-        ({"model": None}, "'gpt2', 'gemma4', 'llama' and 'bert'"),
+        ({"model": "rwkv"}, "'gpt2', 'gemma4', 'llama', 't5' and 'bert'"),
+        ({"model": None}, "'gpt2', 'gemma4', 'llama', 't5' and 'bert'"),
         ({"pre": "of-tomorrow"}, "'of-tomorrow' is not one of .*deepseek-llm.* gpt-2"),
         ({"merges": None}, "no list of strings tokenizer.ggml.merges"),
         ({"merges": [1]}, "no list of strings"),
@@ -203,6 +226,7 @@ def metadata(**changes: Any) -> dict[str, Any]:
         ({"merges": ["ab"]}, "makes no tokenizer"),
         ({"model": "llama"}, "scores do not fit"),
         ({"model": "llama", "scores": [1.0]}, "scores do not fit"),
+        ({"model": "t5", "scores": [1.0] * 4}, "no unknown token"),
     ],
 )
 def test_what_is_no_vocabulary_is_refused(
