@@ -43,7 +43,7 @@ class FakeWork:
             if source.is_file():
                 write_folder(folder, source.read_bytes())
             for path in source.rglob("*") if source.is_dir() else []:
-                if path.suffix in (".json", ".safetensors"):
+                if path.suffix in (".json", ".jinja", ".safetensors"):
                     taken = folder / path.relative_to(source)
                     taken.parent.mkdir(exist_ok=True)
                     (os.link if work.may_link else shutil.copyfile)(path.resolve(), taken)

@@ -51,8 +51,8 @@ def is_module_file(name: str) -> bool:
     return _MODULE_FILE.fullmatch(name) is not None
 
 
-def module_files(folder: Path) -> Iterator[str]:
-    """Those that are in this folder, by their paths in it."""
+def nested_files(folder: Path) -> Iterator[str]:
+    """The files to keep that lie in folders of this one, by their paths in it."""
     for path in sorted(folder.glob("*/*")):
-        if is_module_file(name := path.relative_to(folder).as_posix()):
+        if is_companion(name := path.relative_to(folder).as_posix()):
             yield name

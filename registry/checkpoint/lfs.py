@@ -8,7 +8,7 @@ from pathlib import Path
 
 from registry.errors import NotAModel
 
-from .companions import CONFIG, is_companion
+from .companions import CONFIG, is_companion, nested_files
 
 _START = b"version https://git-lfs"
 _MAX_BYTES = 1024  # of a pointer, as its specification has it
@@ -43,9 +43,7 @@ def check_folder(folder: Path, place: str = "the folder that it came from") -> N
 
 def _files(folder: Path) -> list[Path]:
     paths = [path for path in folder.glob("*") if _counts(path.name)]
-    paths += [
-        path for path in folder.glob("*/*") if is_companion(f"{path.parent.name}/{path.name}")
-    ]
+    paths += [folder / name for name in nested_files(folder)]
     return [path for path in paths if path.is_file()]
 
 

@@ -5,14 +5,14 @@ import os
 import shutil
 from pathlib import Path
 
-from registry.checkpoint.companions import NAMES, is_companion, module_files
+from registry.checkpoint.companions import NAMES, is_companion, nested_files
 from registry.checkpoint.config import Config, read_json
 
 
 def copy_all(source: Path, target: Path) -> None:
     """Copy the files beside the weights, config.json excepted."""
     names = sorted(NAMES | {path.name for path in source.glob("*.tiktoken")})
-    names += (name for name in module_files(source) if name not in NAMES)
+    names += (name for name in nested_files(source) if name not in NAMES)
     for name in filter(is_companion, names):
         path, copied = source / name, target / name
         if not path.is_file():

@@ -44,6 +44,9 @@ _OPTIONAL = (
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/default.jinja",
+    "hf_quant_config.json",
 )
 _VOCABULARIES = (*vocabulary.NAMES, "qwen.tiktoken", "hy.tiktoken")  # where there is no listing
 
@@ -279,4 +282,4 @@ def _copied(folder: Path) -> list[str]:
     """The names of files to copy. A hub cache's links are followed; a pipe or device is no file."""
     names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
     kept = [n for n in names if is_weight(n) or not n.endswith(".safetensors") and is_text(n)]
-    return sorted(n for n in [*kept, *companions.module_files(folder)] if (folder / n).is_file())
+    return sorted(n for n in [*kept, *companions.nested_files(folder)] if (folder / n).is_file())

@@ -212,7 +212,7 @@ async def test_an_embedders_own_files_are_downloaded(
     for file in EMBEDDER_FILES:
         if not (model / file).exists():
             (model / file).write_text("{}")
-    content = {file: (model / file).read_bytes() for file in companions.module_files(model)}
+    content = {file: (model / file).read_bytes() for file in companions.nested_files(model)}
     content |= {file: (model / file).read_bytes() for file in EMBEDDER_FILES}
     for file, data in (REPO | content).items():
         hub.add_file(f"m/{file}", data)

@@ -1,0 +1,65 @@
+"""Tests that the files beside the weights come along, whatever way the model comes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry.checkpoint import chat_template
+from registry.convert.copies import copy_all
+from registry.jobs.order import Download, Import, Pull
+from registry.store.store import Store
+from tests.fake_work import WEIGHTS, FakeWork
+from tests.hub.hub_server import HubServer
+from tests.provisioning import run, settings_of
+
+MODEL = {
+    "config.json": b'{"model_type": "llama"}',
+    "tokenizer.json": b"{}",
+    "model.safetensors": WEIGHTS,
+}
+TEMPLATES = {
+    "chat_template.jinja": b"A",
+    "chat_template.json": json.dumps({"chat_template": "A"}).encode(),
+    "additional_chat_templates/default.jinja": b"A",
+    "tokenizer_config.json": json.dumps({"chat_template": "A"}).encode(),
+}
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer() as hub:
+        yield hub
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("way", ["folder", "url", "hub"])
+async def test_a_chat_template_comes_along(
+    store: Store, work: FakeWork, hub: HubServer, tmp_path: Path, name: str, way: str
+) -> None:
+    """In whichever file it is; without it the model could not chat."""
+    files = MODEL | {name: TEMPLATES[name]}
+    source = tmp_path / "source"
+    for file, content in files.items():
+        (source / file).parent.mkdir(parents=True, exist_ok=True)
+        (source / file).write_bytes(content)
+        hub.add_file(f"m/{file}", content)
+    hub.add_repo("org/m", files)
+    url = hub.add_file("m/README.md", b"").removesuffix("README.md")
+    orders = {"folder": Import("m", str(source)), "url": Download("m", url)}
+    await run(orders.get(way, Pull("m", "org/m")), store, settings_of(hub))
+    folder = store.get("m").folder
+    assert (folder / name).read_bytes() == TEMPLATES[name]
+    assert chat_template.exists(folder)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_chat_template_stays_when_weights_are_converted(tmp_path: Path, name: str) -> None:
+    """The job process takes what it knows by name."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    target.mkdir()
+    (source / name).parent.mkdir(parents=True)
+    (source / name).write_bytes(TEMPLATES[name])
+    copy_all(source, target)
+    assert chat_template.find(target) == "A"
