@@ -22,6 +22,7 @@ _ROTATES = r"\bRoPE\(|\binitialize_rope\("
 _READS_SHARE = r"partial_rotary|rotary_pct|rotary_dim|rotary_percent|qk_rope_head_dim"
 _ROTATES_HALVES = frozenset({"recurrent_gemma"})  # whatever config.json says
 _READS_EACH_LAYER = r"rope_parameters\b[^\n]*\blayer_(type|key)\b"
+_SCALES_BY_PARAMETERS = r"scaling_config=[\w.]*\brope_parameters"
 _SCALES_FULL_LAYERS_ONLY = frozenset({"olmo3"})
 
 _NO_SCALING = ("default", "mrope")  # the sections of mrope matter to pictures only
@@ -55,7 +56,10 @@ def lifted(config: Config, architecture: str) -> Config:
     _check_share(config, architecture)
     parameters = config.get("rope_parameters")
     if not isinstance(parameters, dict) or not parameters:
-        return _with_scaling(config, config.get("rope_scaling"), architecture)
+        config = _with_scaling(config, config.get("rope_scaling"), architecture)
+        if config.get("rope_scaling") and mentions(architecture, _SCALES_BY_PARAMETERS):
+            config = config | {"rope_parameters": config["rope_scaling"]}
+        return config
     by_layer = {key: value for key, value in parameters.items() if isinstance(value, dict)}
     if not by_layer:
         return _flat(config, parameters, architecture)

@@ -15,6 +15,7 @@ from mlx_lm.utils import _get_classes, load_model
 from registry.checkpoint.spelling import normalised, overrides
 from registry.checkpoint.support import check_config
 from registry.errors import NotAModel
+from tests.models.zoo.checkpoints import make
 
 _BASE: dict[str, Any] = {
     "hidden_size": 64,
@@ -380,3 +381,19 @@ def test_floats_that_json_does_not_know_arrive_as_floats(tmp_path: Path) -> None
     found = overrides(tmp_path)["text_config"]
     assert isinstance(found, dict)
     assert found["time_step_limit"] == [0.0, float("inf")]
+
+
+@pytest.mark.parametrize("kind", ["llama3", "yarn", "linear"])
+def test_the_old_spelling_is_read_where_only_the_new_one_is(tmp_path: Path, kind: str) -> None:
+    """MiniMax-M3's module takes its scaling from `rope_parameters` alone."""
+    folder = make("minimax_m3_vl", tmp_path)
+    config: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
+    scaling = {"rope_type": kind} | _SCALINGS[kind]
+    text = config["text_config"]
+    _respell(folder, config | {"text_config": text | {"rope_scaling": scaling}})
+    found = _logits(folder, overrides(folder))
+    parameters = scaling | {"rope_theta": text["rope_theta"]}
+    _respell(folder, config | {"text_config": text | {"rope_parameters": parameters}})
+    assert mx.array_equal(found, _logits(folder))
+    _respell(folder, config)
+    assert not mx.allclose(found, _logits(folder), atol=0.01)

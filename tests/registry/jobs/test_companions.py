@@ -8,7 +8,7 @@ import pytest
 
 from registry.checkpoint import chat_template
 from registry.convert.copies import copy_all
-from registry.jobs.order import Download, Import, Pull
+from registry.jobs.order import Download, Import, Order, Pull
 from registry.store.store import Store
 from tests.fake_work import WEIGHTS, FakeWork
 from tests.hub.hub_server import HubServer
@@ -47,8 +47,12 @@ async def test_a_chat_template_comes_along(
         hub.add_file(f"m/{file}", content)
     hub.add_repo("org/m", files)
     url = hub.add_file("m/README.md", b"").removesuffix("README.md")
-    orders = {"folder": Import("m", str(source)), "url": Download("m", url)}
-    await run(orders.get(way, Pull("m", "org/m")), store, settings_of(hub))
+    orders: dict[str, Order] = {
+        "folder": Import("m", str(source)),
+        "url": Download("m", url),
+        "hub": Pull("m", "org/m"),
+    }
+    await run(orders[way], store, settings_of(hub))
     folder = store.get("m").folder
     assert (folder / name).read_bytes() == TEMPLATES[name]
     assert chat_template.exists(folder)
