@@ -40,25 +40,39 @@ from tests.packages import unpacked
             QWEN2,
             lambda first: {"<|endoftext|>": first, "<|im_end|>": first + 2, "<tool>": first + 3},
         ),
+        (
+            "HYTokenizer",
+            "hy.tiktoken",
+            QWEN2,
+            lambda first: {"<|startoftext|>": first + 1, "<|eos|>": first + 3, "<tool>": first + 5},
+        ),
+        # Llama 3's, as Meta has it: no class of its own.
+        (None, "tokenizer.model", CL100K, lambda first: {"<tool>": first + 7}),
         ("ChatGLM4Tokenizer", "tokenizer.model", CL100K, lambda first: {"<tool>": first + 4}),
     ],
 )
 def test_ranks_give_the_ids_of_tiktoken(
-    tmp_path: Path, name: str, file: str, pattern: str, special: Callable[[int], dict[str, int]]
+    tmp_path: Path,
+    name: str | None,
+    file: str,
+    pattern: str,
+    special: Callable[[int], dict[str, int]],
 ) -> None:
-    """Kimi, Qwen and GLM-4: each cuts texts by its own pattern, and knows its special tokens."""
+    """Kimi, Qwen, Hunyuan, Llama 3 and GLM-4: each cuts texts by its own pattern, and knows its special tokens."""
     ranks = learnt_ranks()
     write_ranks(tmp_path / file, ranks)
     tokens = special(len(ranks))
     listed = {str(tokens["<tool>"]): {"content": "<tool>", "special": True}}
     configure(tmp_path, tokenizer_class=name, added_tokens_decoder=listed)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     original = tiktoken.Encoding(
-        name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=tokens
+        str(name), pat_str=pattern, mergeable_ranks=ranks, special_tokens=tokens
     )
 
     def ids_of(text: str) -> list[int]:
-        text = unicodedata.normalize("NFC", text) if name == "QWenTokenizer" else text
-        return original.encode(text, allowed_special="all")
+        is_nfc = name in ("QWenTokenizer", "HYTokenizer")
+        normal = unicodedata.normalize("NFC", text) if is_nfc else text
+        return original.encode(normal, allowed_special="all")
 
     tokenizer = load(tmp_path)
     check_same(tokenizer, ids_of, TEXTS)
