@@ -58,7 +58,7 @@ def test_ranks_give_the_ids_of_tiktoken(
     pattern: str,
     special: Callable[[int], dict[str, int]],
 ) -> None:
-    """Kimi, Qwen, Hunyuan, Llama 3 and GLM-4: each cuts texts by its own pattern, and knows its special tokens."""
+    """Each cuts texts by its own pattern, and knows its special tokens."""
     ranks = learnt_ranks()
     write_ranks(tmp_path / file, ranks)
     tokens = special(len(ranks))
