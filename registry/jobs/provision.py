@@ -11,6 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from registry.checkpoint import lfs, names, shards
 from registry.checkpoint.companions import CONFIG
 from registry.checkpoint.config import read_json
@@ -63,6 +65,9 @@ def check(order: Order, store: Store) -> None:
         store.get(order.model_id)
         return
     store.check_id(order.model_id)
+    for said in msgspec.structs.astuple(order):
+        if isinstance(said, str):
+            _check_text(said)
     with contextlib.suppress(ModelNotFound):
         if store.get(order.model_id).is_ready:
             raise ModelExists(
@@ -247,20 +252,20 @@ def _ready(model_id: str, store: Store) -> Entry:
     return entry
 
 
-def _check_name(path: Path) -> None:
-    if not names.is_text(path):
+def _check_text(said: Path | str) -> None:
+    """Orders are kept as JSON, which has no place for other bytes."""
+    if not names.is_text(said):
         raise SourceRefused(
-            f"{names.shown(path)} has a name that is not UTF-8, and cannot be written down: rename "
-            "it, then import it."
+            f"{names.shown(said)} has a name that is not UTF-8, and cannot be written down: give "
+            "it another."
         )
 
 
 def _check_import(order: Import) -> None:
     path = Path(order.path)
-    _check_name(path)
     if path.is_absolute():
         path = local.model_at(path)
-    _check_name(path)
+    _check_text(path)
     is_gguf = path.is_file() and local.is_gguf(path)
     if not path.is_absolute() or not (path.is_dir() or is_gguf):
         raise SourceRefused(f"{path} is neither a folder nor a GGUF file, by its whole path.")

@@ -5,7 +5,7 @@ from pathlib import Path
 from registry.checkpoint.companions import CONFIG
 from registry.checkpoint.config import read_config, read_json
 from registry.checkpoint.kind import ENCODER_TYPES
-from registry.checkpoint.support import check_config
+from registry.checkpoint.support import check_config, with_packing
 from registry.checkpoint.task import check as check_task
 from registry.checkpoint.tokenizer import classes
 from registry.errors import SourceRefused
@@ -17,7 +17,7 @@ def check_small_files(folder: Path, recipe: Recipe) -> None:
 
     Raises NotAModel, SourceRefused.
     """
-    check_config(read_config(folder))
+    check_config(with_packing(read_config(folder), folder))
     classes.check(folder)
     check_recipe(folder, recipe)
 

@@ -11,7 +11,7 @@ from registry.checkpoint import names
 from registry.checkpoint.verify import verify
 from registry.errors import NotAModel, SourceRefused
 from registry.jobs import provision
-from registry.jobs.order import Import
+from registry.jobs.order import Convert, Download, Import, Order, Pull
 from registry.store.store import Store
 from tests.fake_work import write_folder
 from tests.models.tiny_models import make_llama
@@ -38,9 +38,26 @@ def test_a_folder_of_such_a_name_is_refused_at_once(tmp_path: Path, link: bool) 
     store = Store(tmp_path / "home")
     folder = write_folder(latin(tmp_path, "café") / "model")
     for path in (folder, folder.parent, latin(folder, "é.gguf")):
-        with pytest.raises(SourceRefused, match=r"caf\\xe9.* is not UTF-8.*: rename it"):
+        with pytest.raises(SourceRefused, match=r"caf\\xe9.* is not UTF-8.*: give it another"):
             provision.check(Import("tiny", str(path), link), store)
     assert not store.home.exists()
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Pull("m", "org/\udce9"),
+        Pull("m", "org/x", revision="\udce9"),
+        Pull("m", "org/x", file="\udce9.gguf"),
+        Download("m", "https://x.org/\udce9.gguf"),
+        Convert("m", "\udce9"),
+    ],
+)
+def test_an_order_with_such_words_is_refused(tmp_path: Path, order: Order) -> None:
+    """An order is written down, so that a restart goes on with it."""
+    store = Store(tmp_path / "home")
+    with pytest.raises(SourceRefused, match=r"\\xe9.* has a name that is not UTF-8"):
+        provision.check(order, store)
 
 
 def test_weights_of_such_a_name_are_refused(tmp_path: Path) -> None:

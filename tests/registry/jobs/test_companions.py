@@ -8,6 +8,7 @@ import pytest
 
 from registry.checkpoint import chat_template
 from registry.convert.copies import copy_all
+from registry.errors import NotAModel
 from registry.jobs.order import Download, Import, Order, Pull
 from registry.store.store import Store
 from tests.fake_work import WEIGHTS, FakeWork
@@ -33,6 +34,21 @@ def hub() -> Iterator[HubServer]:
         yield hub
 
 
+def offered(files: dict[str, bytes], hub: HubServer, folder: Path) -> dict[str, Order]:
+    """The files in a folder, at a URL and in a repository; how each is asked for."""
+    for file, content in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(content)
+        hub.add_file(f"m/{file}", content)
+    hub.add_repo("org/m", files)
+    url = hub.add_file("m/README.md", b"").removesuffix("README.md")
+    return {
+        "folder": Import("m", str(folder)),
+        "url": Download("m", url),
+        "hub": Pull("m", "org/m"),
+    }
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("way", ["folder", "url", "hub"])
 async def test_a_chat_template_comes_along(
@@ -40,19 +56,7 @@ async def test_a_chat_template_comes_along(
 ) -> None:
     """In whichever file it is; without it the model could not chat."""
     files = MODEL | {name: TEMPLATES[name]}
-    source = tmp_path / "source"
-    for file, content in files.items():
-        (source / file).parent.mkdir(parents=True, exist_ok=True)
-        (source / file).write_bytes(content)
-        hub.add_file(f"m/{file}", content)
-    hub.add_repo("org/m", files)
-    url = hub.add_file("m/README.md", b"").removesuffix("README.md")
-    orders: dict[str, Order] = {
-        "folder": Import("m", str(source)),
-        "url": Download("m", url),
-        "hub": Pull("m", "org/m"),
-    }
-    await run(orders[way], store, settings_of(hub))
+    await run(offered(files, hub, tmp_path / "source")[way], store, settings_of(hub))
     folder = store.get("m").folder
     assert (folder / name).read_bytes() == TEMPLATES[name]
     assert chat_template.exists(folder)
@@ -67,3 +71,16 @@ def test_a_chat_template_stays_when_weights_are_converted(tmp_path: Path, name: 
     (source / name).write_bytes(TEMPLATES[name])
     copy_all(source, target)
     assert chat_template.find(target) == "A"
+
+
+@pytest.mark.parametrize("way", ["folder", "url", "hub"])
+async def test_a_packing_that_stands_in_its_own_file_is_refused_before_weights_come(
+    store: Store, work: FakeWork, hub: HubServer, tmp_path: Path, way: str
+) -> None:
+    """As NVIDIA's ModelOpt writes it; gigabytes need not come for that."""
+    packing = json.dumps({"quantization": {"quant_algo": "NVFP4"}}).encode()
+    files = MODEL | {"hf_quant_config.json": packing}
+    with pytest.raises(NotAModel, match="packed as ModelOpt.*NVFP4"):
+        await run(offered(files, hub, tmp_path / "source")[way], store, settings_of(hub))
+    assert hub.bytes_sent("model.safetensors") == 0
+    assert work.works == []
