@@ -1,9 +1,10 @@
-"""The model as the probe asks it: its own weights, but short windows and float32 activations."""
+"""The model as the probe asks it: its own weights, but short windows, few layers, float32."""
 
 import copy
+import operator
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 from mlx.nn.layers.base import Module
@@ -14,6 +15,7 @@ from mlx_lm.utils import _get_classes
 
 from registry.checkpoint.config import Config
 from runtime.engine.cache import kv_cache
+from runtime.engine.language_model import LanguageModel
 
 WINDOW = 12  # tokens
 
@@ -26,6 +28,10 @@ _WINDOWS = frozenset(
 )
 # Attention to some blocks of tokens only: together they hold `WINDOW` tokens.
 _BLOCKS = {"index_block_size": 4, "index_topk_blocks": 3}
+
+_FEWEST_LAYERS = 2  # what one hands to the next is asked for as well
+# How layers call their place. What follows from it is in their other settings.
+_PLACES = frozenset({"layer_idx", "layer_id", "layer_index", "layer_num", "layer_number", "idx"})
 
 
 def short_windowed(model: Module, config: Config) -> Module:
@@ -65,6 +71,30 @@ def in_float32(model: Module) -> Module:
     return subject
 
 
+def few_layered(model: Module) -> Module | None:
+    """The model's first layers alone, as many as it takes to have one of every kind.
+
+    Of the same kind are layers of the same modules, shapes and settings, with the same cache. None
+    if that takes all of them, or if it cannot be told which cache is whose.
+    """
+    layers = list(cast(LanguageModel, model).layers)
+    cache = kv_cache.make(model)
+    if len(cache) != len(layers):
+        return None
+    pairs = zip(layers, cache, strict=True)
+    kinds = [repr((_kind(layer), _cache_kind(own))) for layer, own in pairs]
+    count = max(_FEWEST_LAYERS, *(kinds.index(kind) + 1 for kind in kinds))
+    if count >= len(layers):
+        return None
+    subject: Any = _copied(model)
+    subject.make_cache = lambda: kv_cache.make(model)[:count]
+    for (_, module), (_, twin) in zip(model.named_modules(), subject.named_modules(), strict=True):
+        for name, value in module.items():
+            if isinstance(value, list) and _are_same(value, layers):
+                twin[name] = twin[name][:count]
+    return cast(Module, subject)
+
+
 def _shorten(arguments: object) -> bool:
     """Shorten all windows in place. Returns whether there were any."""
     found = False
@@ -97,6 +127,30 @@ def _longest_window(cache: Sequence[object]) -> int:
         elif (size := getattr(layer, "max_size", 0)) > WINDOW:
             longest = max(longest, size)
     return longest
+
+
+def _kind(value: object) -> object:
+    """What is the same for layers that differ in their numbers only."""
+    if isinstance(value, mx.array):
+        return value.shape, str(value.dtype)
+    if isinstance(value, Module):
+        settings = {name: item for name, item in vars(value).items() if name not in _PLACES}
+        return type(value), _kind(dict(value)), _kind(settings)
+    if isinstance(value, dict):
+        return [(name, _kind(item)) for name, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [_kind(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else type(value)
+
+
+def _cache_kind(layer: object) -> object:
+    if isinstance(layer, CacheList):
+        return [_cache_kind(cache) for cache in layer.caches]
+    return type(layer), getattr(layer, "max_size", None)
+
+
+def _are_same(modules: Sequence[object], layers: Sequence[object]) -> bool:
+    return len(modules) == len(layers) and all(map(operator.is_, modules, layers))
 
 
 def _copied(value: Any) -> Any:

@@ -18,7 +18,7 @@ from runtime.engine.cache import kv_cache
 from runtime.engine.loader import load as load_folder
 from runtime.engine.probe import probe as probing
 from runtime.engine.probe.probe import probe
-from runtime.engine.probe.subject import WINDOW, in_float32, short_windowed
+from runtime.engine.probe.subject import WINDOW, few_layered, in_float32, short_windowed
 from scripts.bench.random_model import write_model
 from tests.models.tiny_models import make_tokenizer
 from tests.runtime.engine.numbers import load, prompts, row, run
@@ -111,6 +111,30 @@ def test_windows_are_passed_with_a_few_tokens(tmp_path: Path) -> None:
         tree_flatten(model.parameters()), tree_flatten(subject.parameters()), strict=True
     )
     assert all(own is other for (_, own), (_, other) in weights)
+
+
+def test_layers_of_a_kind_are_asked_once(tmp_path: Path) -> None:
+    """Seven layers, each third with another cache: three have all that there is."""
+    config = _SIZES | EXPECTED["gemma3_text"][0] | {"num_hidden_layers": 7}
+    config |= {"sliding_window_pattern": 3}
+    assert make_tokenizer(tmp_path) <= _SIZES["vocab_size"]
+    write_model(tmp_path, {"model_type": "gemma3_text"} | config, 0)
+    model: Any = load_folder(tmp_path, lambda done, total: None).model
+    subject: Any = few_layered(model)
+    assert len(subject.layers) == len(kv_cache.make(subject)) == 3 and len(model.layers) == 7
+    weights: Any = tree_flatten(model.parameters())
+    shared: Any = tree_flatten(subject.parameters())
+    assert all(dict(weights)[name] is own for name, own in shared)
+    quantize(model.layers[5], group_size=32, bits=4)  # now the sixth is of a kind of its own
+    subject = few_layered(model)
+    assert len(subject.layers) == 6
+
+
+def test_layers_that_all_differ_are_all_asked(tmp_path: Path) -> None:
+    model = load(tmp_path, "llama", num_hidden_layers=3)
+    assert few_layered(model) is not None
+    quantize(model.layers[2], group_size=32, bits=4)
+    assert few_layered(model) is None
 
 
 def test_a_window_that_nobody_can_shorten_is_not_trusted(
