@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -25,7 +25,7 @@ from registry.hub.files import WHOLE, HubFile, is_weight_name, local_name
 from registry.hub.repository import HubSettings
 from registry.store import manifests
 from registry.store.ownership import Ownership
-from registry.store.record import Source, is_weight
+from registry.store.record import Source
 from registry.threads import Step, in_thread
 
 from . import local, weights
@@ -90,13 +90,17 @@ async def pull(
     if not guessed:
         return Acquired(_model_in(folder), _hub_source(revision, fetching), revision.licence)
     check_small_files(folder, order.recipe)
-    choice = weights.as_found(guessed)
+    choice, there = weights.as_found(guessed), guessed
     if (weight_map := weights.read_weight_map(folder)) is not None:
         there = {file.name: await remote_of(file) for file in revision.weights}
         choice = await weights.choose(
-            revision.repo_id, folder, weight_map, there, settings.download
+            revision.repo_id,
+            folder,
+            weight_map,
+            there,
+            lambda name: weights.tensors_at(there[name], name, settings.download),
         )
-    await _fetch_weights(choice, fetching)
+    await _fetch_weights(choice, guessed | there, fetching)
     source = _hub_source(revision, fetching, choice.note)
     return Acquired(_model_in(folder), source, revision.licence)
 
@@ -145,8 +149,10 @@ async def receive_upload(
         raise SourceRefused(
             f"The server was restarted while '{order.file}' was being uploaded. Upload it again."
         )
-    sha256 = await _hashes(folder, _copied(folder), report)
-    return Acquired(_model_in(folder), Source("upload", order.file, None, sha256))
+    choice = await local.weights_in(folder, order.file)
+    sha256 = await _hashes(_copied(folder, choice), report)
+    local.settle(folder, choice)
+    return Acquired(_model_in(folder), Source("upload", order.file, None, sha256, choice.note))
 
 
 async def import_path(
@@ -155,37 +161,42 @@ async def import_path(
     """A copy of a local folder; what has to be converted is read where it is."""
     path = local.model_at(Path(order.path))
     owned.discard()  # not gone on with: the source may have changed
-    if path.is_file() or order.recipe.converts:
-        folder, names = (path.parent, [path.name]) if path.is_file() else (path, _copied(path))
-        source = Source("folder", order.path, None, await _hashes(folder, names, report))
-        if path.is_file() and path.suffix != ".gguf":  # one by its first bytes
-            linked = _folder(owned, "folder", order.path)
-            linked.mkdir(mode=0o700)
-            path = local.link_as_gguf(path, linked)
-        return Acquired(path, source, is_own=False)
     folder = _folder(owned, "folder", order.path)
+    if path.is_file():
+        hashes = await _hashes({path.name: path}, report)
+        source = Source("folder", order.path, None, hashes)
+        if path.suffix != ".gguf":  # one by its first bytes
+            folder.mkdir(mode=0o700)
+            path = local.link_as_gguf(path, folder)
+        return Acquired(path, source, is_own=False)
+    choice = await local.weights_in(path, order.path)
+    files = _copied(path, choice)
     folder.mkdir(mode=0o700)
-    names = _copied(path)
-    num_bytes = sum((path / name).stat().st_size for name in names)
+    if order.recipe.converts:  # it is read where it is
+        source = Source("folder", order.path, None, await _hashes(files, report), choice.note)
+        local.link_all(files, folder)
+        return Acquired(folder, source, is_own=False)
+    num_bytes = sum(file.stat().st_size for file in files.values())
     require_space(owned.folder, num_bytes, settings.download)
 
     def copy(step: Step) -> dict[str, str]:
-        return {name: manifests.copy(path / name, folder / name, step) for name in names}
+        return {name: manifests.copy(file, folder / name, step) for name, file in files.items()}
 
     try:
         sha256 = await in_thread(copy, Counter(report, "copying", num_bytes).add)
     except BaseException:
         owned.discard()  # half a copy is of no use
         raise
-    return Acquired(folder, Source("folder", str(path), None, sha256))
+    return Acquired(folder, Source("folder", str(path), None, sha256, choice.note))
 
 
-async def _hashes(folder: Path, names: Sequence[str], report: OnStage) -> dict[str, str]:
+async def _hashes(files: Mapping[str, Path], report: OnStage) -> dict[str, str]:
     """The hashes of files that came without, for the record."""
-    counter = Counter(report, "hashing", sum((folder / name).stat().st_size for name in names))
+    total = sum(file.stat().st_size for file in files.values())
+    counter = Counter(report, "hashing", total)
 
     def all_of_them(step: Step) -> dict[str, str]:
-        return {name: manifests.sha256(folder / name, step) for name in names}
+        return {name: manifests.sha256(file, step) for name, file in files.items()}
 
     return await in_thread(all_of_them, counter.add)
 
@@ -211,13 +222,13 @@ def _hub_source(
     return Source("hub", revision.repo_id, revision.commit, fetching.sha256, note)
 
 
-async def _fetch_weights(choice: weights.Choice, fetching: Fetching) -> None:
+async def _fetch_weights(
+    choice: weights.Choice, there: Mapping[str, Remote], fetching: Fetching
+) -> None:
     """The weights that were chosen, without an index that names others or calls them otherwise."""
-    files = {name: remote for remote, name in choice.files}
-    index = weights.read_weight_map(fetching.folder)
-    if index is not None and set(index.values()) != files.keys():
+    if not choice.keeps(weights.read_weight_map(fetching.folder)):
         fetching.remove(shards.INDEX)
-    await fetching.add(files)
+    await fetching.add({here: there[name] for here, name in choice.files.items()})
 
 
 async def _is_gguf(url: str, name: str, settings: ProvisionSettings) -> bool:
@@ -267,8 +278,15 @@ async def _fetch_folder(
             if (found := await if_there(remote, settings.download)) is not None
         }
         what = url.split("?")[0]
-        choice = await weights.choose(what, folder, weight_map, there, settings.download)
-    await _fetch_weights(choice, fetching)
+        choice = await weights.choose(
+            what,
+            folder,
+            weight_map,
+            there,
+            lambda name: weights.tensors_at(remotes[name], name, settings.download),
+        )
+        remotes |= there  # these know their sizes
+    await _fetch_weights(choice, remotes, fetching)
     return choice.note
 
 
@@ -278,8 +296,15 @@ def _plain(name: str) -> str:
     return name
 
 
-def _copied(folder: Path) -> list[str]:
-    """The names of files to copy. A hub cache's links are followed; a pipe or device is no file."""
-    names = [name for name in os.listdir(folder) if Path(name).suffix in _SUFFIXES]
-    kept = [n for n in names if is_weight(n) or not n.endswith(".safetensors") and is_text(n)]
-    return sorted(n for n in [*kept, *companions.nested_files(folder)] if (folder / n).is_file())
+def _copied(folder: Path, choice: weights.Choice) -> dict[str, Path]:
+    """The files to copy, by their names here. A hub cache's links are followed; a pipe is no file.
+
+    Of an index only one that names these weights.
+    """
+    suffixes = _SUFFIXES - {".safetensors"}
+    names = [name for name in os.listdir(folder) if Path(name).suffix in suffixes and is_text(name)]
+    files = {name: folder / name for name in [*names, *companions.nested_files(folder)]}
+    if not choice.keeps(weights.read_weight_map(folder)):
+        files.pop(shards.INDEX, None)
+    files |= {here: folder / there for here, there in choice.files.items()}
+    return {name: file for name, file in sorted(files.items()) if file.is_file()}

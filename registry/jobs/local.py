@@ -4,12 +4,19 @@ A GGUF is known by its first bytes: Ollama calls its blobs by their hashes. LM S
 keep one in a folder of its own, with the projector of its images (mmproj) beside it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from registry.checkpoint.companions import CONFIG
 from registry.checkpoint.names import shown
+from registry.checkpoint.shards import INDEX
+from registry.checkpoint.weights import read_header
 from registry.errors import SourceRefused
-from registry.hub.files import local_name
+from registry.hub.files import complete_sets, is_weight_name, local_name
+from registry.store.record import is_weight
+from registry.threads import in_thread
+
+from . import weights
 
 MAGIC = b"GGUF"
 _PROJECTOR = "mmproj"
@@ -42,6 +49,45 @@ def model_at(path: Path) -> Path:
             f"{path} has {len(models)} GGUF files, and a model is made of one: name one of {names}."
         )
     return models[0] if models else path
+
+
+async def weights_in(folder: Path, what: str) -> weights.Choice:
+    """Which of a folder's files are its weights, and what they are to be called; maybe none.
+
+    Raises BrokenWeights, SourceRefused for a folder (`what` for the user) that lacks some.
+    """
+    names = [file.name for file in folder.iterdir() if file.is_file() and is_weight_name(file.name)]
+    weight_map = weights.read_weight_map(folder)
+    if weight_map is not None and (folder / CONFIG).is_file():
+
+        async def read(name: str) -> frozenset[str]:
+            header = await in_thread(lambda _: read_header(folder / name), lambda _: None)
+            return frozenset(tensor.name for tensor in header.tensors)
+
+        return await weights.choose(what, folder, weight_map, names, read)
+    own = [name for name in names if is_weight(name)]
+    return weights.as_found(own or next(iter(complete_sets(names)), ()))
+
+
+def settle(folder: Path, choice: weights.Choice) -> None:
+    """Leave the chosen weights in a folder of ours, as they are to be called; no wrong index."""
+    if not choice.keeps(weights.read_weight_map(folder)):
+        (folder / INDEX).unlink(missing_ok=True)
+    aside = [
+        (folder / there).rename(folder / f"{here}.kept") for here, there in choice.files.items()
+    ]
+    for path in folder.iterdir():
+        if is_weight_name(path.name):  # mlx-lm would load some as well
+            path.unlink()
+    for path in aside:
+        path.rename(folder / path.name.removesuffix(".kept"))
+
+
+def link_all(files: Mapping[str, Path], folder: Path) -> None:
+    """Links to files elsewhere, by what they are to be called."""
+    for name, file in files.items():
+        (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
+        (folder / name).symlink_to(file.resolve())
 
 
 def gguf_path(path: Path, folder: Path) -> Path:

@@ -33,7 +33,7 @@ from registry.store.record import Recipe, Source
 from registry.store.store import Entry, Store
 from registry.threads import in_thread, to_the_end
 
-from . import acquire, local
+from . import acquire, local, weights
 from .acquire import Acquired, ProvisionSettings, Receive
 from .conversion import run_work
 from .fetching import Counter, OnStage, require_space
@@ -208,6 +208,14 @@ async def _link(order: Import, store: Store, report: OnStage) -> None:
     """Verify a folder where it is, and register it."""
     report("linking", 0, None)
     path = Path(order.path)
+    choice = await local.weights_in(path, order.path)
+    index = weights.read_weight_map(path)
+    is_plain = all(here == there for here, there in choice.files.items())
+    if not is_plain or (index is not None and not choice.keeps(index)):
+        raise SourceRefused(
+            f"{path} has weights under names that mlx-lm does not load, or an index that is stale, "
+            "and a linked folder stays as it is. Import it without linking."
+        )
     verified = await run_work(Work(source=str(path), target=None), report)
     source = Source("folder", str(path))
     await to_the_end(

@@ -1,4 +1,4 @@
-"""Which weight files are fetched, where an index names them: decided before the first of them is.
+"""Which weight files are taken, where an index names them: decided before the first of them is.
 
 An index may be stale: left over from another conversion, it names files that are not there, while
 those that are there hold all tensors. Their headers tell, and these are a few kilobytes.
@@ -7,9 +7,10 @@ those that are there hold all tensors. Their headers tell, and these are a few k
 import json
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from registry.checkpoint.companions import CONFIG
 from registry.checkpoint.config import positive, read_json
@@ -27,35 +28,41 @@ _MAX_HEADER_BYTES = 32 << 20
 _FIRST_BYTES = 64 << 10  # which most headers fit into
 _LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
+ReadTensors: TypeAlias = Callable[[str], Awaitable[frozenset[str]]]  # of the file of this name
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The weights to fetch, with the name that each gets here; `note` if the index is stale."""
+    """The weights to take, by the name that each gets here; `note` if the index is stale."""
 
-    files: tuple[tuple[Remote, str], ...]
+    files: Mapping[str, str]  # name here -> name there
     note: str | None = None
+
+    def keeps(self, index: Mapping[str, str] | None) -> bool:
+        """Whether an index still holds for the files as they are called here."""
+        return index is not None and set(index.values()) == self.files.keys()
 
 
 async def choose(
     what: str,
     folder: Path,
     weight_map: Mapping[str, str],
-    there: Mapping[str, Remote],
-    settings: DownloadSettings,
+    there: Collection[str],
+    read: ReadTensors,
 ) -> Choice:
-    """What to fetch of the files that are `there`; `folder` has config.json, `what` names them.
+    """What to take of the files that are `there`; `folder` has config.json, `what` names them.
 
-    Raises SourceRefused if the files that are there hold no whole model, DownloadFailed.
+    Raises SourceRefused if the files that are there hold no whole model, and what `read` raises.
     """
     named = set(weight_map.values())
-    if missing := sorted(named - there.keys()):
-        return await _instead(what, folder, weight_map, missing, there, settings)
-    return Choice(_renamed(sorted(named), there))
+    if missing := sorted(named - set(there)):
+        return await _instead(what, folder, weight_map, missing, there, read)
+    return Choice(_renamed(sorted(named)))
 
 
-def as_found(there: Mapping[str, Remote]) -> Choice:
+def as_found(there: Collection[str]) -> Choice:
     """Weights that no index names."""
-    return Choice(_renamed(sorted(there), there))
+    return Choice(_renamed(sorted(there)))
 
 
 def read_weight_map(folder: Path) -> dict[str, str] | None:
@@ -83,8 +90,8 @@ async def _instead(
     folder: Path,
     weight_map: Mapping[str, str],
     missing: Sequence[str],
-    there: Mapping[str, Remote],
-    settings: DownloadSettings,
+    there: Collection[str],
+    read: ReadTensors,
 ) -> Choice:
     """The first set of files that holds all tensors, of an index that names others."""
     config = read_json(folder / CONFIG)
@@ -96,19 +103,19 @@ async def _instead(
     for names in sets:
         for name in names:
             if name not in headers:
-                headers[name] = await _tensors(there[name], name, settings)
+                headers[name] = await read(name)
         found = frozenset[str]().union(*(headers[name] for name in names))
         is_once = len(found) == sum(len(headers[name]) for name in names)
         if is_once and found and (wrong := _lacking(found, weight_map, config)) is None:
             note = f"{INDEX} is stale: it names {missing[0]}, which {what} does not have"
-            return Choice(_renamed(names, there), f"{note}. {_taken(names)} instead of it.")
+            return Choice(_renamed(names), f"{note}. {_taken(names)} instead of it.")
         lacking = lacking or (wrong if is_once and found and wrong else "")
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     reason = f" {lacking}." if lacking else ""
     raise SourceRefused(
         f"{what} is not complete: its {INDEX} names {missing[0]}{more}, which it does not have, "
-        f"and the weights that it has hold no whole model.{reason} Nothing of them was fetched; "
-        "choose another repository or revision."
+        f"and the weights that it has hold no whole model.{reason} Nothing of them was taken; add "
+        "what is missing, or choose another repository or revision."
     )
 
 
@@ -140,8 +147,8 @@ def _num_layers(config: Mapping[str, object]) -> int | None:
     return None
 
 
-async def _tensors(remote: Remote, name: str, settings: DownloadSettings) -> frozenset[str]:
-    """The names in a safetensors header. Raises BrokenWeights for what is none."""
+async def tensors_at(remote: Remote, name: str, settings: DownloadSettings) -> frozenset[str]:
+    """The names in a safetensors header. Raises BrokenWeights for what is none, DownloadFailed."""
     start = await read_range(remote, 0, _FIRST_BYTES, settings)
     if len(start) < 8:
         raise BrokenWeights(name, f"{len(start)} bytes are too few for a safetensors header")
@@ -157,17 +164,16 @@ async def _tensors(remote: Remote, name: str, settings: DownloadSettings) -> fro
         raise BrokenWeights(name, f"the header is not JSON: {error}") from None
 
 
-def _renamed(names: Sequence[str], there: Mapping[str, Remote]) -> tuple[tuple[Remote, str], ...]:
-    """Each with its name here: mlx-lm loads model*.safetensors, and nothing else."""
+def _renamed(names: Sequence[str]) -> dict[str, str]:
+    """Each by its name here: mlx-lm loads model*.safetensors, and nothing else."""
     if all(is_weight(name) for name in names):
-        return tuple((there[name], name) for name in names)
+        return {name: name for name in names}
     if len(names) == 1:
-        return ((there[names[0]], "model.safetensors"),)
+        return {"model.safetensors": names[0]}
     total = len(names)
-    return tuple(
-        (there[name], f"model-{number:05}-of-{total:05}.safetensors")
-        for number, name in enumerate(names, 1)
-    )
+    return {
+        f"model-{number:05}-of-{total:05}.safetensors": name for number, name in enumerate(names, 1)
+    }
 
 
 def _taken(names: Sequence[str]) -> str:

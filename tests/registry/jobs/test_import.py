@@ -3,10 +3,13 @@
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from registry.checkpoint.verify import Verified
+from registry.convert_messages import Work
 from registry.errors import BrokenWeights, ModelExists, NotAModel, SourceRefused
 from registry.jobs import provision
 from registry.jobs.jobs import Jobs
@@ -68,15 +71,25 @@ async def test_bits_of_an_encoder_are_refused_at_once(
 
 
 async def test_what_is_converted_is_not_copied_first(
-    store: Store, work: FakeWork, tmp_path: Path
+    store: Store, work: FakeWork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that gets other bits, and a GGUF, are read where they are; never linked to."""
+    """A folder that gets other bits, and a GGUF, are read where they are; no file is shared."""
     folder = write_folder(tmp_path / "source")
+    read: list[Path] = []
+
+    async def look(work: Work, report: Callable[[str, int, int], None]) -> Verified:
+        read.append((Path(work.source) / "model.safetensors").resolve())
+        return await fake(work, report)
+
+    fake = FakeWork()
+    monkeypatch.setattr(provision, "run_work", look)
     await run(Import("tiny", str(folder), recipe=Recipe(bits=8)), store)
+    monkeypatch.setattr(provision, "run_work", work)
     (tmp_path / "a.gguf").write_bytes(WEIGHTS)
     await run(Import("other", str(tmp_path / "a.gguf")), store)
-    assert [work.source for work in work.works] == [str(folder), str(tmp_path / "a.gguf")]
-    assert not any(work.may_link for work in work.works)
+    assert read == [folder / "model.safetensors"]
+    assert [work.source for work in work.works] == [str(tmp_path / "a.gguf")]
+    assert not any(work.may_link for work in [*fake.works, *work.works])
     assert record_of(store).recipe == Recipe(bits=8)
     assert store.get("other").is_ready
 
