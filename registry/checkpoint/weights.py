@@ -12,6 +12,7 @@ import stat
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -205,6 +206,11 @@ def _is_count(number: object) -> bool:
 # --- GGUF ----------------------------------------------------------------------------------------
 
 
+@cache
+def _layout(code: str) -> struct.Struct:
+    return struct.Struct("<" + code)
+
+
 class _GgufReader:
     """Reads a header piece by piece, never more than the file has."""
 
@@ -213,18 +219,20 @@ class _GgufReader:
         self.name = name
         self.size = os.fstat(file.fileno()).st_size
         self.at = 0
+        self._end = min(self.size, _MAX_GGUF_HEADER_BYTES)
 
     def fail(self, reason: str) -> BrokenWeights:
         return BrokenWeights(self.name, reason)
 
     def take(self, count: int) -> bytes:
-        if count > min(self.size, _MAX_GGUF_HEADER_BYTES) - self.at:
+        if count > self._end - self.at:
             raise self.fail(f"the header wants {count} bytes at byte {self.at} of {self.size}")
         self.at += count
         return self._file.read(count)
 
     def number(self, code: str) -> int:
-        number: int = struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
+        layout = _layout(code)
+        number: int = layout.unpack(self.take(layout.size))[0]
         return number
 
     def string(self, limit: int = _MAX_GGUF_HEADER_BYTES, errors: str = "strict") -> str:
