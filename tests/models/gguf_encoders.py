@@ -43,15 +43,16 @@ def write_encoder_gguf(
     kind: str = "F32",
     pooling: PoolingType | None = PoolingType.MEAN,
     tokenizer: dict[str, Any] | None = None,
+    architecture: str | None = None,
     **extra: Any,
 ) -> Path:
-    """The encoder of a folder as one file; matrices in `kind`. `extra` is further metadata.
+    """The encoder of a folder as one file; matrices in `kind`. `extra` is other metadata.
 
     `tokenizer`: the metadata of another than the folder's.
     """
     config = json.loads((folder / "config.json").read_bytes())
     is_bert = config["model_type"] == "bert"
-    writer = gguf.GGUFWriter(path, "bert" if is_bert else "nomic-bert")
+    writer = gguf.GGUFWriter(path, architecture or ("bert" if is_bert else "nomic-bert"))
     names = ("num_hidden_layers", "max_position_embeddings", "hidden_size", "intermediate_size")
     if not is_bert:
         names = ("n_layer", "n_positions", "n_embd", "n_inner")
@@ -68,7 +69,9 @@ def write_encoder_gguf(
         writer.add_pooling_type(pooling)
     _add_tokenizer(writer, tokenizer or wordpiece_metadata(folder))
     for key, value in extra.items():
-        writer.add_key_value(key.replace("__", "."), value, gguf.GGUFValueType.get_type(value))
+        key = key.replace("__", ".")
+        writer.kv_data[0].pop(key, None)
+        writer.add_key_value(key, value, gguf.GGUFValueType.get_type(value))
     for name, tensor in load_file(folder / "model.safetensors").items():
         wanted = GGMLQuantizationType[kind if tensor.ndim > 1 else "F32"]
         writer.add_tensor(_gguf_name(name), quantize(tensor, wanted), raw_dtype=wanted)

@@ -9,7 +9,7 @@ from registry.checkpoint.weights import Tensor, quote
 from registry.errors import NotAModel
 
 from .config import refuse_variants
-from .file import GgufFile
+from .file import INSTEAD, GgufFile
 from .rope import rope_scaling
 from .tokenizer import token_id
 
@@ -17,6 +17,8 @@ from .tokenizer import token_id
 _POOLING_MODES = {1: "pooling_mode_mean_tokens", 2: "pooling_mode_cls_token"}
 _POOLING_MODES[3] = "pooling_mode_lasttoken"
 _NO_POOLING, _RANK = 0, 4
+
+_TOKENIZERS = ("bert", "t5")  # RoBERTa's, "gpt2", begin and end texts in a way not told
 
 _BERT = {
     "token_embd": "embeddings.word_embeddings",
@@ -54,6 +56,7 @@ _NOMIC_LAYER = {
 def config_of(file: GgufFile) -> dict[str, Any]:
     """The config.json. Raises NotAModel for what our encoders do not do."""
     refuse_variants(file)
+    _refuse_others(file)
     if file.architecture == "nomic-bert" and rope_scaling(file) is not None:
         raise NotAModel(f"{file.name} scales its rotation, which is not supported.")
     if file.metadata.get(f"{file.architecture}.pooling_type") == _RANK:
@@ -67,6 +70,23 @@ def config_of(file: GgufFile) -> dict[str, Any]:
         "pad_token_id": token_id(file.metadata, "padding"),
     }
     return common | (_bert(file) if file.architecture == "bert" else _nomic(file))
+
+
+def _refuse_others(file: GgufFile) -> None:
+    """Raises NotAModel for encoders that are computed otherwise, or whose tokens are not read."""
+    key = f"{file.architecture}."
+    wrong = {
+        "is a mixture of experts": file.metadata.get(f"{key}moe_every_n_layers"),
+        "looks back only": file.metadata.get(f"{key}attention.causal"),
+        "has ALiBi for positions": file.metadata.get(f"{key}attention.max_alibi_bias"),
+    }
+    for what in (what for what, value in wrong.items() if value):
+        raise NotAModel(f"{file.name} {what}, which is not computed here; {INSTEAD}.")
+    if (kind := file.metadata.get("tokenizer.ggml.model")) not in _TOKENIZERS:
+        raise NotAModel(
+            f"{file.name} has tokens of the kind {quote(str(kind))}, and of encoders only those of "
+            f"BERT and XLM-RoBERTa are read; {INSTEAD}."
+        )
 
 
 def _bert(file: GgufFile) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from registry.errors import BrokenWeights, NotAModel
 ENCODERS = ("bert", "nomic-bert")
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "smollm3", *ENCODERS)
 
+INSTEAD = "choose the repository of the original weights (safetensors)"
+
 # llama.cpp's converter reorders the q and k rows of these, for its own layout of rope.
 _PERMUTED = ("llama", "smollm3")
 _BLOCK_NUMBERS = 4 << 20  # how many of a tensor are taken at a time
@@ -39,7 +41,8 @@ class GgufFile:
         if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
             raise NotAModel(
-                f"{path.name} is of the architecture {quote(str(architecture))}; {known} are read."
+                f"{path.name} is of the architecture {quote(str(architecture))}; {known} are read. "
+                f"For others, {INSTEAD}."
             )
         tensors = {tensor.name: tensor for tensor in header.tensors}
         data = np.memmap(path, np.uint8, "r")

@@ -218,6 +218,11 @@ def test_without_a_pooling_type_nothing_is_said(tmp_path: Path) -> None:
         (PoolingType.RANK, {}, "is a reranker"),
         (None, {"bert__pooling_type": 9}, "pools in a way"),
         (PoolingType.MEAN, {"bert__expert_count": 8}, "mixture of experts"),
+        (PoolingType.MEAN, {"bert__moe_every_n_layers": 2}, "mixture of experts"),
+        (PoolingType.MEAN, {"bert__attention__causal": True}, "looks back only"),
+        (PoolingType.MEAN, {"bert__attention__max_alibi_bias": 8.0}, "ALiBi"),
+        # RoBERTa has llama.cpp's architecture bert too.
+        (PoolingType.MEAN, {"tokenizer__ggml__model": "gpt2"}, "tokens of the kind 'gpt2'"),
     ],
 )
 def test_what_is_not_read_is_refused(
@@ -230,6 +235,19 @@ def test_what_is_not_read_is_refused(
     with pytest.raises(NotAModel, match=error):
         run(source, tmp_path / "converted")
     assert not (tmp_path / "converted").exists()
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    ["jina-bert-v2", "jina-bert-v3", "nomic-bert-moe", "modern-bert", "neo-bert", "eurobert"],
+)
+def test_another_architecture_of_llama_cpp_is_refused(tmp_path: Path, architecture: str) -> None:
+    """By name, with what to take instead."""
+    source = write_encoder_gguf(
+        make_bert(tmp_path / "o"), tmp_path / "m.gguf", architecture=architecture
+    )
+    with pytest.raises(NotAModel, match=f"architecture '{architecture}'; .*bert.* original weigh"):
+        run(source, tmp_path / "converted")
 
 
 def rebuilt(folder: Path, metadata: dict[str, Any]) -> Path:
