@@ -30,6 +30,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     prefixes: ClassVar[tuple[str, ...]]
     heads: ClassVar[tuple[str, ...]] = ()  # more heads that no vector needs
     can_rank: ClassVar[bool] = True
+    has_bias: ClassVar[bool] = False  # whether each head adds numbers of its own to the scores
     has_segments: ClassVar[bool] = False  # whether it tells the second text of a pair by its type
 
     @property

@@ -12,6 +12,7 @@ class MPNetConfig(Family, frozen=True, kw_only=True):
 
     classes: ClassVar[str] = "MPNet"
     prefixes: ClassVar[tuple[str, ...]] = ("mpnet.",)
+    has_bias: ClassVar[bool] = True
     first_position: ClassVar[int] = 2  # whatever pad_token_id is
 
     vocab_size: Count = 30527

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from registry.checkpoint.model import Model
 from registry.checkpoint.weights import read_header
 from runtime import machine
 from runtime.memory import cost
+from tests.models.tiny_encoders import write_pooling
 
 
 def model(folder: Path, header: bytes, size: int = 0) -> Model:
@@ -109,3 +111,26 @@ def test_an_encoders_forward_pass_is_counted(
         num_scores = 0 if keeps_half else 4 * min(longest, 1024)
         counted = cost.load_bytes(Model("tiny", tmp_path)) - before
         assert counted == 4 * num_tokens * (4 * 256 + 10 * 64 + num_scores)
+
+
+@pytest.mark.parametrize(
+    ("config", "num_scores"),
+    [
+        ({"model_type": "distilbert", "dim": 64, "hidden_dim": 256, "n_heads": 4}, 0),
+        ({"model_type": "mpnet", "max_position_embeddings": 514}, 4 * 512),
+        ({"model_type": "qwen3"}, 0),
+    ],
+)
+def test_sizes_have_other_names_in_other_families(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], num_scores: int
+) -> None:
+    """MPNet's heads add to each score, and what they add is held."""
+    monkeypatch.setattr(machine, "keeps_half_precision", lambda: True)
+    before = cost.load_bytes(model(tmp_path, b"{}"))
+    write_pooling(tmp_path, "pooling_mode_mean_tokens")
+    sizes = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4}
+    (tmp_path / "config.json").write_text(
+        json.dumps(sizes | {"max_position_embeddings": 512} | config)
+    )
+    counted = cost.load_bytes(Model("tiny", tmp_path)) - before
+    assert counted == 4 * 4096 * (4 * 256 + 10 * 64 + num_scores)
