@@ -8,7 +8,7 @@ from .family import Count, Family, Layers, Shape, check_activation, check_heads,
 class BertConfig(Family, frozen=True, kw_only=True):
     """https://huggingface.co/docs/transformers/model_doc/bert"""
 
-    classes: ClassVar[str] = "Bert"
+    classes: ClassVar[tuple[str, ...]] = ("Bert",)
     prefixes: ClassVar[tuple[str, ...]] = ("bert.",)
     has_segments: ClassVar[bool] = True
 

@@ -8,7 +8,7 @@ from .family import Count, Family, Layers, Shape, check_activation, check_heads,
 class DistilBertConfig(Family, frozen=True, kw_only=True):
     """https://huggingface.co/docs/transformers/model_doc/distilbert"""
 
-    classes: ClassVar[str] = "DistilBert"
+    classes: ClassVar[tuple[str, ...]] = ("DistilBert",)
     prefixes: ClassVar[tuple[str, ...]] = ("distilbert.",)
     heads: ClassVar[tuple[str, ...]] = (
         *("vocab_transform.", "vocab_layer_norm.", "vocab_projector."),

@@ -25,7 +25,7 @@ _COUNTED = ("embeddings.position_ids", "embeddings.token_type_ids")  # numbers f
 class Family(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of config.json that are used. Names of tensors are those without a prefix."""
 
-    classes: ClassVar[str]  # how the names of its classes in transformers begin: "Bert"
+    classes: ClassVar[tuple[str, ...]]  # how names of its classes in transformers begin: "Bert"
     code: ClassVar[str] = ""  # the module of repositories that computes the same
     prefixes: ClassVar[tuple[str, ...]]
     heads: ClassVar[tuple[str, ...]] = ()  # more heads that no vector needs

@@ -78,8 +78,9 @@ def _check_code(family: type[Family], config: Mapping[str, object]) -> None:
             )
     names = config.get("architectures")
     for name in names if isinstance(names, list) else ():
-        known = re.escape(family.classes) + _CLASS
+        known = f"({'|'.join(family.classes)}){_CLASS}"
         if isinstance(name, str) and not re.fullmatch(known, name):
             raise ValueError(
-                f"the model is computed by a class {name[:100]!r}, which is not known here"
+                f"the model is computed by a class {name[:100]!r}, which is not known here (write "
+                f"'{family.classes[0]}Model' into its architectures if it computes the same)"
             )

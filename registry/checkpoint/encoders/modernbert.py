@@ -22,7 +22,7 @@ class ModernBertConfig(Family, frozen=True, kw_only=True):
     https://huggingface.co/docs/transformers/model_doc/modernbert
     """
 
-    classes: ClassVar[str] = "ModernBert"
+    classes: ClassVar[tuple[str, ...]] = ("ModernBert",)
     prefixes: ClassVar[tuple[str, ...]] = ("model.",)
     heads: ClassVar[tuple[str, ...]] = ("head.", "decoder.")
 

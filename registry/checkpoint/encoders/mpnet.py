@@ -10,7 +10,7 @@ NUM_BUCKETS = 32  # in transformers a constant, whatever config.json says
 class MPNetConfig(Family, frozen=True, kw_only=True):
     """https://huggingface.co/docs/transformers/model_doc/mpnet"""
 
-    classes: ClassVar[str] = "MPNet"
+    classes: ClassVar[tuple[str, ...]] = ("MPNet",)
     prefixes: ClassVar[tuple[str, ...]] = ("mpnet.",)
     has_bias: ClassVar[bool] = True
     first_position: ClassVar[int] = 2  # whatever pad_token_id is

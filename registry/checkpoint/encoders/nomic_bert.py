@@ -8,7 +8,7 @@ from .family import Count, Family, Layers, Shape, check_heads, linear, norm
 class NomicBertConfig(Family, frozen=True, kw_only=True):
     """The names are GPT-2's: https://huggingface.co/nomic-ai/nomic-bert-2048"""
 
-    classes: ClassVar[str] = "NomicBert"
+    classes: ClassVar[tuple[str, ...]] = ("NomicBert",)
     code: ClassVar[str] = "modeling_hf_nomic_bert"
     prefixes: ClassVar[tuple[str, ...]] = ("bert.",)
     can_rank: ClassVar[bool] = False

@@ -21,6 +21,11 @@ def family_of(config: Mapping[str, object]) -> Family:
     foreign.check(family, config)
     if classifies(config) and not family.can_rank:
         raise ValueError(f"rerankers of type '{config['model_type']}' are not computed here")
+    labels = config.get("id2label")
+    if classifies(config) and isinstance(labels, dict) and len(labels) != 1:
+        raise ValueError(
+            f"expected one label, as a reranker has, found {len(labels)}: this is a classifier"
+        )
     if "quantization" in config:
         raise ValueError("its weights are packed, and encoders are computed with float weights")
     try:

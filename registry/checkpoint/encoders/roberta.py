@@ -11,7 +11,7 @@ from .family import Count, Shape, linear
 class RobertaConfig(BertConfig, frozen=True, kw_only=True):
     """BERT's keys; positions are counted from pad_token_id + 1, and no text has a type."""
 
-    classes: ClassVar[str] = "Roberta"
+    classes: ClassVar[tuple[str, ...]] = ("Roberta", "XLMRoberta", "Camembert")
     prefixes: ClassVar[tuple[str, ...]] = ("roberta.",)
     has_segments: ClassVar[bool] = False
 
@@ -34,12 +34,10 @@ class RobertaConfig(BertConfig, frozen=True, kw_only=True):
 class XlmRobertaConfig(RobertaConfig, frozen=True, kw_only=True):
     """The same, of many languages."""
 
-    classes: ClassVar[str] = "XLMRoberta"
     vocab_size: Count = 30522
 
 
 class CamembertConfig(RobertaConfig, frozen=True, kw_only=True):
     """The same, of French."""
 
-    classes: ClassVar[str] = "Camembert"
     vocab_size: Count = 30522

@@ -68,10 +68,14 @@ PUBLISHED: dict[str, tuple[dict[str, Any], str]] = {
         "num_experts is 8, which is not computed here for models of type 'nomic_bert'",
     ),
 }
+CLASSIFIES = {"architectures": ["MPNetForSequenceClassification"]}
 SOUND: list[dict[str, Any]] = [
     {"model_type": "bert", "position_embedding_type": "absolute", "is_decoder": False},
     {"model_type": "bert", "pruned_heads": {}, "use_cache": True, "architectures": None},
     {"model_type": "bert", "architectures": ["BertForMaskedLM", "BertForPreTraining", "BertModel"]},
+    {"model_type": "camembert", "architectures": ["RobertaForMaskedLM"]},
+    {"model_type": "mpnet", "id2label": {"0": "LABEL_0"}} | CLASSIFIES,
+    {"model_type": "mpnet", "id2label": {"0": "a", "1": "b"}, "architectures": ["MPNetModel"]},
     {"model_type": "xlm-roberta", "auto_map": {"AutoTokenizer": ["a.B", None]}},
     {"model_type": "modernbert", "position_embedding_type": "absolute", "rope_scaling": None},
     {
@@ -103,7 +107,8 @@ FOREIGN: list[tuple[str, dict[str, Any], str]] = [
     ("xlm-roberta", {"architectures": ["XLMRobertaLoRA"]}, "a class 'XLMRobertaLoRA'"),
     ("xlm-roberta", {"lora_adaptations": ["a"]}, "lora_adaptations is"),
     ("xlm-roberta", {"rotary_emb_base": 20000.0}, "rotary_emb_base is 20000.0"),
-    ("camembert", {"architectures": ["RobertaModel"]}, "a class 'RobertaModel'"),
+    ("camembert", {"architectures": ["BertModel"]}, "(write 'RobertaModel' into its architec"),
+    ("mpnet", CLASSIFIES | {"id2label": {"0": "no", "1": "yes"}}, "expected one label"),
     ("distilbert", {"activation": "tanh"}, "activation is 'tanh'"),
     ("distilbert", {"n_heads": 7}, "7 attention heads cannot share 768 numbers"),
     ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets is 64"),
