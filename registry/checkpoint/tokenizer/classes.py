@@ -3,7 +3,7 @@
 That code is never run, so what it says is written here, by the class that tokenizer_config.json
 names. One that is not known is refused: a tokenizer that is nearly right is wrong without an error.
 Read in transformers 4 and 5 (models/*/tokenization_*.py) and in the models' tokenization_internlm2,
-_baichuan, _plamo, _ernie4_5, _kimi, _qwen, _hy and _chatglm.py. Nothing is imported for it.
+_internlm3, _baichuan, _ernie4_5, _kimi, _qwen, _hy and _chatglm.py. Nothing is imported for it.
 """
 
 from collections.abc import Collection
@@ -27,8 +27,8 @@ SENTENCEPIECE: dict[str | None, bool] = {
     "GemmaTokenizer": True,
     "InternLMTokenizer": True,
     "InternLM2Tokenizer": True,
-    "BaichuanTokenizer": False,
-    "BaiChuanTokenizer": False,
+    "InternLM3Tokenizer": True,
+    "BaichuanTokenizer": True,
     "PlamoTokenizer": False,
     "Ernie4_5_Tokenizer": False,
 }

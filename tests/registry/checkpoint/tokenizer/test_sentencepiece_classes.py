@@ -130,8 +130,10 @@ def test_a_model_beside_code_is_read_as_that_code_does(tmp_path: Path, name: str
         ({"tokenizer_class": "LlamaTokenizer"}, ["<s>", "▁The"]),
         ({"tokenizer_class": "LlamaTokenizer", "add_bos_token": False}, ["▁The"]),
         ({"tokenizer_class": "LlamaTokenizer", "add_eos_token": True}, ["<s>", "▁The", "</s>"]),
-        ({"tokenizer_class": "BaichuanTokenizer"}, ["▁The"]),
-        ({"tokenizer_class": "BaichuanTokenizer", "add_bos_token": True}, ["<s>", "▁The"]),
+        ({"tokenizer_class": "InternLM3Tokenizer"}, ["<s>", "▁The"]),
+        ({"tokenizer_class": "BaichuanTokenizer"}, ["<s>", "▁The"]),
+        ({"tokenizer_class": "Ernie4_5_Tokenizer"}, ["▁The"]),
+        ({"tokenizer_class": "Ernie4_5_Tokenizer", "add_bos_token": True}, ["<s>", "▁The"]),
         ({}, ["▁The"]),
     ],
 )
