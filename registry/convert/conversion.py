@@ -26,11 +26,10 @@ from .faults import refused
 from .float8 import float8_names
 from .gguf.convert import Conversion
 from .recast import recast
+from .room import check_room
 from .trial import try_out
 
 OnStage: TypeAlias = Callable[[str, int, int], None]  # stage, done, total
-
-_RESERVE_BYTES = 256 << 20  # of the disk that stay free
 
 
 def carry_out(source: Path, work: Work, report: OnStage) -> Verified:
@@ -79,7 +78,6 @@ def _convert_folder(source: Path, target: Path, work: Work, report: OnStage) -> 
             f"Models of type '{verified.model_type}' can only be taken as they are: "
             "leave out bits and dtype."
         )
-    check_room(target, verified.num_params * (work.bits or 16) // 8)
     recast(source, target, work, partial(report, "converting"), companions=target)
 
 
@@ -119,13 +117,3 @@ def _take_weights(source: Path, target: Path, work: Work, report: OnStage) -> No
         copies.place(path, target / path.name, work.may_link)
         done += path.stat().st_size
         report("converting", done, total)
-
-
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """Raises ConversionFailed if so much does not fit on the folder's disk."""
-    free = shutil.disk_usage(folder).free
-    if needed_bytes + _RESERVE_BYTES > free:
-        raise ConversionFailed(
-            f"The disk has {free >> 20} MiB left, and {needed_bytes >> 20} MiB and a reserve of "
-            f"{_RESERVE_BYTES >> 20} MiB are needed. Make room, then try again."
-        )

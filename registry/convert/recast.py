@@ -14,6 +14,7 @@ from registry.convert_messages import Work
 
 from .architecture import load_lazily
 from .faults import refused
+from .room import check_room
 from .shard_writer import ShardWriter
 
 
@@ -28,7 +29,7 @@ def recast(
     """Write the weights and config.json of `source` anew into `target`, a tensor at a time.
 
     The files in `companions`, or those of `source`, say what the model is for. `source` must have
-    been verified. Raises NotAModel.
+    been verified. Raises NotAModel; ConversionFailed where the disk has no room for all of it.
     """
     with refused("the model"):
         model, config = load_lazily(source, companions=companions)
@@ -42,12 +43,13 @@ def recast(
     _set_dtype(model, dtype)
     if work.bits is not None:
         model, config = quantize_model(model, config, work.group_size, work.bits)
-    writer = ShardWriter(target)
     flat: Any = tree_flatten(model.parameters())
     weights: list[tuple[str, mx.array]] = flat[::-1]
     # Only the writer may refer to a tensor, or all of them would stay in memory.
     del model, flat
-    total = sum(value.nbytes for _, value in weights)
+    total = sum(value.nbytes for _, value in weights)  # nothing is computed for that
+    check_room(target, total)
+    writer = ShardWriter(target)
     done = 0
     while weights:
         name, value = weights.pop()

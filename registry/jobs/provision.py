@@ -29,14 +29,14 @@ from registry.errors import (
 )
 from registry.store import manifests
 from registry.store.ownership import Ownership
-from registry.store.record import Recipe, Source
+from registry.store.record import Source
 from registry.store.store import Entry, Store
 from registry.threads import in_thread, to_the_end
 
 from . import acquire, local, weights
 from .acquire import Acquired, ProvisionSettings, Receive
 from .conversion import run_work
-from .fetching import Counter, OnStage, require_space
+from .fetching import Counter, OnStage
 from .naming import name
 from .order import Convert, Download, Import, Order, Pull, Upload, Verify, action_of
 from .recipe import check_recipe, check_small_files
@@ -121,7 +121,7 @@ async def _carry_out(
         return await _link(order, store, report)
     try:
         acquired = await _acquire(order, store, owned, settings, report, receive)
-        await _finish(order, acquired, store, owned, settings, report)
+        await _finish(order, acquired, store, owned, report)
     except RegistryError as error:
         # A download is kept for the next try, unless it is itself what is wrong.
         if not isinstance(order, Pull | Download) or isinstance(error, NotAModel | BrokenWeights):
@@ -168,14 +168,12 @@ async def _finish(
     acquired: Acquired,
     store: Store,
     owned: Ownership,
-    settings: ProvisionSettings,
     report: OnStage,
 ) -> None:
     """Convert and verify in a job process, then publish."""
     recipe = order.recipe
     # A new name: the job process of a server that was killed may still write to the old.
     target = owned.folder / f"converted-{secrets.token_hex(4)}"
-    require_space(owned.folder, _num_new_bytes(acquired, recipe), settings.download)
     work = Work(
         source=str(acquired.path),
         target=str(target),
@@ -242,15 +240,6 @@ async def _verify(order: Verify, store: Store, report: OnStage) -> None:
     if record is not None and record.linked is not None:
         manifest = manifests.sizes(entry.folder)
     await to_the_end(lambda: store.note_verified(order.model_id, verified, manifest))
-
-
-def _num_new_bytes(acquired: Acquired, recipe: Recipe) -> int:
-    """About what the converted weights will take; those of a GGUF may take more."""
-    path = acquired.path
-    num_bytes = path.stat().st_size if path.is_file() else manifests.weight_bytes(path)
-    if recipe.bits is not None:
-        return num_bytes * recipe.bits // 16
-    return 0 if acquired.is_own and path.is_dir() else num_bytes
 
 
 def _ready(model_id: str, store: Store) -> Entry:

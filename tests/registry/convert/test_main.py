@@ -18,6 +18,7 @@ from registry.checkpoint import shards
 from registry.checkpoint.tokenizer.load import load
 from registry.checkpoint.verify import Verified
 from registry.convert import __main__ as convert
+from registry.convert import recast
 from registry.convert.conversion import carry_out
 from registry.convert.shard_writer import ShardWriter
 from registry.convert_messages import Work
@@ -260,6 +261,29 @@ def test_a_damaged_source_is_refused_first(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BrokenWeights, match="end at byte"):
         convert.check(Work(str(source), str(tmp_path / "target")))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [{}, {"bits": 4}, {"bits": 8, "group_size": 32}, {"dtype": "float32"}, {"dtype": "float16"}],
+)
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_room_is_looked_for_by_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: dict[str, Any], stored: str
+) -> None:
+    """As much as the outcome takes, however wide its source is; before a byte of it is there."""
+    source = make_repository(tmp_path / "source")
+    cast = {name: value.astype(getattr(mx, stored)) for name, value in weights(source).items()}
+    mx.save_safetensors(str(source / "model.safetensors"), cast, metadata={"format": "pt"})
+    needed = []
+
+    def look(target: Path, num_bytes: int) -> None:
+        assert list(target.glob("*.safetensors")) == []
+        needed.append(num_bytes)
+
+    monkeypatch.setattr(recast, "check_room", look)
+    verified = run(source, tmp_path / "target", **recipe)
+    assert len(needed) == 1 and needed[0] <= verified.size_bytes < needed[0] + 8192
 
 
 def test_a_full_disk_is_seen_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,17 @@ async def test_a_model_is_converted_under_another_id(
         await run(Convert("new", "empty"), store)
     with pytest.raises(ModelExists):
         await run(Convert("tiny", "linked"), store)
+
+
+async def test_room_for_a_conversion_is_not_guessed_at(
+    store: Store, work: FakeWork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A narrow disk may do for fewer bits: the job process knows how much these will take."""
+    await run(Import("tiny", str(write_folder(tmp_path / "source")), link=True), store)
+    usage = namedtuple("usage", ["free"])
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(free=(256 << 20) + 100))
+    await run(Convert("tiny-4bit", "tiny", Recipe(bits=4)), store)
+    assert store.get("tiny-4bit").is_ready
 
 
 async def test_verify_finds_what_changed(store: Store, work: FakeWork, tmp_path: Path) -> None:

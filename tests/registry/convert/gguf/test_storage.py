@@ -16,7 +16,7 @@ from mlx_lm.utils import load_model
 
 from registry.checkpoint.verify import Verified
 from registry.convert import __main__ as convert
-from registry.convert import conversion
+from registry.convert import conversion, room
 from registry.convert.conversion import carry_out
 from registry.convert_messages import Work
 from registry.errors import ConversionFailed
@@ -203,7 +203,7 @@ def test_room_is_looked_for_before_anything_is_written(
         assert verified.size_bytes - 8192 < needed[-1] <= verified.size_bytes
     assert needed[0] < needed[2] < needed[1]
     monkeypatch.undo()
-    monkeypatch.setattr(conversion, "_RESERVE_BYTES", 1 << 60)
+    monkeypatch.setattr(room, "_RESERVE_BYTES", 1 << 60)
     with pytest.raises(ConversionFailed, match="MiB are needed"):
         run(tmp_path / "model.gguf", tmp_path / "none")
     assert not (tmp_path / "none").exists()
