@@ -14,6 +14,11 @@ from registry.errors import NotAModel
 from .protobuf import Value, fields, float32
 
 _COMPOSING = (b"nfkc", b"nmt_nfkc", b"nfkc_cf", b"nmt_nfkc_cf")  # of the library's published rules
+# The numbers of fields: of the model, the trainer's and the normalizer's settings.
+_PIECE, _TRAINER, _NORMALIZER, _DENORMALIZER = 1, 2, 3, 5
+_ALGORITHM, _SPACES_BEHIND = 3, 24
+_RULES, _CHARSMAP, _DUMMY_PREFIX, _EXTRA_SPACES, _MARKS_SPACES = range(1, 6)
+_EMPTY = memoryview(b"")
 _Read = Value | memoryview
 
 
@@ -73,35 +78,40 @@ def read(path: Path) -> SentencePieceModel:
 def _model(message: memoryview) -> SentencePieceModel:
     pieces, parts = [], {}
     for number, value in fields(message):
-        if number == 1:
+        if number == _PIECE:
             pieces.append(_piece(_bytes(value)))
         else:
             parts[number] = value
     trainer, normalizer, denormalizer = (
-        dict(fields(_bytes(parts.get(number, memoryview(b""))))) for number in (2, 3, 5)
+        dict(fields(_bytes(parts.get(number, _EMPTY))))
+        for number in (_TRAINER, _NORMALIZER, _DENORMALIZER)
     )
     if sum(piece.kind is Kind.UNKNOWN for piece in pieces) != 1:
         raise ValueError("exactly one of its pieces has to stand for the unknown")
     if len({piece.text for piece in pieces}) != len(pieces):
         raise ValueError("a piece is there twice")
-    if trainer.get(24) or not normalizer.get(5, 1) or _bytes(denormalizer.get(2, memoryview(b""))):
+    if (
+        _int(trainer, _SPACES_BEHIND, 0)
+        or not _int(normalizer, _MARKS_SPACES, 1)
+        or _bytes(denormalizer.get(_CHARSMAP, _EMPTY))
+    ):
         raise ValueError(
             "it puts spaces behind words, does not mark them, or changes text when it is decoded, "
             "which is not done here"
         )
     return SentencePieceModel(
         tuple(pieces),
-        Algorithm(_int(trainer, 3, Algorithm.UNIGRAM)),
-        bytes(_bytes(normalizer.get(2, memoryview(b"")))),
-        bytes(_bytes(normalizer.get(1, memoryview(b"")))) in _COMPOSING,
-        bool(_int(normalizer, 3, 1)),
-        bool(_int(normalizer, 4, 1)),
+        Algorithm(_int(trainer, _ALGORITHM, Algorithm.UNIGRAM)),
+        charsmap=bytes(_bytes(normalizer.get(_CHARSMAP, _EMPTY))),
+        composes=bytes(_bytes(normalizer.get(_RULES, _EMPTY))) in _COMPOSING,
+        add_dummy_prefix=bool(_int(normalizer, _DUMMY_PREFIX, 1)),
+        remove_extra_whitespaces=bool(_int(normalizer, _EXTRA_SPACES, 1)),
     )
 
 
 def _piece(message: memoryview) -> Piece:
     found = dict(fields(message))
-    text = str(_bytes(found.get(1, memoryview(b""))), "utf-8")
+    text = str(_bytes(found.get(1, _EMPTY)), "utf-8")
     score = float32(found[2]) if 2 in found else 0.0
     return Piece(text, score, Kind(_int(found, 3, Kind.NORMAL)))
 
