@@ -65,6 +65,17 @@ def missing_packages(architecture: str) -> list[str]:
     return sorted({name for name in found if find_spec(name) is None})
 
 
+@cache
+def tokenizer_defaults(architecture: str) -> Mapping[str, object]:
+    """What mlx-lm takes of a tokenizer where a checkpoint is silent: its TOKENIZER_DEFAULTS."""
+    for node in ast.parse(source(architecture) or "").body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="TOKENIZER_DEFAULTS")], value=value):
+                found: dict[str, object] = ast.literal_eval(value)
+                return found
+    return {}
+
+
 def model_types() -> frozenset[str]:
     """Every model_type that mlx-lm computes, those that it renames included."""
     names = [path.stem for path in (_folder() / "models").glob("*.py")]

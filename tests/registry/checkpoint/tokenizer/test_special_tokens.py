@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlx_lm.models import muse_spark
 from transformers import PreTrainedTokenizerFast
 
+from registry.checkpoint.architectures import tokenizer_defaults
 from registry.checkpoint.tokenizer import special_tokens
 from registry.checkpoint.tokenizer.load import load
 from tests.models.tiny_models import make_tokenizer
@@ -81,3 +83,28 @@ def test_whatever_ends_an_answer(tmp_path: Path, files: dict[str, Any], ids: set
     make_tokenizer(tmp_path)
     _write(tmp_path, files)
     assert special_tokens.eos_token_ids(tmp_path, load(tmp_path).token_to_id) == ids
+
+
+@pytest.mark.parametrize(
+    ("files", "ids"),
+    [
+        ({"config.json": {"model_type": "muse_spark"}}, {200001, 200008}),
+        ({"config.json": {"model_type": "muse_spark", "eos_token_id": 7}}, {7}),
+        ({"config.json": {"model_type": "muse_spark"},
+          "generation_config.json": {"eos_token_id": [7]}}, {7}),
+        ({"config.json": {"model_type": "llama"}}, set()),
+        ({"config.json": {}}, set()),
+    ],
+)  # fmt: skip
+def test_an_architecture_has_ends_of_its_own(
+    tmp_path: Path, files: dict[str, Any], ids: set[int]
+) -> None:
+    """Which mlx-lm takes where the checkpoint names none."""
+    _write(tmp_path, files)
+    assert special_tokens.eos_token_ids(tmp_path, lambda text: None) == ids
+
+
+def test_defaults_of_a_tokenizer_are_mlx_lms() -> None:
+    """Read from its source, without importing it."""
+    assert tokenizer_defaults("muse_spark") == muse_spark.TOKENIZER_DEFAULTS
+    assert tokenizer_defaults("llama") == tokenizer_defaults("no_such") == {}
