@@ -17,10 +17,13 @@ MODULES = "modules.json"
 POOLING = "1_Pooling/config.json"
 LOGIT_SCORE = "1_LogitScore/config.json"  # of a language model that ranks
 SENTENCE_CONFIG = "config_sentence_transformers.json"
+# What it says of texts. It names the first only, and older ones as the model that was built on.
+_KINDS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+TEXT_FILES = tuple(f"sentence_{kind}_config.json" for kind in _KINDS)
 EMBEDDER_FILES = (
     MODULES,  # where it is missing, so are the others
     POOLING,
-    "sentence_bert_config.json",
+    *TEXT_FILES,
     SENTENCE_CONFIG,
 )
 

@@ -17,6 +17,7 @@ from .kind import ENCODER_TYPES, ModelKind, kind_in, kind_of
 from .model import Model
 from .modules import Dense, Modules, check_weights, read_modules, read_small_json
 from .ranking import ranking_of
+from .sentence import texts_of
 
 _MATRYOSHKA_KEYS = ("matryoshka_dimensions", "matryoshka_dims")
 # Matryoshka models whose files do not say so: a vector may be cut to its first numbers.
@@ -110,8 +111,7 @@ def _max_input_tokens(model: Model) -> int:
     limit = model.context_length
     if model.model_type in ENCODER_TYPES:
         limit = min(limit, family_of(model.config).max_tokens)
-    own = _read(model.folder / "sentence_bert_config.json").get("max_seq_length")
-    return min(limit, own) if isinstance(own, int) and own > 0 else limit
+    return min(limit, texts_of(model.folder).max_tokens or limit)
 
 
 def _hidden_size(config: Mapping[str, object]) -> int:

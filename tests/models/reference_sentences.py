@@ -40,6 +40,8 @@ class Embedder:
     architecture: str
     mode: str
     steps: tuple[str, ...]
+    said_in: str = "sentence_bert_config.json"  # how texts are read
+    is_lowered: bool = False
 
 
 EMBEDDERS = {
@@ -48,6 +50,13 @@ EMBEDDERS = {
     "all-roberta-large-v1": Embedder("roberta", "pooling_mode_mean_tokens", ("Normalize",)),
     "msmarco-distilbert-base-tas-b": Embedder("distilbert", "pooling_mode_cls_token", ()),
     "multilingual-e5-base": Embedder("xlm-roberta", "pooling_mode_mean_tokens", ("Normalize",)),
+    "paraphrase-distilroberta-base-v1": Embedder(
+        "roberta",
+        "pooling_mode_mean_tokens",
+        (),
+        said_in="sentence_roberta_config.json",
+        is_lowered=True,
+    ),
     "sentence-camembert-base": Embedder("camembert", "pooling_mode_mean_tokens", ()),
 }
 
@@ -59,8 +68,8 @@ def make_embedder(folder: Path, name: str) -> Path:
     write_modules(folder, "Pooling", *made.steps)
     if "Dense" in made.steps:
         write_dense(folder / "2_Dense", random_encoders.SIZE, 24)
-    limit = {"max_seq_length": MAX_TOKENS, "do_lower_case": False}
-    (folder / "sentence_bert_config.json").write_text(json.dumps(limit))
+    said = {"max_seq_length": MAX_TOKENS, "do_lower_case": made.is_lowered}
+    (folder / made.said_in).write_text(json.dumps(said))
     return folder
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from registry.checkpoint import lfs
+from registry.checkpoint.companions import TEXT_FILES
 from registry.errors import NotAModel
 
-from . import added_tokens, classes, decoder, ending, special_tokens, vocabulary
+from . import added_tokens, classes, decoder, ending, lowercase, special_tokens, vocabulary
 from .build import build
 
 
@@ -26,6 +27,7 @@ def load(folder: Path) -> Tokenizer:
     tokenizer = added_tokens.add(tokenizer, folder)
     decoder.repair(tokenizer)
     ending.add(tokenizer, folder)
+    lowercase.add(tokenizer, folder)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -45,7 +47,7 @@ def write(source: Path, target: Path) -> None:
 def files(folder: Path) -> Iterator[Path]:
     """All files that it may be made of, there or not."""
     yield from vocabulary.files(folder)
-    yield from (folder / name for name in special_tokens.FILES)
+    yield from (folder / name for name in (*special_tokens.FILES, *TEXT_FILES))
 
 
 def _from_file(path: Path) -> Tokenizer:
