@@ -32,6 +32,7 @@ _INITIALIZES = r"(?s)initialize_rope\(.{0,250}?(\.rope_scaling|\.rope_parameters
 _INITIALIZED = _LONGROPE - {"su"} | {
     *("linear", "dynamic", "llama3", "yarn", "deepseek_yarn", "telechat3-yarn", "proportional"),
 }
+_PAIRS_NEIGHBOURS = r"traditional=True"
 # Those that scale by code of their own, and what they compute; all others are ignored by them.
 _OWN_SCALINGS: dict[str, frozenset[str]] = {
     "deepseek": frozenset({"linear"}),
@@ -159,7 +160,11 @@ def _set_mscale(scaling: Config) -> None:
 def _scalings_of(architecture: str) -> frozenset[str]:
     if (own := _OWN_SCALINGS.get(architecture)) is not None:
         return own
-    return _INITIALIZED if mentions(architecture, _INITIALIZES) else frozenset()
+    if not mentions(architecture, _INITIALIZES):
+        return frozenset()
+    if mentions(architecture, _PAIRS_NEIGHBOURS):  # LongRoPE pairs halves, whatever it is told
+        return _INITIALIZED - _LONGROPE
+    return _INITIALIZED
 
 
 def _check_share(parameters: Config, architecture: str) -> None:

@@ -220,6 +220,14 @@ def test_longrope_of_phi3(tmp_path: Path) -> None:
     assert _difference(folder, old, new) == 0.0
 
 
+def test_longrope_of_neighbouring_pairs_is_refused() -> None:
+    """mlx-lm's pairs the halves of a head, where DeepSeek's heads are made of neighbours."""
+    config = _BASE | {"model_type": "deepseek_v3"} | _MLA | {"rope_parameters": _LONGROPE}
+    with pytest.raises(NotAModel, match="those scaled by 'longrope'"):
+        check_config(config)
+    check_config(config | {"model_type": "llama"})
+
+
 def test_gpt_neox_names_them_otherwise(tmp_path: Path) -> None:
     """`rotary_emb_base` and `rotary_pct` are a base and a share of the head."""
     old = _BASE | {
