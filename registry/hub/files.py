@@ -32,7 +32,8 @@ _SHARD = re.compile(
 )
 _OTHERS = ("adapter", "consolidated", "optimizer")  # no weights as transformers names them
 _GGUF_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
-_NO_MODELS = ("mmproj", "imatrix")  # GGUF files that hold something else
+NO_MODELS = ("mmproj", "imatrix")  # GGUF files that hold something else
+_MAX_SHARDS = 1000  # of which each would be asked for
 _MAX_NAME_BYTES = 200  # of one file; it gets suffixes while it arrives
 # In this order: nearly lossless before small, small before unquantised.
 _QUANTS = ("Q8_0", "Q4_K_M", "Q6_K", "Q5_K_M", "Q4_0", "Q4_K_S", "BF16", "F16", "F32")
@@ -72,6 +73,16 @@ def is_weight_name(name: str) -> bool:
     return _is_plain(name) and "/" not in name and ".safetensors" in name and (
         name.endswith(".safetensors") or _SHARD.fullmatch(name) is not None
     )  # fmt: skip
+
+
+def siblings(name: str) -> set[str]:
+    """What all shards may be called that this one is one of, counted from 0 or 1; none if alone."""
+    match = _SHARD.fullmatch(name)
+    if match is None or (total := int(match["total"])) < 2:
+        return set()
+    begin, end = match.span("number")
+    numbers = range(total + 1) if total <= _MAX_SHARDS else ()
+    return {name} | {f"{name[:begin]}{number:0{end - begin}}{name[end:]}" for number in numbers}
 
 
 def complete_sets(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -160,8 +171,12 @@ def _ggufs(files: list[HubFile]) -> list[HubFile]:
         if _is_gguf(file.name)
         and _is_plain(file.name)
         and not _is_part(file.name)
-        and not any(word in PurePosixPath(file.name).name.lower() for word in _NO_MODELS)
+        and not _is_no_model(file.name)
     ]
+
+
+def _is_no_model(name: str) -> bool:
+    return _is_gguf(name) and any(word in PurePosixPath(name).name.lower() for word in NO_MODELS)
 
 
 def _is_part(name: str) -> bool:
@@ -223,6 +238,11 @@ def _nothing(repo_id: str, names: set[str]) -> str:
         )
     if any(_is_part(name) for name in names):
         return f"{repo_id} has only GGUF files in several parts, which are not read."
+    if beside := [name for name in sorted(names) if _is_plain(name) and _is_no_model(name)]:
+        return (
+            f"{repo_id} has no model, only a GGUF file that belongs to one ({beside[0]}): pull the "
+            "repository that has the model itself."
+        )
     return (
         f"{repo_id} is no model that can be fetched: expected model.safetensors (or its shards) "
         "with config.json, or a .gguf."

@@ -4,32 +4,30 @@ Called by `provision`. What has arrived stays there until it is published, so th
 the same order goes on from it; what another order left is removed.
 """
 
-import contextlib
 import hashlib
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from registry.checkpoint import companions, modules, shards
+from registry.checkpoint import companions, shards
 from registry.checkpoint.names import is_text
-from registry.checkpoint.tokenizer import vocabulary
 from registry.download.peek import read_range
 from registry.download.remote import DownloadSettings, Remote
-from registry.errors import SourceMissing, SourceRefused
+from registry.errors import SourceRefused
 from registry.hub import repository
-from registry.hub.files import WHOLE, HubFile, is_weight_name, local_name
+from registry.hub.files import HubFile, is_weight_name, local_name
 from registry.hub.repository import HubSettings
 from registry.store import manifests
 from registry.store.ownership import Ownership
 from registry.store.record import Source
 from registry.threads import Step, in_thread
 
-from . import local, weights
-from .fetching import Counter, Fetching, OnStage, if_there, require_space, sized
+from . import beside, local, weights
+from .fetching import Counter, Fetching, OnStage, require_space, sized
 from .order import Download, Import, Pull, Upload
 from .recipe import check_small_files
 
@@ -37,18 +35,6 @@ Receive: TypeAlias = Callable[[Path, OnStage], Awaitable[None]]  # fills an empt
 
 _SUFFIXES = {".gguf", ".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ ()-]{0,199}")
-_OPTIONAL = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "generation_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "additional_chat_templates/default.jinja",
-    "hf_quant_config.json",
-)
-_VOCABULARIES = (*vocabulary.NAMES, "qwen.tiktoken", "hy.tiktoken")  # where there is no listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +86,7 @@ async def pull(
             there,
             lambda name: weights.tensors_at(there[name], name, settings.download),
         )
-    await _fetch_weights(choice, guessed | there, fetching)
+    await weights.fetch_chosen(choice, guessed | there, fetching)
     source = _hub_source(revision, fetching, choice.note)
     return Acquired(_model_in(folder), source, revision.licence)
 
@@ -115,8 +101,8 @@ async def download(
     folder = _folder(owned, "url", order.url)
     fetching = Fetching(folder, settings.download, report)
     note = None
-    if name == "" or name.endswith(".safetensors"):
-        note = await _fetch_folder(order, name, fetching, settings)
+    if name == "" or is_weight_name(name):
+        note = await beside.fetch_folder(order, name, fetching, settings.download)
     elif name.lower().endswith(".gguf") or await _is_gguf(order.url, name, settings):
         await fetching.add({local_name(f"{name.removesuffix('.gguf')}.gguf"): Remote(order.url)})
     else:
@@ -222,72 +208,11 @@ def _hub_source(
     return Source("hub", revision.repo_id, revision.commit, fetching.sha256, note)
 
 
-async def _fetch_weights(
-    choice: weights.Choice, there: Mapping[str, Remote], fetching: Fetching
-) -> None:
-    """The weights that were chosen, without an index that names others or calls them otherwise."""
-    if not choice.keeps(weights.read_weight_map(fetching.folder)):
-        fetching.remove(shards.INDEX)
-    await fetching.add({here: there[name] for here, name in choice.files.items()})
-
-
 async def _is_gguf(url: str, name: str, settings: ProvisionSettings) -> bool:
     """Whether a file that is not called so is a GGUF: Ollama calls its blobs by their hashes."""
     if PurePosixPath(name).suffix.lower() in {*shards.PICKLES, *_SUFFIXES}:
         return False
     return await read_range(Remote(url), 0, 4, settings.download) == local.MAGIC
-
-
-async def _fetch_folder(
-    order: Download, name: str, fetching: Fetching, settings: ProvisionSettings
-) -> str | None:
-    """A safetensors model beside a URL: configuration and tokenizer, then its weights.
-
-    Returns what there is to say of its index.
-    """
-    url, folder = order.url, fetching.folder
-
-    def remote_of(file: str) -> Remote:
-        return Remote(urljoin(url, quote(file)))
-
-    async def fetch_optional(*files: str) -> None:
-        for file in files:
-            with contextlib.suppress(SourceMissing):
-                await fetching.add({file: remote_of(file)})
-
-    await fetching.add({companions.CONFIG: remote_of(companions.CONFIG)})
-    await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
-    if vocabulary.TOKENIZER not in fetching.sha256:
-        await fetch_optional(*_VOCABULARIES)
-    if companions.MODULES in fetching.sha256:  # an embedder, which has more such files
-        await fetch_optional(*companions.EMBEDDER_FILES[1:])
-        more = [file for file in modules.files_to_fetch(folder) if file not in fetching.sha256]
-        await fetch_optional(*more)
-    check_small_files(folder, order.recipe)
-    asked = name or WHOLE
-    remotes = {asked: Remote(url) if name else remote_of(WHOLE)}
-    choice = weights.as_found(remotes)
-    weight_map = weights.read_weight_map(folder)
-    if weight_map is not None and name not in {"", *weight_map.values()}:
-        choice = replace(choice, note=f"{shards.INDEX} is stale: it does not name {name}.")
-    elif weight_map is not None:
-        remotes = {file: remote_of(file) for file in {WHOLE, *weight_map.values()}} | remotes
-        there = {
-            file: found
-            for file, remote in remotes.items()
-            if (found := await if_there(remote, settings.download)) is not None
-        }
-        what = url.split("?")[0]
-        choice = await weights.choose(
-            what,
-            folder,
-            weight_map,
-            there,
-            lambda name: weights.tensors_at(remotes[name], name, settings.download),
-        )
-        remotes |= there  # these know their sizes
-    await _fetch_weights(choice, remotes, fetching)
-    return choice.note
 
 
 def _plain(name: str) -> str:

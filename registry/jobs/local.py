@@ -12,14 +12,13 @@ from registry.checkpoint.names import shown
 from registry.checkpoint.shards import INDEX
 from registry.checkpoint.weights import read_header
 from registry.errors import SourceRefused
-from registry.hub.files import complete_sets, is_weight_name, local_name
+from registry.hub.files import NO_MODELS, complete_sets, is_weight_name, local_name
 from registry.store.record import is_weight
 from registry.threads import in_thread
 
 from . import weights
 
 MAGIC = b"GGUF"
-_PROJECTOR = "mmproj"
 
 
 def is_gguf(path: Path) -> bool:
@@ -42,7 +41,12 @@ def model_at(path: Path) -> Path:
         return path
     files = [file for file in sorted(path.iterdir()) if file.is_file()]
     ggufs = [file for file in files if file.name != CONFIG and is_gguf(file)]
-    models = [file for file in ggufs if _PROJECTOR not in file.name.lower()]
+    models = [file for file in ggufs if not any(word in file.name.lower() for word in NO_MODELS)]
+    if ggufs and not models and not (path / CONFIG).exists():
+        raise SourceRefused(
+            f"{path} has no model, only a GGUF file that belongs to one ({shown(ggufs[0].name)}): "
+            "import the folder that has the model itself."
+        )
     if len(models) > 1:
         names = ", ".join(shown(file.name) for file in models[:20])
         raise SourceRefused(

@@ -22,6 +22,8 @@ from registry.errors import BrokenWeights, SourceRefused
 from registry.hub.files import complete_sets
 from registry.store.record import is_weight
 
+from .fetching import Fetching
+
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks)\.(\d{1,4})\.")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _MAX_HEADER_BYTES = 32 << 20
@@ -63,6 +65,13 @@ async def choose(
 def as_found(there: Collection[str]) -> Choice:
     """Weights that no index names."""
     return Choice(_renamed(sorted(there)))
+
+
+async def fetch_chosen(choice: Choice, there: Mapping[str, Remote], fetching: Fetching) -> None:
+    """The weights that were chosen, without an index that names others or calls them otherwise."""
+    if not choice.keeps(read_weight_map(fetching.folder)):
+        fetching.remove(INDEX)
+    await fetching.add({here: there[name] for here, name in choice.files.items()})
 
 
 def read_weight_map(folder: Path) -> dict[str, str] | None:

@@ -159,6 +159,9 @@ async def test_weights_are_taken_once(
         (["a-Q2_K.gguf", "a-Q8_0.gguf"], "q2_k", "a-Q2_K.gguf"),
         (["model.safetensors", "config.json", "a-Q8_0.gguf"], "Q8_0", "a-Q8_0.gguf"),
         (["a-Q8_0-00001-of-00002.gguf", "a-F16.gguf", "x.gguf"], None, "a-F16.gguf"),
+        (["a-IQ3_M.gguf", "mmproj-model-f16.gguf"], None, "a-IQ3_M.gguf"),
+        (["a.gguf", "a-mmproj-BF16.gguf", "imatrix.gguf"], None, "a.gguf"),
+        (["vision/A.GGUF", "vision/MMPROJ-F32.GGUF"], None, "vision/A.GGUF"),
     ],
 )
 async def test_one_gguf_is_chosen(
@@ -184,6 +187,8 @@ async def test_one_gguf_is_chosen(
         (["a-x.gguf"], "Q8_0", "no one GGUF 'Q8_0'. It has a-x.gguf"),
         (["a-x.gguf"], "../../a-x.gguf", "no one GGUF"),
         ([], None, "no model that can be fetched"),
+        (["mmproj-F16.gguf", "README.md"], None, "belongs to one .mmproj-F16.gguf.: pull the rep"),
+        (["sub/imatrix.gguf"], None, "belongs to one .sub/imatrix.gguf."),
     ],
 )
 async def test_what_is_no_model_is_refused(

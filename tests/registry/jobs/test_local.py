@@ -121,6 +121,31 @@ async def test_what_an_index_does_not_name_is_left_out(
     assert found(store) == dict(zip((FIRST, SECOND), shards.values(), strict=True))
 
 
+@pytest.mark.parametrize(
+    "names", [("x-Q4_K_M.gguf",), ("x.GGUF", "mmproj-x-F16.gguf", "imatrix.gguf"), ("sha256-0a",)]
+)
+async def test_a_folder_of_one_gguf(
+    store: Store, work: FakeWork, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """As LM Studio lays it out, PUBLISHER/REPOSITORY/x.gguf, or Ollama, with what belongs to it."""
+    (tmp_path / "publisher").mkdir()
+    files = {name: b"GGUF weights" + name.encode() for name in names}
+    await take(store, tmp_path / "publisher/x", files, "copy")
+    assert found(store)["model.safetensors"] == files[names[0]]
+    with pytest.raises(SourceRefused, match="has to be converted"):
+        await run(Import("other", str(tmp_path / "publisher/x"), link=True), store)
+
+
+async def test_what_belongs_to_a_model_is_none(
+    store: Store, work: FakeWork, tmp_path: Path
+) -> None:
+    with pytest.raises(SourceRefused, match="belongs to one .mmproj-x.gguf.: import the folder"):
+        await take(store, tmp_path / "x", {"mmproj-x.gguf": b"GGUF"}, "copy")
+    two = {"x.gguf": b"GGUF", "y.gguf": b"GGUF"}
+    with pytest.raises(SourceRefused, match="name one of x.gguf, y.gguf"):
+        await take(store, tmp_path / "y", two, "copy")
+
+
 @pytest.mark.parametrize("way", ["copy", "bits", "upload"])
 async def test_half_a_model_is_refused(
     store: Store, work: FakeWork, tmp_path: Path, way: str

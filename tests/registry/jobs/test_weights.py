@@ -271,6 +271,47 @@ async def test_oddly_named_shards_at_a_url(
     ]
 
 
+@pytest.mark.parametrize("has_index", [False, True])
+@pytest.mark.parametrize(
+    "names, expected",
+    [
+        (("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"), None),
+        (("model-00000-of-00002.safetensors", "model-00001-of-00002.safetensors"), None),
+        (("model-00001-of-000002.safetensors", "model-00002-of-000002.safetensors"), None),
+        (
+            ("model.safetensors-00001-of-00002", "model.safetensors-00002-of-00002"),
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
+        ),
+    ],
+)
+async def test_one_shard_at_a_url_brings_the_others(
+    store: Store,
+    work: FakeWork,
+    hub: HubServer,
+    names: tuple[str, str],
+    expected: list[str] | None,
+    has_index: bool,
+) -> None:
+    """Whichever is asked for, with an index or by the number of them in its name."""
+    indexed = {INDEX: index(*names)} if has_index else {}
+    base = serve(hub, model() | indexed | halves(*names))
+    found = await download(store, hub, base + names[1])
+    assert found == (expected or sorted([*names, *indexed]))
+
+
+@pytest.mark.parametrize(
+    "name", ["model-00001-of-00002.safetensors", "model-00001-of-99999.safetensors"]
+)
+async def test_one_shard_alone_at_a_url_is_not_fetched(
+    store: Store, work: FakeWork, hub: HubServer, name: str
+) -> None:
+    """Nor where so many are said to be that nobody would ask for each."""
+    base = serve(hub, model() | {name: safetensors(*TENSORS[:2])})
+    with pytest.raises(SourceRefused, match="is one weight file of several"):
+        await run(Download("tiny", base + name), store, settings_of(hub))
+    assert hub.bytes_sent(".safetensors") == 0 and work.works == []
+
+
 async def test_half_a_model_at_a_url_is_not_fetched(
     store: Store, work: FakeWork, hub: HubServer
 ) -> None:
