@@ -97,7 +97,7 @@ def _flat(config: Config, parameters: Config, architecture: str) -> Config:
         config |= dict.fromkeys(["rope_theta", *names], base)
     if (share := parameters.get("partial_rotary_factor")) is not None:
         config |= {name: share for name in _SHARES if mentions(architecture, name)}
-        _set_rotary_dim(config, share, architecture)
+    _set_rotary_dim(config, _share(parameters), architecture)
     original = parameters.get("original_max_position_embeddings")
     if original is not None and mentions(architecture, "original_max_position_embeddings:"):
         config.setdefault("original_max_position_embeddings", original)

@@ -12,6 +12,7 @@ from pathlib import Path
 from registry.errors import NotAModel
 
 from .architectures import architecture_of, mentions, source
+from .arguments import renamed
 from .config import NESTED, Config
 from .rope import lifted
 
@@ -52,7 +53,7 @@ def _normalised(config: Config, architecture: str) -> Config:
                 rf"^from \.(?: import .*\b)?{re.escape(own)}\b", text, re.MULTILINE
             )
             config = config | {key: _normalised(nested, own if is_built_on else architecture)}
-    return _with_pattern(lifted(config, architecture), architecture)
+    return _with_pattern(lifted(renamed(config, architecture), architecture), architecture)
 
 
 def _with_pattern(config: Config, architecture: str) -> Config:

@@ -10,6 +10,7 @@ from typing import Any
 from mlx.nn.layers.linear import Linear
 from mlx_lm.utils import _get_classes, load_model
 
+from registry.checkpoint.architectures import architecture_of
 from registry.checkpoint.config import read_config
 from registry.checkpoint.fitted import fitted
 from registry.checkpoint.headless import class_of
@@ -17,6 +18,7 @@ from registry.checkpoint.kind import kind_in
 from registry.checkpoint.spelling import overrides
 
 from .float8 import decoding, float8_names, without_packing
+from .respelled import respelled
 
 
 def load_lazily(folder: Path, *, companions: Path | None = None) -> tuple[Any, dict[str, Any]]:
@@ -31,6 +33,7 @@ def load_lazily(folder: Path, *, companions: Path | None = None) -> tuple[Any, d
 
     def classes(config: dict[str, Any]) -> tuple[Any, Any]:
         base, arguments = _get_classes(config)
+        base = respelled(base, architecture_of(config))
         built = class_of(base, said_by, config, partial(Linear, bias=False))
         if to_decode:
             built = decoding(built, to_decode, stored)
