@@ -18,7 +18,6 @@ from .kind import ENCODER_TYPES
 from .spelling import normalised
 
 _NEED_METAL = frozenset({"bitnet", "muse_spark"})  # mlx-lm has no other form of their kernels
-_PHI3_SMALL_TOKENS = 100_352
 _FLOAT_8 = ("fp8", "fbgemm_fp8")
 _INSTEAD = (
     "choose the repository of the original weights, or one in MLX format (mlx-community has many)"
@@ -67,18 +66,7 @@ def check_architecture(config: Config) -> None:
             f"Models of type '{model_type}' need the Python package {_listed(missing)}, which "
             "mlx-edge does not bring; choose a newer model of the family."
         )
-    _check_vocabulary(config, module)
     _check_machine(config, module)
-
-
-def _check_vocabulary(config: Config, module: str) -> None:
-    """mlx-lm's phi3small writes to fixed places of the logits, or past the end of fewer."""
-    size = config.get("vocab_size")
-    if module == "phi3small" and isinstance(size, int) and size < _PHI3_SMALL_TOKENS:
-        raise NotAModel(
-            f"Models of type 'phi3small' are computed with {_PHI3_SMALL_TOKENS:,} tokens or more, "
-            f"and config.json says {size:,}; choose a model with the tokens of the original."
-        )
 
 
 def _check_machine(config: Config, module: str) -> None:

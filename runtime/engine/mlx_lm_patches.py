@@ -18,6 +18,7 @@ from mlx_lm.models import (
     granitemoehybrid,
     jamba,
     nemotron_h,
+    phi3small,
     rope_utils,
     starcoder2,
 )
@@ -33,6 +34,7 @@ def apply() -> None:
     _activations()
     _jamba_weights()
     _scaled_positions()
+    _phi3_small_tokens()
 
 
 def lift_selection_biases(model: Module) -> None:
@@ -152,3 +154,17 @@ def _nemotron_h_lengths() -> None:
     padded one is that of its padding. Granite's is the same, line for line, and does."""
     mixer: Any = nemotron_h.NemotronHMamba2Mixer
     mixer._ssm = granitemoehybrid.GraniteMoeHybridMamba2Mixer._ssm
+
+
+def _phi3_small_tokens() -> None:
+    """Phi-3 small rules tokens out by their ids in the original's vocabulary; where a smaller one
+    has no such tokens, that is memory behind the logits."""
+    model: Any = phi3small.Model
+    create = model.__init__
+
+    def with_tokens_that_exist(self: Any, args: Any) -> None:
+        create(self, args)
+        ids = [id for id in self._dummy_tokenizer_ids.tolist() if id < args.vocab_size]
+        self._dummy_tokenizer_ids = mx.array(ids, dtype=mx.int32)
+
+    model.__init__ = with_tokens_that_exist
