@@ -10,7 +10,7 @@ from mlx.nn.layers.base import Module
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.quantized import QuantizedEmbedding
 from mlx.utils import tree_flatten
-from mlx_lm.utils import get_total_parameters, load_model
+from mlx_lm.utils import _get_classes, get_total_parameters, load_model
 from tokenizers import Tokenizer
 
 from registry.checkpoint.attention import sight_of
@@ -27,7 +27,6 @@ from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from runtime.engine_messages import ModelInfo
 
 from . import device, mlx_lm_patches
-from .architecture import classes
 from .encoders import network_of
 from .encoders.decoder import Decoder, load_lazily
 from .encoders.dense import DenseSteps
@@ -86,7 +85,7 @@ def load(
 
 
 def _fitted_classes(config: dict[str, Any]) -> tuple[type[Module], type]:
-    base, arguments = classes(config)
+    base, arguments = _get_classes(config)
     return fitted(base), arguments
 
 

@@ -12,14 +12,13 @@ from typing import Any
 import mlx.core as mx
 from mlx.nn.layers.base import Module
 from mlx.nn.layers.linear import Linear
-from mlx_lm.utils import load_model
+from mlx_lm.utils import _get_classes, load_model
 
 from registry.checkpoint.attention import Sight
 from registry.checkpoint.fitted import fitted
 from registry.checkpoint.headless import class_of
 from registry.checkpoint.ranking import Ranking
 from registry.checkpoint.spelling import overrides
-from runtime.engine import architecture
 from runtime.engine.cache import kv_cache
 
 from .attention import Pack
@@ -143,7 +142,7 @@ def load_lazily(folder: Path) -> Module:
     """The model of a folder, its weights not read yet. Raises ValueError or OSError."""
 
     def classes(config: dict[str, Any]) -> tuple[type[Module], type]:
-        base, arguments = architecture.classes(config)
+        base, arguments = _get_classes(config)
         built = class_of(base, folder, config, partial(Linear, bias=False))
         return fitted(built), arguments
 

@@ -11,9 +11,9 @@ from mlx.nn.layers.base import Module
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.quantized import QuantizedEmbedding
 from mlx_lm.models.cache import CacheList
+from mlx_lm.utils import _get_classes
 
 from registry.checkpoint.config import Config
-from runtime.engine.architecture import classes
 from runtime.engine.cache import kv_cache
 from runtime.engine.language_model import LanguageModel
 
@@ -40,7 +40,7 @@ def short_windowed(model: Module, config: Config) -> Module:
     Raises what mlx-lm raises where the arguments do not allow it, and ValueError where a window is
     left that nothing here knows.
     """
-    model_class, arguments_class = classes(copy.deepcopy(config))
+    model_class, arguments_class = _get_classes(copy.deepcopy(config))
     arguments = arguments_class.from_dict(copy.deepcopy(config))
     if _shorten(arguments):
         subject: Module = model_class(arguments)
