@@ -67,7 +67,6 @@ def load(
     )
     if (dtype := device.compute_dtype(config.get("compute_dtype"))) is not None:
         model.set_dtype(dtype)
-    mlx_lm_patches.lift_selection_biases(model)
     total = _load_weights(model, report=report)
     tokenizer = load_tokenizer(folder)
     num_embeddings = _num_embeddings(model) or tokenizer.get_vocab_size()

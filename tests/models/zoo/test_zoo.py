@@ -15,6 +15,7 @@ import httpx
 import mlx.core as mx
 import pytest
 from mlx_lm.generate import generate_step
+from mlx_lm.utils import load_model
 from openai import AsyncOpenAI
 from tokenizers import Tokenizer
 
@@ -23,6 +24,7 @@ from registry.convert import __main__ as convert
 from registry.convert.conversion import carry_out
 from registry.convert_messages import Work
 from runtime.engine.batch.batch import Batch
+from runtime.engine.cache import kv_cache
 from runtime.engine.language_model import LanguageModel
 from runtime.engine.loader import LoadedModel
 from runtime.engine.loader import load as load_folder
@@ -30,7 +32,7 @@ from runtime.events import Failed
 from tests.models.zoo import faults
 from tests.models.zoo.checkpoints import CONFIGS, make
 from tests.models.zoo.shape import VOCAB_SIZE
-from tests.runtime.engine.numbers import row, tokens_of
+from tests.runtime.engine.numbers import prompts, row, tokens_of
 from tests.serving import KEY, ServerProcess, link_model
 
 pytestmark = pytest.mark.slow
@@ -44,9 +46,10 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A checkpoint as the registry took it."""
+    """A checkpoint, and what the registry made of it."""
 
     name: str
+    source: Path
     folder: Path
 
 
@@ -56,11 +59,11 @@ def imported(
 ) -> Iterator[Imported]:
     name: str = request.param
     root = tmp_path_factory.mktemp("zoo")
-    target = root / "imported"
-    work = Work(str(make(name, root / "source")), str(target))
+    source, target = make(name, root / "source"), root / "imported"
+    work = Work(str(source), str(target))
     verified = carry_out(convert.check(work), work, lambda stage, done, total: None)
     assert verified.kind == "llm"
-    yield Imported(name, target)
+    yield Imported(name, source, target)
     shutil.rmtree(root)
 
 
@@ -84,6 +87,13 @@ def alone(model: LanguageModel, prompt: list[int], num_tokens: int) -> list[int]
             return None
         tokens.append(int(token))
     return tokens
+
+
+def test_what_is_imported_is_what_mlx_lm_loads(imported: Imported, loaded: LoadedModel) -> None:
+    """Nothing that is read of config.json in other words changes what there is to compute."""
+    tokens = mx.array(prompts([60], vocab_size=VOCAB_SIZE))
+    model = load_model(imported.source)[0]
+    assert mx.allclose(loaded.model(tokens, kv_cache.make(loaded.model)), model(tokens), atol=1e-3)
 
 
 def test_what_is_exact_is_found_out(imported: Imported, loaded: LoadedModel) -> None:
