@@ -177,6 +177,16 @@ def _q3_k(raw: Bytes) -> Groups:
     return _multiples(raw, "Q3_K", 8, 128, -_floats(blocks["d"]))
 
 
+def _tq1_0(raw: Bytes) -> Groups:
+    blocks = _view(raw, ("qs", "u1", 48), ("qh", "u1", 4), ("d", "<f2"))
+    return _multiples(raw, "TQ1_0", 2, 128, _floats(blocks["d"]))
+
+
+def _tq2_0(raw: Bytes) -> Groups:
+    blocks = _view(raw, ("qs", "u1", 64), ("d", "<f2"))
+    return _multiples(raw, "TQ2_0", 2, 128, _floats(blocks["d"]))
+
+
 # --- how MLX lays out codes ----------------------------------------------------------------------
 
 
@@ -234,4 +244,6 @@ PACKINGS = {
     "IQ4_NL": Packing(8, 32, _iq4_nl),
     "IQ4_XS": Packing(8, 32, _iq4_xs, has_half_scales=False),
     "MXFP4": Packing(5, 32, _mxfp4),
+    "TQ1_0": Packing(2, 128, _tq1_0),
+    "TQ2_0": Packing(2, 128, _tq2_0),
 }

@@ -94,20 +94,20 @@ def numbers_of(folder: Path) -> dict[str, mx.array]:
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen3"])
-@pytest.mark.parametrize("kind", [*KEPT, "Q3_K", "IQ4_NL", "IQ4_XS"])
+@pytest.mark.parametrize("kind", [*KEPT, "Q3_K", "IQ4_NL", "IQ4_XS", "TQ1_0"])
 def test_packed_weights_are_kept(tmp_path: Path, kind: str, model_type: str) -> None:
     """Embedding, head, reordered rows of q and k: every number is the one that gguf reads."""
     original = make_llama(tmp_path / "original", **_SIZES, model_type=model_type, head_dim=64)
     norms = {"q_norm": "F32", "k_norm": "F32"}
     expected = write_blocks(original, tmp_path / "model.gguf", norms, default=kind)
     verified = run(tmp_path / "model.gguf", tmp_path / "converted")
-    assert verified.bits == KEPT.get(kind, 8)
     found = numbers_of(tmp_path / "converted")
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert np.array_equal(np.array(found[name]), value), name
-    group = 128 if kind == "Q3_K" else 32
-    bits = KEPT.get(kind, 8)
+    group = 128 if kind in ("Q3_K", "TQ1_0") else 32
+    bits = 2 if kind == "TQ1_0" else KEPT.get(kind, 8)
+    assert verified.bits == bits
     assert f"{kind} kept as {bits} bits in groups of {group}, 16 tensors" in verified.weights
 
 
