@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel, RegistryError
 
+from . import local
 from .order import Convert, Download, Import, Order, Pull, Upload, Verify
 
 # Folders in HOME/partial/ID and HOME/models/ID, as `acquire`, `provision` and `store` name them.
@@ -40,6 +41,8 @@ def name(error: RegistryError | OSError, order: Order, home: Path) -> None:
             error.filename = _without_ours(str(error.filename), source, home)
         return
     message = _without_ours(str(error), source, home)
+    if isinstance(order, Import) and (path := Path(order.path)).is_file():
+        message = message.replace(local.gguf_path(path, Path()).name, path.name)
     is_of_files = isinstance(error, NotAModel | BrokenWeights | ConversionFailed)
     if is_of_files and not isinstance(order, Verify) and not _is_named(source, message):
         message = f"{source}: {message}"

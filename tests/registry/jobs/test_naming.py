@@ -142,6 +142,14 @@ async def test_a_download_names_its_url(
     assert "secret" not in message
 
 
+@pytest.mark.parametrize("file", ["sha256-0a1b", "x.GGUF", "my model.gguf", "x.gguf"])
+async def test_a_gguf_keeps_its_name(store: Store, tmp_path: Path, file: str) -> None:
+    """Although it is read under one that ends in .gguf, whatever it is called."""
+    (tmp_path / file).write_bytes(b"GGUF" + b"\0" * 100)
+    order = Import("tiny", str(tmp_path / file))
+    assert f"{file} is broken: GGUF version 0" in await refusal(order, store)
+
+
 @pytest.mark.parametrize("fault", ["unknown type", "cut weights", "GGUF"])
 async def test_an_upload_names_its_file(
     store: Store, llama: Path, tmp_path: Path, fault: str
