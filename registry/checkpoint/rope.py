@@ -20,13 +20,15 @@ _SHARES = ("partial_rotary_factor", "rotary_pct")
 _FULL, _SLIDING = "full_attention", "sliding_attention"
 _ROTATES = r"\bRoPE\(|\binitialize_rope\("
 _READS_SHARE = r"partial_rotary|rotary_pct|rotary_dim|rotary_percent|qk_rope_head_dim"
-_ROTATES_HALVES = frozenset({"recurrent_gemma"})  # whatever config.json says
+_ROTATES_HALVES = frozenset({"recurrent_gemma"})  # of the base 10,000, whatever config.json says
+_FIXED_BASE = 10_000
 _READS_EACH_LAYER = r"rope_parameters\b[^\n]*\blayer_(type|key)\b"
 _SCALES_BY_PARAMETERS = r"scaling_config=[\w.]*\brope_parameters"
 _SCALES_FULL_LAYERS_ONLY = frozenset({"olmo3"})
 
 _NO_SCALING = ("default", "mrope")  # the sections of mrope matter to pictures only
 _LONGROPE = frozenset({"longrope", "su"})
+_MAX_ERROR = 1e-3  # of a written number that was computed before it was rounded
 # rope_utils.initialize_rope, which most architectures call with the scaling that they are given.
 _INITIALIZES = r"(?s)initialize_rope\(.{0,250}?(\.rope_scaling|\.rope_parameters|scaling_config=)"
 _INITIALIZED = _LONGROPE - {"su"} | {
@@ -92,6 +94,8 @@ def _flat(config: Config, parameters: Config, architecture: str) -> Config:
     _check_share(parameters, architecture)
     given = config.get("rope_scaling")
     config = dict(config)
+    if parameters.get("rope_theta", _FIXED_BASE) != _FIXED_BASE and architecture in _ROTATES_HALVES:
+        raise _refusal(f"of the base {parameters['rope_theta']}", architecture)
     if (base := parameters.get("rope_theta")) is not None:
         names = [name for name in _BASES[1:] if mentions(architecture, name)]
         config |= dict.fromkeys(["rope_theta", *names], base)
@@ -130,6 +134,8 @@ def _with_scaling(config: Config, scaling: object, architecture: str) -> Config:
         return config | {"rope_scaling": None}
     if kind not in _scalings_of(architecture) and not (kind in _NO_SCALING and "alpha" in scaling):
         raise _refusal(f"those scaled by {kind!r}", architecture)
+    if kind in _LONGROPE:
+        _check_longrope(config, scaling, architecture)
     kept = {
         key: value
         for key, value in scaling.items()
@@ -142,6 +148,29 @@ def _with_scaling(config: Config, scaling: object, architecture: str) -> Config:
         kept.setdefault("original_max_position_embeddings", length)
     _set_mscale(kept)
     return config | {"rope_scaling": kept}
+
+
+def _check_longrope(config: Config, scaling: Config, architecture: str) -> None:
+    """mlx-lm's LongRoPE multiplies what is rotated by what follows from both lengths, whatever
+    `factor` and `attention_factor` say (transformers' _compute_longrope_parameters)."""
+    longest = config.get("max_position_embeddings")
+    original = scaling.get("original_max_position_embeddings") or config.get(
+        "original_max_position_embeddings"
+    )
+    if not isinstance(longest, int) or not isinstance(original, int) or original < 2:
+        return
+    computed = _longrope_scale(longest / original, original)
+    factor, said = scaling.get("factor"), scaling.get("attention_factor")
+    if said is None and isinstance(factor, int | float):
+        said = _longrope_scale(factor, original)
+    if isinstance(said, int | float) and abs(said - computed) > _MAX_ERROR:
+        raise _refusal(
+            f"'longrope' that multiplies by {said:.4g}, not {computed:.4g}", architecture
+        )
+
+
+def _longrope_scale(factor: float, original: int) -> float:
+    return math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
 
 
 def _set_mscale(scaling: Config) -> None:

@@ -220,6 +220,38 @@ def test_longrope_of_phi3(tmp_path: Path) -> None:
     assert _difference(folder, old, new) == 0.0
 
 
+def test_a_base_that_is_not_read_is_refused() -> None:
+    """mlx-lm's RecurrentGemma has one of its own."""
+    config = _BASE | {"model_type": "recurrent_gemma"}
+    parameters = {"rope_theta": 1e4, "partial_rotary_factor": 0.5}
+    check_config(config | {"rope_parameters": parameters})
+    with pytest.raises(NotAModel, match="of the base 777"):
+        check_config(config | {"rope_parameters": parameters | {"rope_theta": 777.0}})
+
+
+@pytest.mark.parametrize("model_type", ["phi3", "llama"])
+@pytest.mark.parametrize(
+    ("said", "is_computed"),
+    [
+        ({}, True),
+        ({"factor": 2.0}, True),  # 128 tokens of 64
+        ({"attention_factor": 1.08012}, True),
+        ({"factor": 8.0}, False),
+        ({"attention_factor": 1.5}, False),
+    ],
+)
+def test_longrope_multiplies_by_what_follows_from_the_lengths(
+    model_type: str, said: dict[str, Any], is_computed: bool
+) -> None:
+    """Whatever else config.json says, so anything else is refused."""
+    config = _BASE | {"model_type": model_type, "rope_parameters": _LONGROPE | said}
+    if is_computed:
+        check_config(config)
+    else:
+        with pytest.raises(NotAModel, match="'longrope' that multiplies by 1"):
+            check_config(config)
+
+
 def test_longrope_of_neighbouring_pairs_is_refused() -> None:
     """mlx-lm's pairs the halves of a head, where DeepSeek's heads are made of neighbours."""
     config = _BASE | {"model_type": "deepseek_v3"} | _MLA | {"rope_parameters": _LONGROPE}
