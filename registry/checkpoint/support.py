@@ -18,6 +18,9 @@ from .kind import ENCODER_TYPES
 from .spelling import normalised
 
 _NEED_METAL = frozenset({"bitnet", "muse_spark"})  # mlx-lm has no other form of their kernels
+# Where config.json names an activation; kinds of them, and how mlx-lm's modules call each.
+_ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function")
+_KINDS = {"gelu": "(?i)gelu|geglu", "silu": "(?i)silu|swiglu|switchglu", "relu": "(?i)relu"}
 _FLOAT_8 = ("fp8", "fbgemm_fp8")
 _INSTEAD = (
     "choose the repository of the original weights, or one in MLX format (mlx-community has many)"
@@ -67,6 +70,7 @@ def check_architecture(config: Config) -> None:
             "mlx-edge does not bring; choose a newer model of the family."
         )
     _check_machine(config, module)
+    _check_activation(config, module)
 
 
 def _check_machine(config: Config, module: str) -> None:
@@ -79,6 +83,19 @@ def _check_machine(config: Config, module: str) -> None:
     raise NotAModel(
         f"Models of type '{config.get('model_type')}' like this one are computed by Metal only, "
         "which this machine does not have; use it on a Mac, or choose another model."
+    )
+
+
+def _check_activation(config: Config, module: str) -> None:
+    """Most modules of mlx-lm have one activation, whatever config.json says."""
+    said = next((config[name] for name in _ACTIVATIONS if isinstance(config.get(name), str)), None)
+    kind = next((kind for kind in _KINDS if kind in str(said)), None)
+    has = {kind for kind, pattern in _KINDS.items() if mentions(module, pattern)}
+    if kind is None or kind in has or not has or mentions(module, r"\bhidden_act\b|mlp_hidden_act"):
+        return
+    raise NotAModel(
+        f"config.json asks for the activation {ascii(said)[:64]}, which is not computed for models "
+        f"of type '{module}'; its answers would be wrong, so choose another model."
     )
 
 

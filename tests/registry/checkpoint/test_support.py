@@ -13,7 +13,7 @@ from registry.checkpoint.architectures import model_types
 from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.support import check_config
 from registry.errors import NotAModel
-from tests.models.zoo.checkpoints import make
+from tests.models.zoo.checkpoints import CONFIGS, make
 
 
 @pytest.mark.parametrize("model_type", ["llama", "lille-130m", "solar_open", *MODEL_REMAPPING])
@@ -169,3 +169,38 @@ def test_the_check_imports_no_mlx() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "activation", "is_computed"),
+    [
+        ("llama", "hidden_act", "silu", True),
+        ("llama", "hidden_act", "gelu", False),
+        ("llama", "hidden_act", "relu2", False),
+        ("qwen3_moe", "hidden_act", "gelu_pytorch_tanh", False),
+        ("mixtral", "hidden_act", "relu", False),
+        ("gemma3_text", "hidden_activation", "gelu_pytorch_tanh", True),
+        ("gemma", "hidden_act", "silu", False),
+        ("gpt2", "activation_function", "gelu_new", True),
+        ("gpt2", "activation_function", "relu", False),
+        ("nemotron", "hidden_act", "relu2", True),
+        ("minimax_m3_vl", "hidden_act", "swigluoai", True),
+        ("llama", "hidden_act", "of_tomorrow", True),
+    ],
+)
+def test_an_activation_that_is_not_computed_is_refused(
+    model_type: str, name: str, activation: str, is_computed: bool
+) -> None:
+    """mlx-lm's modules have theirs in code, and would compute with it without a word."""
+    config: Any = {"model_type": model_type, name: activation}
+    if is_computed:
+        check_config(config)
+    else:
+        with pytest.raises(NotAModel, match=f"the activation '{activation}'"):
+            check_config(config)
+
+
+@pytest.mark.parametrize("name", sorted(set(CONFIGS) - {"bitnet", "muse_spark"}))
+def test_activations_of_every_architecture_pass(name: str) -> None:
+    """As real models of each have them."""
+    check_config(dict(CONFIGS[name]))
