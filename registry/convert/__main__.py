@@ -20,6 +20,7 @@ from registry.checkpoint.verify import verify
 from registry.checkpoint.weights import is_gguf, read_header
 from registry.convert_messages import Done, Line, Progress, Refused, Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
+from runtime.processes.lean import leave_out_transformers
 from runtime.processes.orphan import end_with_parent
 
 _REPORT_EVERY_S = 0.1
@@ -86,6 +87,7 @@ def _run(work: Work, report: Callable[[str, int, int], None]) -> Done | Refused:
         source = check(work)
         report("checking", 1, 1)
         # Only now: a broken file is refused before any native reader is even loaded.
+        leave_out_transformers()
         from .conversion import carry_out
 
         return Done(carry_out(source, work, report))

@@ -16,13 +16,17 @@ from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
 from registry.checkpoint.support import check_config, with_packing
 from registry.errors import NotAModel
-from runtime.engine.encoders.loop import EncodeLoop
 from runtime.engine_messages import Command, EngineSettings, LoadError, ModelInfo, Ready, Report
 from runtime.events import Loading
 from runtime.processes import frames
+from runtime.processes.lean import leave_out_transformers
 from runtime.processes.orphan import end_with_parent
 
+if __name__ == "__main__":  # what is imported from here on imports mlx_lm
+    leave_out_transformers()
+
 from . import device
+from .encoders.loop import EncodeLoop
 from .loader import load, load_encoder
 from .loop import EngineLoop
 
