@@ -86,8 +86,8 @@ def _exactness(model: Module, config: Config, num_tokens: int) -> Exactness:
         if device.compute_dtype() is None:
             subject = in_float32(subject)
     except Exception:  # of a new architecture, say: what cannot be asked is not used
-        logger.exception("the model cannot be probed: its rows run alone")
-        return Exactness(merged=False, padded=False, chunked=True)
+        logger.exception("the model cannot be probed: its rows run alone, each prompt in one piece")
+        return Exactness(merged=False, padded=False, chunked=False)
     # What some layers of every kind stand, all of them do. A fault is asked for once more of the
     # whole model, for a module may miss the layers that were left out.
     if _has_no_fault(subject, num_tokens):
@@ -159,9 +159,9 @@ class _Questions:
 
     def is_exact(self, question: _Question) -> bool:
         for attempt in range(_ATTEMPTS):
-            if attempt == len(self._work):
-                self._work.append(_Work(self._model, self._num_tokens, attempt))
             try:
+                if attempt == len(self._work):
+                    self._work.append(_Work(self._model, self._num_tokens, attempt))
                 differences = question(self._work[attempt])
             except Exception as error:  # a module that only knows a single row
                 logger.info("%s: %s", question.__name__, error)

@@ -4,6 +4,7 @@ The measure is each row alone, as mlx-lm's plain generation computes it.
 """
 
 import asyncio
+import json
 import random
 import shutil
 from collections.abc import Iterator
@@ -38,10 +39,10 @@ from tests.serving import KEY, ServerProcess, link_model
 pytestmark = pytest.mark.slow
 
 # Two choices that are closer than this in log-probability may be swapped by rounding.
-_NEAR_TIE = 1e-3
-# A token on the verge of two experts may be sent to the other one by rounding: what is wrong is
-# wrong with other prompts too.
-_ATTEMPTS = 3
+_NEAR_TIE = 2e-3
+# A token on the verge of two experts may be sent to the other one by rounding: of mixtures, what is
+# wrong is wrong with other prompts too.
+_ATTEMPTS_OF_MIXTURES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,12 @@ def loaded(imported: Imported) -> LoadedModel:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(tmp_path_factory.mktemp("home")) as server:
         yield server
+
+
+def attempts(name: str) -> range:
+    """Each with prompts of its own; the last has to pass."""
+    is_mixture = "expert" in json.dumps(CONFIGS[name])
+    return range(_ATTEMPTS_OF_MIXTURES if is_mixture else 1)
 
 
 def alone(model: LanguageModel, prompt: list[int], num_tokens: int) -> list[int] | None:
@@ -145,10 +152,10 @@ def run(batch: Batch, rows: list[Planned]) -> dict[int, list[int]]:
 
 @pytest.mark.parametrize(("chunk_tokens", "max_rows"), [(7, 3), (64, 8)])
 def test_rows_in_company_are_as_each_alone(
-    loaded: LoadedModel, chunk_tokens: int, max_rows: int
+    imported: Imported, loaded: LoadedModel, chunk_tokens: int, max_rows: int
 ) -> None:
     """Random prompts join, leave and are cancelled at random steps."""
-    for attempt in range(_ATTEMPTS):
+    for attempt in attempts(imported.name):
         rows = plan(random.Random(f"{chunk_tokens} {attempt}"), loaded.model, 9)
         batch = Batch(
             loaded.model,
@@ -170,7 +177,7 @@ def test_chats_over_http_are_as_each_alone(
     """Four streams at once, a fifth that is cancelled; how rows are batched is listed."""
     link_model(server.home, imported.name, imported.folder)
     tokenizer = load_tokenizer(imported.folder)
-    for attempt in range(_ATTEMPTS):
+    for attempt in attempts(imported.name):
         chats = conversations(random.Random(attempt), loaded.model, tokenizer, 4)
         texts = asyncio.run(ask(server, imported.name, list(chats)))
         if texts == list(chats.values()):

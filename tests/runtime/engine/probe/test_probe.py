@@ -10,6 +10,7 @@ import pytest
 from mlx.nn.layers.quantized import quantize
 from mlx.utils import tree_flatten
 from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import KVCache
 
 from registry.checkpoint.exactness import Exactness, Probed
 from runtime.engine import device
@@ -137,14 +138,29 @@ def test_layers_that_all_differ_are_all_asked(tmp_path: Path) -> None:
     assert few_layered(model) is None
 
 
+@pytest.mark.parametrize("architecture", ["gemma3_text", "plamo3"])
 def test_a_window_that_nobody_can_shorten_is_not_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
-    """Of an architecture that names it otherwise, say: its rows run alone, and are right."""
-    folder = make(tmp_path, "gemma3_text")
+    """Of an architecture that names it otherwise, say: nothing is exact that was not asked for."""
+    folder = make(tmp_path, architecture)
     monkeypatch.setattr("runtime.engine.probe.subject._WINDOWS", frozenset())
     loaded = load_folder(folder, lambda done, total: None)
-    assert loaded.info.probed.exactness == _ALONE
+    assert loaded.info.probed.exactness == Exactness(False, False, False)
+
+
+def test_a_cache_that_cannot_be_copied_fails_no_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be asked then, so nothing is used."""
+
+    def fails(*_: object) -> None:
+        raise TypeError("cannot copy this cache")
+
+    model = load(tmp_path, "llama")
+    config = json.loads((tmp_path / "config.json").read_bytes())
+    monkeypatch.setattr(KVCache, "__deepcopy__", fails, raising=False)
+    assert ask(model, config).exactness == Exactness(False, False, False)
 
 
 @pytest.mark.parametrize("bits", [None, 4])
