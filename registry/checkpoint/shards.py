@@ -3,26 +3,23 @@
 mlx-lm loads every model*.safetensors of a folder, so each of them must be sound and belong to it.
 """
 
-import json
 import re
 from pathlib import Path
 
 from registry.errors import BrokenWeights, NotAModel
 
 from . import names
+from .listing import INDEX, read_index
 from .weights import Header, quote, read_header
 
-INDEX = "model.safetensors.index.json"
-
 _NAME = re.compile(r"model[A-Za-z0-9._-]{0,200}\.safetensors")
-_MAX_INDEX_BYTES = 64 << 20
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}  # which run code when read
 
 
 def find(folder: Path) -> list[Path]:
     """The weight files. Raises NotAModel if there are none, BrokenWeights if the index differs."""
     found = files(folder)
-    weight_map = read_index(folder)
+    weight_map = _read_index(folder)
     if weight_map is not None:
         listed = set(weight_map.values())
         for name in sorted(listed):
@@ -61,28 +58,20 @@ def check(folder: Path, paths: list[Path]) -> dict[str, Header]:
         for tensor in header.tensors:
             if (other := places.setdefault(tensor.name, name)) != name:
                 raise BrokenWeights(name, f"tensor {quote(tensor.name)} is in {other} too")
-    weight_map = read_index(folder)
+    weight_map = _read_index(folder)
     if weight_map is not None and weight_map != places:
         wrong = min(set(weight_map.items()) ^ set(places.items()))
         raise BrokenWeights(wrong[1], f"{INDEX} and the file disagree on tensor {quote(wrong[0])}")
     return headers
 
 
-def read_index(folder: Path) -> dict[str, str] | None:
-    """Which file each tensor is in; None if there is no index. Raises BrokenWeights."""
-    path = folder / INDEX
-    if not path.is_file():
-        return None
-    if path.stat().st_size > _MAX_INDEX_BYTES:
-        raise BrokenWeights(INDEX, f"it is larger than {_MAX_INDEX_BYTES} bytes")
-    try:
-        weight_map = json.loads(path.read_bytes())["weight_map"]
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise BrokenWeights(INDEX, f"it cannot be read ({error!r})") from None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise BrokenWeights(INDEX, "its weight_map is not a map of tensors to files")
-    for name in weight_map.values():
-        # The name becomes a path: nothing but a plain weight file of this folder will do.
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise BrokenWeights(INDEX, f"it names {quote(str(name))}, not a model*.safetensors")
+def _read_index(folder: Path) -> dict[str, str] | None:
+    """Which file each tensor is in; None if there is no index. Raises BrokenWeights.
+
+    Only files that mlx-lm loads will do.
+    """
+    weight_map = read_index(folder)
+    for name in set((weight_map or {}).values()):
+        if not _NAME.fullmatch(name):
+            raise BrokenWeights(INDEX, f"it names {quote(name)}, not a model*.safetensors")
     return weight_map

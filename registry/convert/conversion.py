@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from registry.checkpoint import shards
+from registry.checkpoint import listing, shards
 from registry.checkpoint.attention import settled
 from registry.checkpoint.config import Config, read_config
 from registry.checkpoint.kind import ENCODER_TYPES, kind_in
@@ -110,8 +110,8 @@ def _take_weights(source: Path, target: Path, work: Work, report: OnStage) -> No
     total = sum(path.stat().st_size for path in paths)
     if not work.may_link:
         check_room(target, total)
-    if (index := source / shards.INDEX).is_file():
-        shutil.copyfile(index, target / shards.INDEX)
+    if (index := source / listing.INDEX).is_file():
+        shutil.copyfile(index, target / listing.INDEX)
     done = 0
     for path in paths:
         copies.place(path, target / path.name, work.may_link)

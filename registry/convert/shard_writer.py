@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from registry.checkpoint import shards
+from registry.checkpoint import listing
 
 _SHARD_BYTES = 2 << 30
 
@@ -41,7 +41,7 @@ class ShardWriter:
             weight_map |= dict.fromkeys(names, final)
         if count > 1:
             index = {"metadata": {}, "weight_map": dict(sorted(weight_map.items()))}
-            (self._folder / shards.INDEX).write_text(json.dumps(index, indent=1))
+            (self._folder / listing.INDEX).write_text(json.dumps(index, indent=1))
 
     def _flush(self) -> None:
         part = self._part(len(self._written))

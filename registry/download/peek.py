@@ -54,7 +54,8 @@ async def read_range(remote: Remote, begin: int, end: int, settings: DownloadSet
 async def size_of(remote: Remote, settings: DownloadSettings) -> int | None:
     """What the server says of a file's size; None where it does not say.
 
-    Raises SourceMissing, SourceRefused, DownloadFailed.
+    A 0 says nothing: some answer HEAD so, whatever the file has. Raises SourceMissing,
+    SourceRefused, DownloadFailed.
     """
 
     async def ask(exchange: "Exchange") -> int | None:
@@ -66,7 +67,7 @@ async def size_of(remote: Remote, settings: DownloadSettings) -> int | None:
             return None
         if response.status_code != 200:
             raise refusal(response)
-        return number(response.headers.get("content-length"))
+        return number(response.headers.get("content-length")) or None
 
     return await _in_attempts(remote, ask, settings)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from registry.checkpoint.companions import CONFIG, is_companion
-from registry.checkpoint.shards import INDEX, PICKLES
+from registry.checkpoint.listing import INDEX, MAX_SHARDS
+from registry.checkpoint.shards import PICKLES
 from registry.checkpoint.tokenizer.vocabulary import TEKKEN, TOKENIZER
 from registry.errors import QuantRequired, SourceRefused
 
@@ -33,7 +34,6 @@ _SHARD = re.compile(
 _OTHERS = ("adapter", "consolidated", "optimizer")  # no weights as transformers names them
 _GGUF_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 NO_MODELS = ("mmproj", "imatrix")  # GGUF files that hold something else
-_MAX_SHARDS = 1000  # of which each would be asked for
 _MAX_NAME_BYTES = 200  # of one file; it gets suffixes while it arrives
 # In this order: nearly lossless before small, small before unquantised.
 _QUANTS = ("Q8_0", "Q4_K_M", "Q6_K", "Q5_K_M", "Q4_0", "Q4_K_S", "BF16", "F16", "F32")
@@ -81,7 +81,7 @@ def siblings(name: str) -> set[str]:
     if match is None or (total := int(match["total"])) < 2:
         return set()
     begin, end = match.span("number")
-    numbers = range(total + 1) if total <= _MAX_SHARDS else ()
+    numbers = range(total + 1) if total <= MAX_SHARDS else ()
     return {name} | {f"{name[:begin]}{number:0{end - begin}}{name[end:]}" for number in numbers}
 
 

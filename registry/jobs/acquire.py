@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from registry.checkpoint import companions, shards
+from registry.checkpoint import companions, listing, shards
 from registry.checkpoint.names import is_text
+from registry.download.part import blocking
 from registry.download.peek import read_range
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import SourceRefused
@@ -75,9 +76,9 @@ async def pull(
     await fetching.add(small)
     if not guessed:
         return Acquired(_model_in(folder), _hub_source(revision, fetching), revision.licence)
-    check_small_files(folder, order.recipe)
+    await blocking(check_small_files, folder, order.recipe)
     choice, there = weights.as_found(guessed), guessed
-    if (weight_map := weights.read_weight_map(folder)) is not None:
+    if (weight_map := await weights.index_of(folder)) is not None:
         there = {file.name: await remote_of(file) for file in revision.weights}
         choice = await weights.choose(
             revision.repo_id,
@@ -229,7 +230,7 @@ def _copied(folder: Path, choice: weights.Choice) -> dict[str, Path]:
     suffixes = _SUFFIXES - {".safetensors"}
     names = [name for name in os.listdir(folder) if Path(name).suffix in suffixes and is_text(name)]
     files = {name: folder / name for name in [*names, *companions.nested_files(folder)]}
-    if not choice.keeps(weights.read_weight_map(folder)):
-        files.pop(shards.INDEX, None)
+    if choice.is_index_wrong:
+        files.pop(listing.INDEX, None)
     files |= {here: folder / there for here, there in choice.files.items()}
     return {name: file for name, file in sorted(files.items()) if file.is_file()}

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urljoin
 
-from registry.checkpoint import companions, modules, shards
+from registry.checkpoint import companions, modules
+from registry.checkpoint.listing import INDEX
 from registry.checkpoint.tokenizer import vocabulary
+from registry.download.part import blocking
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import SourceMissing, SourceRefused
 from registry.hub.files import WHOLE, complete_sets, siblings
@@ -51,14 +53,14 @@ async def fetch_folder(
                 await fetching.add({file: remote_of(file)})
 
     await fetching.add({companions.CONFIG: remote_of(companions.CONFIG)})
-    await fetch_optional(*_OPTIONAL, shards.INDEX, companions.MODULES)
+    await fetch_optional(*_OPTIONAL, INDEX, companions.MODULES)
     if vocabulary.TOKENIZER not in fetching.sha256:
         await fetch_optional(*_VOCABULARIES)
     if companions.MODULES in fetching.sha256:  # an embedder, which has more such files
         await fetch_optional(*companions.EMBEDDER_FILES[1:])
-        more = [file for file in modules.files_to_fetch(folder) if file not in fetching.sha256]
-        await fetch_optional(*more)
-    check_small_files(folder, order.recipe)
+        named = await blocking(modules.files_to_fetch, folder)
+        await fetch_optional(*(file for file in named if file not in fetching.sha256))
+    await blocking(check_small_files, folder, order.recipe)
     choice, there = await _choose(order, name, folder, settings)
     await weights.fetch_chosen(choice, there, fetching)
     return choice.note
@@ -74,10 +76,10 @@ async def _choose(
     what = order.url.split("?")[0]
     asked = name or WHOLE
     remotes = {asked: Remote(order.url if name else urljoin(order.url, quote(WHOLE)))}
-    weight_map = weights.read_weight_map(folder)
+    weight_map = await weights.index_of(folder)
     if weight_map is not None and name not in {"", *weight_map.values()}:
-        note = f"{shards.INDEX} is stale: it does not name {name}."
-        return replace(weights.as_found(remotes), note=note), remotes
+        note = f"{INDEX} is stale: it does not name {name}."
+        return replace(weights.as_found(remotes), note=note, is_index_wrong=True), remotes
     named = siblings(asked) if weight_map is None else {WHOLE, *weight_map.values()}
     if not named:
         return weights.as_found(remotes), remotes

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from registry.checkpoint.companions import CONFIG
+from registry.checkpoint.listing import INDEX, names_in
 from registry.checkpoint.names import shown
-from registry.checkpoint.shards import INDEX
-from registry.checkpoint.weights import read_header
+from registry.checkpoint.weights import read_safetensors_json
+from registry.download.part import blocking
 from registry.errors import SourceRefused
 from registry.hub.files import NO_MODELS, complete_sets, is_weight_name, local_name
 from registry.store.record import is_weight
-from registry.threads import in_thread
 
 from . import weights
 
@@ -61,22 +61,22 @@ async def weights_in(folder: Path, what: str) -> weights.Choice:
     Raises BrokenWeights, SourceRefused for a folder (`what` for the user) that lacks some.
     """
     names = [file.name for file in folder.iterdir() if file.is_file() and is_weight_name(file.name)]
-    weight_map = weights.read_weight_map(folder)
+    weight_map = await weights.index_of(folder)
     if weight_map is not None and (folder / CONFIG).is_file():
 
         async def read(name: str) -> frozenset[str]:
-            header = await in_thread(lambda _: read_header(folder / name), lambda _: None)
-            return frozenset(tensor.name for tensor in header.tensors)
+            header = await blocking(read_safetensors_json, folder / name)
+            return await blocking(names_in, header, name)
 
         return await weights.choose(what, folder, weight_map, names, read)
     own = [name for name in names if is_weight(name)]
-    return weights.as_found(own or next(iter(complete_sets(names)), ()))
+    return weights.as_found(own or next(iter(complete_sets(names)), ()), weight_map)
 
 
 def settle(folder: Path, choice: weights.Choice) -> None:
     """Leave the chosen weights in a folder of ours, as they are to be called; no wrong index."""
-    if not choice.keeps(weights.read_weight_map(folder)):
-        (folder / INDEX).unlink(missing_ok=True)
+    if choice.is_index_wrong:
+        (folder / INDEX).unlink()
     aside = [
         (folder / there).rename(folder / f"{here}.kept") for here, there in choice.files.items()
     ]

@@ -33,7 +33,7 @@ from registry.store.record import Source
 from registry.store.store import Entry, Store
 from registry.threads import in_thread, to_the_end
 
-from . import acquire, local, weights
+from . import acquire, local
 from .acquire import Acquired, ProvisionSettings, Receive
 from .conversion import run_work
 from .fetching import Counter, OnStage
@@ -207,9 +207,8 @@ async def _link(order: Import, store: Store, report: OnStage) -> None:
     report("linking", 0, None)
     path = Path(order.path)
     choice = await local.weights_in(path, order.path)
-    index = weights.read_weight_map(path)
     is_plain = all(here == there for here, there in choice.files.items())
-    if not is_plain or (index is not None and not choice.keeps(index)):
+    if not is_plain or choice.is_index_wrong:
         raise SourceRefused(
             f"{path} has weights under names that mlx-lm does not load, or an index that is stale, "
             "and a linked folder stays as it is. Import it without linking."

@@ -4,9 +4,10 @@ An index may be stale: left over from another conversion, it names files that ar
 those that are there hold all tensors. Their headers tell, and these are a few kilobytes.
 """
 
-import json
+import itertools
 import re
 import struct
+import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import TypeAlias
 
 from registry.checkpoint.companions import CONFIG
 from registry.checkpoint.config import positive, read_json
-from registry.checkpoint.shards import INDEX
+from registry.checkpoint.listing import INDEX, MAX_SHARDS, names_in, read_index
 from registry.checkpoint.weights import quote
+from registry.download.part import blocking
 from registry.download.peek import read_range
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import BrokenWeights, SourceRefused
@@ -25,9 +27,9 @@ from registry.store.record import is_weight
 from .fetching import Fetching
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks)\.(\d{1,4})\.")
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _MAX_HEADER_BYTES = 32 << 20
 _FIRST_BYTES = 64 << 10  # which most headers fit into
+_MAX_NAMES_BYTES = 128 << 20  # of all files together: a million names
 _LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
 ReadTensors: TypeAlias = Callable[[str], Awaitable[frozenset[str]]]  # of the file of this name
@@ -39,10 +41,7 @@ class Choice:
 
     files: Mapping[str, str]  # name here -> name there
     note: str | None = None
-
-    def keeps(self, index: Mapping[str, str] | None) -> bool:
-        """Whether an index still holds for the files as they are called here."""
-        return index is not None and set(index.values()) == self.files.keys()
+    is_index_wrong: bool = False  # for the files as they are called here
 
 
 async def choose(
@@ -59,39 +58,31 @@ async def choose(
     named = set(weight_map.values())
     if missing := sorted(named - set(there)):
         return await _instead(what, folder, weight_map, missing, there, read)
-    return Choice(_renamed(sorted(named)))
+    return _chosen(sorted(named), named)
 
 
-def as_found(there: Collection[str]) -> Choice:
-    """Weights that no index names."""
-    return Choice(_renamed(sorted(there)))
+def as_found(there: Collection[str], weight_map: Mapping[str, str] | None = None) -> Choice:
+    """All of them, whatever an index names."""
+    names = sorted(there)
+    return Choice(_renamed(names)) if weight_map is None else _chosen(names, weight_map.values())
 
 
 async def fetch_chosen(choice: Choice, there: Mapping[str, Remote], fetching: Fetching) -> None:
     """The weights that were chosen, without an index that names others or calls them otherwise."""
-    if not choice.keeps(read_weight_map(fetching.folder)):
+    if choice.is_index_wrong:
         fetching.remove(INDEX)
     await fetching.add({here: there[name] for here, name in choice.files.items()})
 
 
-def read_weight_map(folder: Path) -> dict[str, str] | None:
-    """Which file each tensor is in, as the index says; None if there is none.
+async def index_of(folder: Path) -> dict[str, str] | None:
+    """What `read_index` says, without holding up the event loop. Once for each job."""
+    return await blocking(read_index, folder)
 
-    Raises BrokenWeights, also for a name that leads out of the folder.
-    """
-    path = folder / INDEX
-    if not path.is_file():
-        return None
-    try:
-        weight_map = json.loads(path.read_bytes())["weight_map"]
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise BrokenWeights(INDEX, f"it cannot be read ({error!r})") from None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise BrokenWeights(INDEX, "its weight_map is not a map of tensors to files")
-    for name in weight_map.values():
-        if not isinstance(name, str) or not _PLAIN.fullmatch(name):
-            raise BrokenWeights(INDEX, f"it names {quote(str(name))}, which is no file beside it")
-    return weight_map
+
+def _chosen(names: Sequence[str], named: Collection[str], note: str | None = None) -> Choice:
+    """These files, where the index has `named` others or the same."""
+    files = _renamed(names)
+    return Choice(files, note, files.keys() != set(named))
 
 
 async def _instead(
@@ -103,22 +94,19 @@ async def _instead(
     read: ReadTensors,
 ) -> Choice:
     """The first set of files that holds all tensors, of an index that names others."""
-    config = read_json(folder / CONFIG)
-    headers: dict[str, frozenset[str]] = {}
+    config = await blocking(read_json, folder / CONFIG)
+    headers = _Headers(what, read)
     lacking = ""
     sets = complete_sets(there)
     if (own := tuple(sorted(name for name in there if is_weight(name)))) not in sets:
         sets.append(own)
     for names in sets:
-        for name in names:
-            if name not in headers:
-                headers[name] = await read(name)
-        found = frozenset[str]().union(*(headers[name] for name in names))
-        is_once = len(found) == sum(len(headers[name]) for name in names)
-        if is_once and found and (wrong := _lacking(found, weight_map, config)) is None:
+        found = [await headers.of(name) for name in names]
+        wrong = await blocking(_lacking, found, weight_map, config)
+        if wrong is None:
             note = f"{INDEX} is stale: it names {missing[0]}, which {what} does not have"
-            return Choice(_renamed(names), f"{note}. {_taken(names)} instead of it.")
-        lacking = lacking or (wrong if is_once and found and wrong else "")
+            return _chosen(names, weight_map.values(), f"{note}. {_taken(names)} instead of it.")
+        lacking = lacking or wrong
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     reason = f" {lacking}." if lacking else ""
     raise SourceRefused(
@@ -128,23 +116,49 @@ async def _instead(
     )
 
 
+class _Headers:
+    """The tensors of each file, read once; of all files not more than memory has room for."""
+
+    def __init__(self, what: str, read: ReadTensors) -> None:
+        self._what, self._read = what, read
+        self._names: dict[str, frozenset[str]] = {}
+        self._num_bytes = 0
+
+    async def of(self, file: str) -> frozenset[str]:
+        """Raises SourceRefused, and what `read` raises."""
+        if file not in self._names:
+            self._names[file] = names = await self._read(file)
+            self._num_bytes += sum(map(sys.getsizeof, names))
+            if self._num_bytes > _MAX_NAMES_BYTES or len(self._names) > MAX_SHARDS:
+                raise SourceRefused(
+                    f"{self._what} has an {INDEX} that is stale, and the weights beside it are "
+                    "too many to choose from: take another repository or revision."
+                )
+        return self._names[file]
+
+
 def _lacking(
-    found: frozenset[str], weight_map: Mapping[str, str], config: Mapping[str, object]
+    headers: Sequence[frozenset[str]], weight_map: Mapping[str, str], config: Mapping[str, object]
 ) -> str | None:
-    """What these tensors lack of a whole model, or None.
+    """What the tensors of these files lack of a whole model, or None.
 
     Not every tensor of the index has to be there: a conversion renames some and drops others, such
-    as an output layer that is tied. But it leaves no layer out.
+    as an output layer that is tied. But it leaves no layer out. Nothing is said ("") of files that
+    have no tensors, or one of them twice.
     """
-    absent = sorted(weight_map.keys() - found)
-    if not absent:
+    found = frozenset[str]().union(*headers)
+    if not found or len(found) != sum(map(len, headers)):
+        return ""
+    absent = min(weight_map.keys() - found, default=None)
+    if absent is None:
         return None
     layers = {int(match[1]) for name in found if (match := _LAYER.search(name))}
     num_layers = _num_layers(config)
     if num_layers is None or not layers:
-        return f"{quote(absent[0])} is in none of them"
-    lost = sorted(set(range(num_layers)) - layers)
-    return f"Layer {lost[0]} of {num_layers} is in none of them" if lost else None
+        return f"{quote(absent)} is in none of them"
+    # Counted only as far as there are layers: a stranger wrote how many there should be.
+    lost = next(number for number in itertools.count() if number not in layers)
+    return f"Layer {lost} of {num_layers} is in none of them" if lost < num_layers else None
 
 
 def _num_layers(config: Mapping[str, object]) -> int | None:
@@ -166,11 +180,7 @@ async def tensors_at(remote: Remote, name: str, settings: DownloadSettings) -> f
         raise BrokenWeights(name, f"a header of {length} bytes in a file of {remote.size}")
     if len(start) < 8 + length:
         start += await read_range(remote, len(start), 8 + length, settings)
-    try:
-        header = json.loads(start[8 : 8 + length].decode())
-        return frozenset(header) - {"__metadata__"}
-    except (ValueError, RecursionError, TypeError) as error:
-        raise BrokenWeights(name, f"the header is not JSON: {error}") from None
+    return await blocking(names_in, start[8 : 8 + length], name)
 
 
 def _renamed(names: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import mlx.core as mx
 import pytest
 from mlx_lm.utils import load_model, quantize_model, save_config, save_model
 
-from registry.checkpoint import shards
+from registry.checkpoint import listing, shards
 from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.verify import verify
 from registry.convert.trial import try_out
@@ -42,7 +42,7 @@ def sharded(folder: Path) -> Path:
 
 
 def write_index(folder: Path, weight_map: object) -> None:
-    (folder / shards.INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / listing.INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
 def change_config(folder: Path, **changes: Any) -> None:
@@ -217,7 +217,7 @@ def test_a_missing_shard_is_found(sharded: Path) -> None:
     (sharded / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(BrokenWeights, match="model-00002.*it is not there"):
         verify(sharded)
-    (sharded / shards.INDEX).unlink()
+    (sharded / listing.INDEX).unlink()
     with pytest.raises(NotAModel, match="Missing"):
         try_out(sharded, verify(sharded))
 
@@ -227,7 +227,7 @@ def test_an_extra_shard_is_found(sharded: Path) -> None:
     shutil.copyfile(sharded / "model-00001-of-00003.safetensors", sharded / "model.safetensors")
     with pytest.raises(BrokenWeights, match=r"model\.safetensors is broken.*does not name"):
         verify(sharded)
-    (sharded / shards.INDEX).unlink()
+    (sharded / listing.INDEX).unlink()
     with pytest.raises(BrokenWeights, match="is in model-00001-of-00003.safetensors too"):
         verify(sharded)
 
@@ -256,9 +256,9 @@ def test_swapped_shards_are_found(sharded: Path) -> None:
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
         ("{}", "cannot be read"),
-        ('{"weight_map": []}', "not a map"),
-        ('{"weight_map": {}}', "not a map"),
-        ('{"weight_map": {"a": 1}}', "it names '1'"),
+        ('{"weight_map": []}', "cannot be read"),
+        ('{"weight_map": {}}', "names nothing"),
+        ('{"weight_map": {"a": 1}}', "cannot be read"),
         ('{"weight_map": {"a": "../model.safetensors"}}', "it names"),
         ('{"weight_map": {"a": "/model.safetensors"}}', "it names"),
         ('{"weight_map": {"a": "model/../x.safetensors"}}', "it names"),
@@ -270,6 +270,6 @@ def test_swapped_shards_are_found(sharded: Path) -> None:
 )
 def test_an_index_that_lies_is_refused(folder: Path, index: str, error: str) -> None:
     """Its names become paths, so they are plain names of weight files in the folder."""
-    (folder / shards.INDEX).write_text(index)
+    (folder / listing.INDEX).write_text(index)
     with pytest.raises(BrokenWeights, match=error):
         verify(folder)

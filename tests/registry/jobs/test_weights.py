@@ -10,7 +10,7 @@ from registry.errors import BrokenWeights, SourceRefused
 from registry.jobs.order import Download, Pull
 from registry.store.store import Store
 from tests.fake_work import FakeWork
-from tests.hub.hub_server import HubServer, IgnoreRange, Status
+from tests.hub.hub_server import HubServer, IgnoreRange, Status, WithHeaders
 from tests.provisioning import left, listed, record_of, run, settings_of, sha256
 
 CONFIG = b'{"model_type":"llama","num_hidden_layers":2}'
@@ -337,6 +337,18 @@ async def test_sizes_that_the_list_lacks_are_asked_for(
     hub.misbehave("model.safetensors", Status(403), times=1, on="cdn")
     await run(Pull("again", "org/tiny"), store, settings_of(hub))
     assert store.get("again").is_ready
+
+
+async def test_a_size_of_0_is_none(store: Store, work: FakeWork, hub: HubServer) -> None:
+    """Some servers answer HEAD so whatever the file has: GET tells."""
+    whole = safetensors(*TENSORS)
+    base = serve(hub, model() | {INDEX: index("model.safetensors"), "model.safetensors": whole})
+    hub.misbehave("model.safetensors", WithHeaders({"Content-Length": "0"}), times=1)
+    await download(store, hub, base)
+    assert [seen.method for seen in hub.requests if seen.path.endswith("l.safetensors")][
+        0
+    ] == "HEAD"
+    assert (store.get("tiny").folder / "model.safetensors").read_bytes() == whole
 
 
 # --- GGUF ----------------------------------------------------------------------------------------
