@@ -4,6 +4,7 @@ Their form: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 """
 
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from registry.errors import NotAModel
@@ -31,24 +32,28 @@ def check(path: Path, place: str = "the folder that it came from") -> None:
         raise _refusal([path.name], place)
 
 
-def check_folder(folder: Path, place: str = "the folder that it came from") -> None:
-    """The same for every file that makes a model.
+def check_folder(
+    folder: Path,
+    place: str = "the folder that it came from",
+    weights: Collection[str] = (),
+) -> None:
+    """The same for every file that makes a model; `weights` are those that will be read.
 
-    What nobody reads, such as weights of another framework, may stay one.
+    Without them these are all that mlx-lm loads. What nobody reads, such as the same weights in
+    another form, may stay a pointer.
     """
-    names = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
-    if found := [name for name in names if is_pointer(folder / name)]:
+    paths = [path for path in folder.glob("*") if path.name == CONFIG or is_companion(path.name)]
+    paths += [folder / name for name in nested_files(folder)]
+    paths += [folder / name for name in weights or _weights(folder)]
+    names = {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
+    if found := sorted(name for name in names if is_pointer(folder / name)):
         raise _refusal(found, place)
 
 
-def _files(folder: Path) -> list[Path]:
-    paths = [path for path in folder.glob("*") if _counts(path.name)]
-    paths += [folder / name for name in nested_files(folder)]
-    return [path for path in paths if path.is_file()]
-
-
-def _counts(name: str) -> bool:
-    return name == CONFIG or is_companion(name) or name.lower().endswith(_WEIGHTS)
+def _weights(folder: Path) -> list[str]:
+    """What mlx-lm loads; where there is nothing of that, all that could be meant instead."""
+    loaded = [path.name for path in folder.glob("model*.safetensors")]
+    return loaded or [p.name for p in folder.glob("*") if p.name.lower().endswith(_WEIGHTS)]
 
 
 def _refusal(names: list[str], place: str) -> NotAModel:

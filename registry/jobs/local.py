@@ -4,15 +4,16 @@ A GGUF is known by its first bytes: Ollama calls its blobs by their hashes. LM S
 keep one in a folder of its own, with the projector of its images (mmproj) beside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from registry.checkpoint import lfs
 from registry.checkpoint.companions import CONFIG
-from registry.checkpoint.listing import INDEX, names_in
+from registry.checkpoint.listing import INDEX, names_in, read_index
 from registry.checkpoint.names import shown
 from registry.checkpoint.weights import read_safetensors_json
 from registry.download.part import blocking
-from registry.errors import SourceRefused
+from registry.errors import BrokenWeights, SourceRefused
 from registry.hub.files import NO_MODELS, complete_sets, is_weight_name, local_name
 from registry.store.record import is_weight
 
@@ -60,7 +61,7 @@ async def weights_in(folder: Path, what: str) -> weights.Choice:
 
     Raises BrokenWeights, SourceRefused for a folder (`what` for the user) that lacks some.
     """
-    names = [file.name for file in folder.iterdir() if file.is_file() and is_weight_name(file.name)]
+    names = _weight_names(folder)
     weight_map = await weights.index_of(folder)
     if weight_map is not None and (folder / CONFIG).is_file():
 
@@ -69,8 +70,37 @@ async def weights_in(folder: Path, what: str) -> weights.Choice:
             return await blocking(names_in, header, name)
 
         return await weights.choose(what, folder, weight_map, names, read)
+    return weights.as_found(_unnamed(names), weight_map)
+
+
+def likely(folder: Path) -> Collection[str]:
+    """The files that `weights_in` will read first, as the names in a folder tell; maybe none.
+
+    Asked for those that may not be Git LFS pointers.
+    """
+    names = _weight_names(folder)
+    # An index may be large, and the event loop waits: it is read only where it decides something.
+    if not any(lfs.is_pointer(folder / name) for name in names):
+        return _unnamed(names)
+    try:
+        index = read_index(folder)
+    except BrokenWeights:  # `weights_in` tells
+        index = None
+    if index is None or not (folder / CONFIG).is_file():
+        return _unnamed(names)
+    if (named := set(index.values())) <= set(names):
+        return named
+    return next(iter(complete_sets(names)), ()) or _unnamed(names)
+
+
+def _weight_names(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir() if file.is_file() and is_weight_name(file.name)]
+
+
+def _unnamed(names: Collection[str]) -> Collection[str]:
+    """The weights where no index names them: what mlx-lm loads, or else shards by their names."""
     own = [name for name in names if is_weight(name)]
-    return weights.as_found(own or next(iter(complete_sets(names)), ()), weight_map)
+    return own or next(iter(complete_sets(names)), ())
 
 
 def settle(folder: Path, choice: weights.Choice) -> None:

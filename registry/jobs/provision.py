@@ -273,7 +273,7 @@ def _check_import(order: Import) -> None:
     if is_gguf:
         lfs.check(path, str(path.parent))
     else:
-        lfs.check_folder(path, str(path))
+        lfs.check_folder(path, str(path), local.likely(path))
         shards.files(path)
     if (path / CONFIG).is_file():
         check_small_files(path, order.recipe)

@@ -1,5 +1,6 @@
 """Tests of registry.checkpoint.lfs: what a clone without Git LFS left is called so."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -101,3 +102,50 @@ def test_a_text_that_begins_alike_is_no_pointer(tmp_path: Path) -> None:
     path.write_bytes(POINTER)
     with pytest.raises(NotAModel, match="is a Git LFS pointer"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["consolidated.safetensors", "other.gguf", "x.safetensors"])
+def test_weights_that_are_not_read_may_be_pointers(folder: Path, tmp_path: Path, name: str) -> None:
+    """As after `git lfs pull -I "model*"` in a clone of Mistral's, which has all weights twice."""
+    (folder / name).write_bytes(POINTER)
+    verify(folder)
+    provision.check(Import("tiny", str(folder)), Store(tmp_path / "home"))
+    (folder / "model.safetensors").write_bytes(POINTER)
+    with pytest.raises(NotAModel, match=f"^model.safetensors is .*run `git lfs pull` in {folder}"):
+        provision.check(Import("tiny", str(folder)), Store(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("has_index", [False, True])
+def test_shards_of_another_name_are_read(folder: Path, tmp_path: Path, has_index: bool) -> None:
+    """They become the weights of an import: none of them may be a pointer, the rest may."""
+    shards = [f"pytorch_model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    (folder / "model.safetensors").rename(folder / shards[0])
+    (folder / shards[1]).write_bytes(POINTER)
+    (folder / "consolidated.safetensors").write_bytes(POINTER)
+    if has_index:
+        index = {"weight_map": {"a": shards[0], "b": shards[1]}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        (folder / "model.safetensors").write_bytes(POINTER)  # not named, so not taken
+    with pytest.raises(NotAModel, match=f"^{shards[1]} is .*run `git lfs pull` in {folder}"):
+        provision.check(Import("tiny", str(folder)), Store(tmp_path / "home"))
+    shutil.copyfile(folder / shards[0], folder / shards[1])
+    provision.check(Import("tiny", str(folder)), Store(tmp_path / "home"))
+
+
+def test_of_a_stale_index_what_is_there_counts(folder: Path, tmp_path: Path) -> None:
+    """Its shards were never there; the whole file is read instead, or is the pointer."""
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "consolidated.safetensors").write_bytes(POINTER)
+    provision.check(Import("tiny", str(folder)), Store(tmp_path / "home"))
+    (folder / "model.safetensors").write_bytes(POINTER)
+    with pytest.raises(NotAModel, match="^model.safetensors is a Git LFS pointer"):
+        provision.check(Import("tiny", str(folder)), Store(tmp_path / "home"))
+
+
+def test_a_folder_of_nothing_but_pointers_is_told(folder: Path) -> None:
+    """Also where mlx-lm would load none of them."""
+    (folder / "model.safetensors").unlink()
+    (folder / "consolidated.safetensors").write_bytes(POINTER)
+    with pytest.raises(NotAModel, match="^consolidated.safetensors is a Git LFS pointer"):
+        verify(folder)
