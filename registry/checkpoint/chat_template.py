@@ -68,7 +68,8 @@ def _default(template: object) -> str | None:
     """The template itself, or of a list or object of named ones that of the name "default"."""
     if isinstance(template, list):
         entries = [entry for entry in template if isinstance(entry, dict)]
-        template = {entry.get("name"): entry.get("template") for entry in entries}
+        named = [entry for entry in entries if isinstance(entry.get("name"), str)]
+        template = {entry["name"]: entry.get("template") for entry in named}
     if isinstance(template, dict):
         only = next(iter(template.values())) if len(template) == 1 else None
         template = template.get("default", only)

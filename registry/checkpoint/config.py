@@ -1,7 +1,9 @@
 """config.json and other small JSON files of a model folder, checked: strangers wrote them."""
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +20,12 @@ Config: TypeAlias = dict[str, object]
 NESTED = ("text_config", "language_config", "llm_config")  # where multimodal configs say it
 
 _MAX_CONFIG_BYTES = 16 << 20
+
+# What code raises over values that nobody expects: of another kind, or numbers without measure.
+MISREAD = (
+    *(TypeError, ValueError, ArithmeticError, AttributeError),
+    *(KeyError, IndexError, RecursionError),
+)
 
 
 def read_config(folder: Path) -> Config:
@@ -49,6 +57,23 @@ def read_json(path: Path) -> Config:
     except (OSError, ValueError, RecursionError) as error:
         raise NotAModel(f"{path.name} cannot be used: {error}.") from None
     return content
+
+
+@contextlib.contextmanager
+def understood() -> Iterator[None]:
+    """Raises NotAModel for a value of config.json that the code within cannot take."""
+    try:
+        yield
+    except MISREAD as error:
+        raise NotAModel(
+            f"config.json cannot be used: {in_words(error)}; choose another model."
+        ) from None
+
+
+def in_words(error: BaseException) -> str:
+    """An error's kind and message, on one line that can be shown and is not too long."""
+    text = "".join(char if char.isprintable() else " " for char in str(error))
+    return f"{type(error).__name__}: {' '.join(text.split())}"[:500]
 
 
 def positive(value: object) -> int | None:

@@ -13,7 +13,7 @@ from registry.errors import NotAModel
 
 from .architectures import architecture_of, mentions, source
 from .arguments import renamed
-from .config import NESTED, Config
+from .config import NESTED, Config, understood
 from .rope import lifted
 
 _SLIDING = "sliding_attention"
@@ -23,9 +23,10 @@ _FLOATS = {"Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("n
 def normalised(config: Mapping[str, object]) -> Config:
     """The config with what its architecture reads in the fields where it reads it.
 
-    Raises NotAModel for a form that the architecture would not compute.
+    Raises NotAModel for a form that the architecture would not compute, and for damaged values.
     """
-    return _normalised(dict(config), architecture_of(config))
+    with understood():
+        return _normalised(dict(config), architecture_of(config))
 
 
 def overrides(folder: Path) -> Config:

@@ -12,7 +12,7 @@ from pathlib import Path
 from registry.errors import NotAModel
 
 from .architectures import architecture_of, mentions, missing_packages, model_types, source
-from .config import Config, read_json
+from .config import Config, read_json, understood
 from .encoders import foreign, reading
 from .kind import ENCODER_TYPES
 from .spelling import normalised
@@ -39,11 +39,12 @@ _NAMES = {
 
 def check_config(config: Config) -> None:
     """Raises NotAModel, with one sentence, if config.json tells that the model cannot be used."""
-    check_architecture(config)
-    check_packing(config)
-    if config.get("model_type") in ENCODER_TYPES:
-        reading.check_config(config)
-    normalised(config)
+    with understood():
+        check_architecture(config)
+        check_packing(config)
+        if config.get("model_type") in ENCODER_TYPES:
+            reading.check_config(config)
+        normalised(config)
 
 
 def check_architecture(config: Config) -> None:

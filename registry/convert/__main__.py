@@ -10,12 +10,14 @@ import resource
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from registry.checkpoint.config import MISREAD, in_words
 from registry.checkpoint.verify import verify
 from registry.checkpoint.weights import is_gguf, read_header
 from registry.convert_messages import Done, Line, Progress, Refused, Work
@@ -96,6 +98,9 @@ def _run(work: Work, report: Callable[[str, int, int], None]) -> Done | Refused:
     except MemoryError:
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0] >> 20
         return Refused("ConversionFailed", f"It needs more than the {limit} MiB it may take.")
+    except MISREAD as error:  # over files that strangers wrote, which nothing else has told
+        traceback.print_exc()
+        return Refused("NotAModel", f"The model cannot be used: {in_words(error)}.")
     except (OSError, RuntimeError) as error:  # a full disk, above all; MLX tells it by the latter
         return Refused("ConversionFailed", f"It could not be done: {error}")
 

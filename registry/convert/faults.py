@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+from registry.checkpoint.config import in_words
 from registry.errors import NotAModel
 
 _NO_FAULTS_OF_FILES = (NotAModel, OSError, MemoryError, KeyboardInterrupt, GeneratorExit)
@@ -20,8 +21,4 @@ def refused(what: str) -> Iterator[None]:
     except _NO_FAULTS_OF_FILES:
         raise
     except BaseException as error:
-        raise NotAModel(f"{what} cannot be loaded: {_one_line(error)}") from None
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        raise NotAModel(f"{what} cannot be loaded: {in_words(error)}") from None

@@ -67,8 +67,9 @@ def recast(
 
 def _declared_dtype(config: dict[str, Any]) -> str | None:
     """The dtype that config.json names; the files may hold a wider one."""
-    text_config = config.get("text_config") or {}
-    for declared in (config.get("dtype"), config.get("torch_dtype"), text_config.get("dtype")):
+    text_config = config.get("text_config")
+    nested = text_config.get("dtype") if isinstance(text_config, dict) else None
+    for declared in (config.get("dtype"), config.get("torch_dtype"), nested):
         if declared in MODEL_CONVERSION_DTYPES:
             return str(declared)
     return None

@@ -60,6 +60,16 @@ def test_where_it_is_found(tmp_path: Path, files: dict[str, Any], source: str | 
     assert chat_template.exists(tmp_path) == (source is not None)
 
 
+@pytest.mark.parametrize("name", [[], {}, {"a": []}, None, 7])
+def test_a_name_that_is_no_text(tmp_path: Path, name: Any) -> None:
+    """Strangers wrote it: such a template is passed over, the others count."""
+    odd = {"name": name, "template": "X"}
+    _write(tmp_path, {"tokenizer_config.json": {"chat_template": [odd, *_NAMED]}})
+    assert chat_template.find(tmp_path) == "D"
+    _write(tmp_path, {"tokenizer_config.json": {"chat_template": [odd]}})
+    assert not chat_template.exists(tmp_path)
+
+
 def test_a_template_in_python(tmp_path: Path) -> None:
     """It is known by its type, and no Jinja source; an unknown type is no template."""
     _write(tmp_path, {"tokenizer_config.json": {"chat_template_type": "deepseek_v32"}})

@@ -21,7 +21,7 @@ from registry.convert import __main__ as convert
 from registry.convert import recast
 from registry.convert.conversion import carry_out
 from registry.convert.shard_writer import ShardWriter
-from registry.convert_messages import Work
+from registry.convert_messages import Refused, Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
 from runtime.text.tokenizer import ModelTokenizer
 from tests.models.gguf_files import write_gguf
@@ -346,3 +346,31 @@ def test_an_unknown_tokenizer_is_refused_first(tmp_path: Path) -> None:
     with pytest.raises(NotAModel, match="'OwnTokenizer' is none of the tokenizer classes"):
         run(source, tmp_path / "target")
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("nested", ["bfloat16", [], {"dtype": []}])
+def test_a_nested_config_that_is_none_names_no_type(tmp_path: Path, nested: Any) -> None:
+    """It is passed over; the weights keep their own."""
+    source = make_repository(tmp_path / "source")
+    change_json(source / "config.json", text_config=nested)
+    run(source, tmp_path / "target")
+    assert weights(tmp_path / "target").keys() == weights(source).keys() - {
+        "lm_head.weight",
+        "model.layers.0.self_attn.rotary_emb.inv_freq",
+    }
+
+
+@pytest.mark.parametrize("kind", [TypeError, OverflowError, KeyError, RecursionError])
+def test_what_the_files_make_the_code_raise_is_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """The last resort of the job process, in one line."""
+
+    def fail(folder: Path) -> Verified:
+        raise kind("odd\n\x1b[2Jvalue")
+
+    monkeypatch.setattr(convert, "verify", fail)
+    found = convert._run(Work(str(make_llama(tmp_path / "tiny")), None), lambda *stage: None)
+    assert isinstance(found, Refused) and found.error == "NotAModel"
+    assert found.message.startswith(f"The model cannot be used: {kind.__name__}: ")
+    assert "\n" not in found.message and "\x1b" not in found.message
