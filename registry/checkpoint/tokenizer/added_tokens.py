@@ -8,9 +8,12 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
+from registry.errors import NotAModel
+
 from . import special_tokens
 from .special_tokens import Token
 
+_MAX_GAP = 100_000  # ids behind a vocabulary; more rows than that no model leaves unused
 _UNLIKELY = -1e6  # log probability of a piece that only fills a gap
 
 
@@ -80,7 +83,13 @@ def _put(model: dict[str, Any], tokens: Mapping[int, str]) -> None:
     if isinstance(vocabulary, dict):
         vocabulary |= {text: id for id, text in tokens.items()}
         return
+    most = len(vocabulary) + _MAX_GAP
     for id, text in tokens.items():  # a list, for Unigram: the place is the id
+        if id >= most:
+            raise NotAModel(
+                f"The token {text!r:.80} should have the id {id}, far behind the vocabulary of "
+                f"{most - _MAX_GAP}; choose a model whose tokenizer is not damaged."
+            )
         while len(vocabulary) <= id:
             vocabulary.append([f"<|unused {len(vocabulary)}|>", _UNLIKELY])
         vocabulary[id] = [text, _UNLIKELY]

@@ -14,6 +14,8 @@ from registry.errors import NotAModel
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+_MOST_IDS = 1 << 31
+
 FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
@@ -42,7 +44,7 @@ class SpecialTokens:
 def read(folder: Path) -> SpecialTokens:
     """Of tokenizer_config.json, special_tokens_map.json and added_tokens.json.
 
-    Raises NotAModel if one of them is no JSON object, or holds a token that is none.
+    Raises NotAModel if one of them is no JSON object, or holds a token or an id that is none.
     """
     config, old_map, old_ids = (_read(folder / name) for name in FILES)
     for value in old_map.values():
@@ -52,13 +54,13 @@ def read(folder: Path) -> SpecialTokens:
         # Written by a transformers that puts all into this one file: the others are older.
         missing = {role: old_map[role] for role in NAMED if role in old_map and role not in config}
         by_id = {
-            int(id): _token(token, is_special=False)
+            _id(id): _token(token, is_special=False)
             for id, token in _items(config["added_tokens_decoder"])
         }
         return SpecialTokens(_named(config, missing, by_id), _extra(config, {}), by_id, True)
     special = _known_as_special(config, old_map)
     by_id = {
-        id: Token(content, normalized=content not in special, special=content in special)
+        _id(id): Token(content, normalized=content not in special, special=content in special)
         for content, id in _items(old_ids)
         if type(id) is int
     }
@@ -162,6 +164,17 @@ def _token(value: object, *, is_special: bool = True) -> Token:
     normalized = value.get("normalized")
     is_normalized = None if normalized is None else bool(normalized)
     return Token(content, single_word, lstrip, rstrip, is_normalized, special)
+
+
+def _id(value: str | int) -> int:
+    """The id of a token, which JSON has as text where it is a key."""
+    try:
+        id = int(value)
+    except ValueError:  # no number, or one of thousands of digits
+        id = -1
+    if not 0 <= id < _MOST_IDS:
+        raise NotAModel(f"A special token should have an id, but {value!r:.80} was found.")
+    return id
 
 
 def _items(value: object) -> list[tuple[str, object]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders
+from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer
 
 from registry.checkpoint.tokenizer.load import load
@@ -157,3 +157,33 @@ def test_a_special_token_that_is_no_text(tmp_path: Path) -> None:
     _write(tmp_path, {"tokenizer_config.json": {"bos_token": {"text": "<s>"}}})
     with pytest.raises(NotAModel, match="special token should be text"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("id", ["-4", "2147483648", "9" * 5000, "x", "", "1.5"])
+def test_a_special_token_whose_id_is_none(tmp_path: Path, id: str) -> None:
+    """Below 0, beyond what any embedding has, or no number."""
+    _write(tmp_path, {"tokenizer_config.json": {"added_tokens_decoder": {id: {"content": "<a>"}}}})
+    with pytest.raises(NotAModel, match="^A special token should have an id, but '.{0,80} was"):
+        load(tmp_path)
+
+
+def test_a_negative_id_in_the_older_file(tmp_path: Path) -> None:
+    """There the ids are numbers."""
+    _write(tmp_path, {"added_tokens.json": {"<a>": -1}})
+    with pytest.raises(NotAModel, match="^A special token should have an id, but -1 was"):
+        load(tmp_path)
+
+
+def test_an_id_far_behind_a_vocabulary_that_is_a_list(tmp_path: Path) -> None:
+    """In Unigram the place is the id: a gap of 900 million would fill all memory."""
+    _write(tmp_path, {})
+    unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0)], unk_id=0))
+    unigram.save(str(tmp_path / "tokenizer.json"))
+    for id, is_far in ((40, False), (100_001, False), (100_002, True), (900_000_000, True)):
+        listed = {"added_tokens_decoder": {str(id): {"content": "<far>"}}}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(listed))
+        if not is_far:
+            assert load(tmp_path).encode("a<far>").ids == [1, id]
+            continue
+        with pytest.raises(NotAModel, match=f"^The token '<far>' should have the id {id}, far"):
+            load(tmp_path)
