@@ -81,7 +81,7 @@ def likely(folder: Path) -> Collection[str]:
     names = _weight_names(folder)
     # An index may be large, and the event loop waits: it is read only where it decides something.
     if not any(lfs.is_pointer(folder / name) for name in names):
-        return _unnamed(names)
+        return names
     try:
         index = read_index(folder)
     except BrokenWeights:  # `weights_in` tells

@@ -149,3 +149,12 @@ def test_a_folder_of_nothing_but_pointers_is_told(folder: Path) -> None:
     (folder / "consolidated.safetensors").write_bytes(POINTER)
     with pytest.raises(NotAModel, match="^consolidated.safetensors is a Git LFS pointer"):
         verify(folder)
+
+
+def test_weights_that_only_an_index_knows_are_some(folder: Path, tmp_path: Path) -> None:
+    """Beside them a GGUF is not what is meant, so it may be a pointer."""
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    index = {"weight_map": {"a": "weights.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "other.gguf").write_bytes(POINTER)
+    provision.check(Import("tiny", str(folder)), Store(tmp_path / "home"))
