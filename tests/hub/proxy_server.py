@@ -10,6 +10,7 @@ it says to everything; "" is nothing at all, for ever.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -71,7 +72,10 @@ class ProxyServer:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with (
+            contextlib.closing(writer),
+            suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError),
+        ):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, target, _ = head.split("\r\n")[0].split(" ")
             fields = (line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
@@ -92,7 +96,6 @@ class ProxyServer:
                 path = target.removeprefix(f"{parts.scheme}://{parts.netloc}")
                 first = head.replace(target, path, 1).encode("latin-1")
                 await self._relay(str(parts.hostname), first, reader, writer)
-        writer.close()
         with suppress(OSError, asyncio.CancelledError):
             await writer.wait_closed()
 
@@ -115,6 +118,10 @@ class ProxyServer:
                     await target.drain()
 
         asking = asyncio.create_task(hand_on(reader, far_writer))
-        await hand_on(far_reader, writer)
-        asking.cancel()
-        far_writer.close()
+        try:
+            await hand_on(far_reader, writer)
+        finally:
+            asking.cancel()
+            far_writer.close()
+            with suppress(OSError):
+                await far_writer.wait_closed()
