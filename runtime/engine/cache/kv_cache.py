@@ -68,11 +68,6 @@ class GroupCache:
         return self._num_rows > 1
 
     @property
-    def is_mergeable(self) -> bool:
-        """Whether other rows can join."""
-        return self._is_merged or is_mergeable(self.layers)
-
-    @property
     def num_bytes(self) -> int:
         return num_bytes(self.layers)
 
