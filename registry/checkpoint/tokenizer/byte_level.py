@@ -14,11 +14,17 @@ from . import merges
 _VISIBLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
 _others = count(0x100)
 _LETTERS = {byte: chr(byte if byte in _VISIBLE else next(_others)) for byte in range(256)}
+_BYTES = {letter: byte for byte, letter in _LETTERS.items()}
 
 
 def written(token: bytes) -> str:
     """A token as the vocabulary spells it."""
     return "".join(_LETTERS[byte] for byte in token)
+
+
+def read(token: str) -> bytes:
+    """The bytes that a vocabulary's token stands for. Raises KeyError for another letter."""
+    return bytes(_BYTES[letter] for letter in token)
 
 
 def build(model: models.BPE, patterns: Sequence[str], *, is_nfc: bool = False) -> Tokenizer:

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from tokenizers import Regex, decoders
 
+from registry.checkpoint.tokenizer import byte_level
+
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _BROKEN = "\ufffd"
 
@@ -225,18 +227,6 @@ def _strip(character: str, num_first: int, num_last: int) -> Callable[[str], str
 def _bytes_of(piece: str) -> bytes:
     """A piece with any character that stands for no byte is text as it is."""
     try:
-        return bytes(_ALPHABET[character] for character in piece)
+        return byte_level.read(piece)
     except KeyError:
         return piece.encode()
-
-
-def _alphabet() -> dict[str, int]:
-    """GPT-2's: printable bytes stand for themselves, the others for characters from U+0100 on."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (byte for byte in range(256) if byte not in printable)
-    return {chr(byte): byte for byte in printable} | {
-        chr(0x100 + place): byte for place, byte in enumerate(others)
-    }
-
-
-_ALPHABET = _alphabet()
