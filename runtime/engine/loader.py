@@ -92,7 +92,7 @@ def load_encoder(model: Model, report: Callable[[int, int], None]) -> Encoder:
     """An embedding model or a reranker. Raises ValueError or OSError as `load` does."""
     config = EncoderConfig.of(model)
     network, module = _encoder_network(model, config)
-    if (dtype := device.compute_dtype()) is not None:
+    if (dtype := device.compute_dtype(model.config.get("compute_dtype"))) is not None:
         module.set_dtype(dtype)
     steps = DenseSteps(model.folder, config.modules.steps)
     total = _load_weights(module, steps, report=report)

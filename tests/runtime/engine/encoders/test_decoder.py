@@ -11,6 +11,7 @@ from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.model import Model
 from registry.convert.conversion import carry_out
 from registry.convert_messages import Work
+from runtime.engine import device
 from runtime.engine.encoders import decoder
 from runtime.engine.encoders.batch import EncodeBatch
 from runtime.engine.encoders.encoder import Encoder
@@ -102,3 +103,13 @@ def test_a_long_text_is_the_same_in_parts(
     whole = encode(encoder, inputs)
     monkeypatch.setattr(decoder, "_QUERY_CHUNK", 16)
     np.testing.assert_allclose(encode(encoder, inputs), whole, atol=1e-5)
+
+
+def test_a_gpu_computes_in_the_dtype_that_config_json_declares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GGUF's Q4_K has scales in float32, which would make all that follows float32."""
+    monkeypatch.setattr(device, "is_gpu", lambda: True)
+    whole = load(random_decoders.make(tmp_path / "float32", "qwen3")).info.weight_bytes
+    folder = random_decoders.make(tmp_path / "declared", "qwen3", compute_dtype="float16")
+    assert load(folder).info.weight_bytes == whole // 2
