@@ -53,7 +53,7 @@ class EncoderConfig:
         size = modules.size(_hidden_size(model.config))
         return cls(
             kind,
-            max_input_tokens=_max_input_tokens(model),
+            max_input_tokens=max_input_tokens(model),
             num_dimensions=1 if kind == "rerank" else size,
             modules=modules,
             prompts=prompts,
@@ -107,7 +107,8 @@ def check(folder: Path) -> None:
         raise NotAModel(f"{error}.") from None
 
 
-def _max_input_tokens(model: Model) -> int:
+def max_input_tokens(model: Model) -> int:
+    """How long a text may be, special tokens included. Raises OSError or ValueError."""
     limit = model.context_length
     if model.model_type in ENCODER_TYPES:
         limit = min(limit, family_of(model.config).max_tokens)

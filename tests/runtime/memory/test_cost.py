@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,6 @@ from registry.checkpoint.model import Model
 from registry.checkpoint.weights import read_header
 from runtime import machine
 from runtime.memory import cost
-from tests.models.tiny_encoders import write_pooling
 
 
 def model(folder: Path, header: bytes, size: int = 0) -> Model:
@@ -95,42 +93,3 @@ def test_a_pipe_is_no_weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="not a regular file"):
         cost.load_bytes(Model("tiny", tmp_path))
-
-
-@pytest.mark.parametrize("keeps_half", [True, False])
-def test_an_encoders_forward_pass_is_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps_half: bool
-) -> None:
-    """By its sizes, of a full pack or its longest text; a chat model of the same has none."""
-    monkeypatch.setattr(machine, "keeps_half_precision", lambda: keeps_half)
-    before = cost.load_bytes(model(tmp_path, b"{}"))
-    sizes = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4}
-    for longest, num_tokens in ((512, 4096), (8192, 8192)):
-        config = {"model_type": "bert", "max_position_embeddings": longest} | sizes
-        (tmp_path / "config.json").write_text(json.dumps(config))
-        num_scores = 0 if keeps_half else 4 * min(longest, 1024)
-        counted = cost.load_bytes(Model("tiny", tmp_path)) - before
-        assert counted == 4 * num_tokens * (4 * 256 + 10 * 64 + num_scores)
-
-
-@pytest.mark.parametrize(
-    ("config", "num_scores"),
-    [
-        ({"model_type": "distilbert", "dim": 64, "hidden_dim": 256, "n_heads": 4}, 0),
-        ({"model_type": "mpnet", "max_position_embeddings": 514}, 4 * 512),
-        ({"model_type": "qwen3"}, 0),
-    ],
-)
-def test_sizes_have_other_names_in_other_families(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], num_scores: int
-) -> None:
-    """MPNet's heads add to each score, and what they add is held."""
-    monkeypatch.setattr(machine, "keeps_half_precision", lambda: True)
-    before = cost.load_bytes(model(tmp_path, b"{}"))
-    write_pooling(tmp_path, "pooling_mode_mean_tokens")
-    sizes = {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4}
-    (tmp_path / "config.json").write_text(
-        json.dumps(sizes | {"max_position_embeddings": 512} | config)
-    )
-    counted = cost.load_bytes(Model("tiny", tmp_path)) - before
-    assert counted == 4 * 4096 * (4 * 256 + 10 * 64 + num_scores)
