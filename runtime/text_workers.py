@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from registry.checkpoint.config import Json
-from runtime.errors import TemplateFailed, TextRefused, Unavailable
+from runtime.errors import Draining, TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
 
 from .requests import ChatMessage
@@ -65,6 +65,7 @@ class TextWorkers:
         self._proven: set[Path] = set()  # folders with a good reply, and no timeout since
         self._changed = asyncio.Condition()
         self._spawns: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     @property
     def is_alive(self) -> bool:
@@ -77,11 +78,14 @@ class TextWorkers:
             self._begin(self._spawn())
 
     async def close(self) -> None:
-        """End every worker."""
+        """End every worker. Requests that still want one get Draining."""
+        self._is_closed = True
         for task in self._spawns:
             task.cancel()
         await asyncio.gather(*self._spawns, return_exceptions=True)
         await asyncio.gather(*(self._retire(worker) for worker in self._all))
+        async with self._changed:
+            self._changed.notify_all()
 
     async def encode_chat(
         self, folder: Path, messages: tuple[ChatMessage, ...], options: dict[str, Json]
@@ -196,7 +200,11 @@ class TextWorkers:
         try:
             async with asyncio.timeout(self._settings.take_s), self._changed:
                 while True:
-                    await self._changed.wait_for(lambda: len(self._idle) >= needed)
+                    await self._changed.wait_for(
+                        lambda: self._is_closed or len(self._idle) >= needed
+                    )
+                    if self._is_closed:
+                        raise Draining
                     worker = self._idle.pop()
                     if worker.is_running:
                         return worker
@@ -212,7 +220,9 @@ class TextWorkers:
             self._changed.notify_all()
 
     def _replace(self, worker: Child) -> None:
-        self._begin(self._spawn(), self._retire(worker))
+        # `close` retires them all, also under a request that runs; none may come after it.
+        if not self._is_closed:
+            self._begin(self._spawn(), self._retire(worker))
 
     def _begin(self, *steps: Coroutine[Any, Any, None]) -> None:
         """Run each of these in the background; `close` ends them, and waits for their ends."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from runtime.errors import TemplateFailed, TextRefused, Unavailable
+from runtime.errors import Draining, TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
 from runtime.requests import ChatMessage
 from runtime.text_workers import TextSettings, TextWorkers
@@ -121,6 +121,22 @@ async def test_killed_idle_workers_are_not_given_work(workers: TextWorkers, tmp_
         os.kill(process.pid, signal.SIGKILL)
     await asyncio.sleep(0.1)
     assert await workers.encode_chat(folder, HELLO, {})
+
+
+async def test_no_worker_is_started_for_a_request_that_close_interrupts(tmp_path: Path) -> None:
+    """Its worker ends under it, and is not replaced; the request is told."""
+    workers = TextWorkers(TextSettings(num_workers=1, deadline_s=30))
+    await workers.start()
+    while not workers._idle:
+        await asyncio.sleep(0.01)
+    request = asyncio.create_task(workers.encode_chat(model(tmp_path, LOOPS), HELLO, {}))
+    while workers._idle:  # until it is asked of the worker
+        await asyncio.sleep(0.01)
+    await workers.close()
+    assert not workers.is_alive
+    with pytest.raises(Draining):
+        await request
+    assert not processes.children("runtime.text")
 
 
 async def test_without_workers_requests_are_told_and_not_kept(
