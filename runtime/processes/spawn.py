@@ -36,9 +36,19 @@ async def spawn(
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        # A child that is half started belongs to nobody yet: it must not outlive this.
-        await kill(await starting)
+        # A child that is half started belongs to nobody yet: it must not outlive this, however
+        # often the caller is cancelled meanwhile.
+        ending = asyncio.ensure_future(_end(starting))
+        while not ending.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(ending)
         raise
+
+
+async def _end(starting: "asyncio.Future[asyncio.subprocess.Process]") -> None:
+    """Kill what is being started; there is nothing to kill where that fails."""
+    with contextlib.suppress(OSError):
+        await kill(await starting)
 
 
 def _inherited() -> dict[str, str]:

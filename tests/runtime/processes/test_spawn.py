@@ -7,6 +7,7 @@ import pytest
 
 from runtime.processes.child import Child
 from runtime.processes.spawn import kill, spawn
+from tests import processes
 
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLX_EDGE_API_KEY")
 TELLING = "tests.runtime.processes.telling"
@@ -42,3 +43,17 @@ async def test_a_child_with_a_socket_gets_none_either() -> None:
     assert told is not None
     environment = json.loads(told)
     assert "secret" not in environment.values() and environment["PLAIN"] == "inherited"
+
+
+async def test_a_call_that_is_cancelled_twice_leaves_no_process() -> None:
+    """Whoever waits for the start may be cancelled again while the half started child is ended."""
+    for turns in range(6):
+        start = asyncio.create_task(spawn("timeit", "-n1", "import time; time.sleep(999)"))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            start.cancel()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        assert not processes.children("time.sleep(999)")
