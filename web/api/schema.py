@@ -11,31 +11,15 @@ import msgspec
 from msgspec import Meta
 
 from registry.checkpoint.config import Json
-from runtime.requests import ChatMessage, GenerationRequest, SamplingParams
+from runtime.requests import GenerationRequest, SamplingParams
 from web import duration
 from web.errors import ApiError
 
-Text = Annotated[str, Meta(max_length=16 << 20)]
+from .messages import Message, conversation
+
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
-
-
-class TextPart(msgspec.Struct, tag="text", tag_field="type"):
-    """The one kind of content part a text model reads."""
-
-    text: Text
-
-
-class Message(msgspec.Struct):
-    """One turn as clients send it."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | list[TextPart] | None = None
-    name: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    tool_call_id: str | None = None
-    reasoning_content: str | None = None
 
 
 class StreamOptions(msgspec.Struct):
@@ -123,7 +107,7 @@ def generation_request(body: ChatBody) -> GenerationRequest:
     if body.stream_options is not None and not body.stream:
         raise ApiError(400, "'stream_options' goes with 'stream': true.", param="stream_options")
     return GenerationRequest(
-        messages=tuple(_message(number, message) for number, message in enumerate(body.messages)),
+        messages=conversation(body.messages),
         sampling=SamplingParams(
             temperature=1.0 if body.temperature is None else body.temperature,
             top_p=1.0 if body.top_p is None else body.top_p,
@@ -150,26 +134,6 @@ def keep_alive_s(value: float | str | None) -> float | None:
         return duration.seconds(value)
     except ValueError as error:
         raise ApiError(400, f"'keep_alive': {error}.", param="keep_alive") from None
-
-
-def _message(number: int, message: Message) -> ChatMessage:
-    content = message.content
-    if isinstance(content, list):
-        content = "".join(part.text for part in content)
-    if content is None and not (message.role == "assistant" and message.tool_calls):
-        raise ApiError(
-            400, f"messages[{number}] has no content; only an assistant's tool call may have none.",
-            param="messages",
-        )  # fmt: skip
-    return ChatMessage(
-        # Templates know "system"; "developer" is OpenAI's newer word for it.
-        role="system" if message.role == "developer" else message.role,
-        content=content or "",
-        name=message.name,
-        tool_calls=message.tool_calls,
-        tool_call_id=message.tool_call_id,
-        reasoning_content=message.reasoning_content,
-    )
 
 
 def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
