@@ -64,7 +64,7 @@ class ModelPool:
             tokens = await self._text.encode_chat(
                 model.folder, request.messages, request.template_options
             )
-            sampling = fit(context_length, tokens, request.sampling)
+            sampling = fit(context_length, tokens, request.sampling.completed(model.sampling))
             is_leaving = slot.unloading is not None
             if is_leaving:  # an unload may wait long for other requests: let the headers out
                 yield Queued(0, position)

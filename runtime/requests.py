@@ -3,16 +3,40 @@
 import msgspec
 
 from registry.checkpoint.config import Json
+from registry.checkpoint.sampling import SamplingDefaults
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
-    """How one request wants its tokens drawn. Ranges are checked at the door (`web.api.schema`)."""
+    """How the tokens of one request are drawn: complete, as the engine takes it."""
 
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
     max_tokens: int | None = None  # None: what is left of the context
     stop: tuple[str, ...] = ()
     seed: int | None = None  # None: the engine draws one
+
+
+class SamplingRequest(msgspec.Struct, frozen=True):
+    """How one request wants its tokens drawn; None leaves it to the model.
+
+    Ranges are checked at the door (`web.api.schema`).
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def completed(self, defaults: SamplingDefaults) -> SamplingParams:
+        """What is said as it is said, and the model's own where nothing is."""
+        return SamplingParams(
+            defaults.temperature if self.temperature is None else self.temperature,
+            defaults.top_p if self.top_p is None else self.top_p,
+            self.max_tokens,
+            self.stop,
+            self.seed,
+        )
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,7 +54,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     """What the web layer asks of the pool: messages to render, and how to answer them."""
 
     messages: tuple[ChatMessage, ...]
-    sampling: SamplingParams = SamplingParams()
+    sampling: SamplingRequest = SamplingRequest()
     template_options: dict[str, Json] = {}
     keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
 

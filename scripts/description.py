@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from registry.checkpoint.verify import Verified
+from registry.hub.sampling import defaults_of
 from registry.store.record import Record
 from registry.store.store import Entry
 
@@ -21,6 +22,9 @@ def described(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "created", _time(entry.created_at)
     if record is not None:
         yield from _shape(record)
+    if entry.is_ready and entry.kind == "llm":
+        yield from _sampling(entry)
+    if record is not None:
         yield from _provenance(record)
         yield from _measured(record)
 
@@ -37,6 +41,15 @@ def _shape(record: Record) -> Iterator[tuple[str, str]]:
         yield "verified", _time(verified.verified_at)
     if record.init_context_size is not None:
         yield "limited to", f"{record.init_context_size} tokens"
+
+
+def _sampling(entry: Entry) -> Iterator[tuple[str, str]]:
+    """What takes the place of what a request leaves out."""
+    used = defaults_of(entry)
+    yield "sampling", f"temperature {used.temperature:g}, top_p {used.top_p:g} ({used.source})"
+    if used.not_used:
+        named = ", ".join(f"{name} {value:g}" for name, value in used.not_used.items())
+        yield "not used", f"{named}, which the model's authors recommend"
 
 
 def _task(verified: Verified) -> str:

@@ -11,6 +11,7 @@ from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 from registry.errors import ModelNotFound, NotAModel
 from registry.hub import catalog
+from registry.hub.sampling import defaults_of
 from registry.store.store import Entry, Store
 from runtime.residency import OnLoad
 
@@ -158,9 +159,10 @@ def check_kind(kind: str, model_id: str) -> None:
 
 def model_of(entry: Entry) -> Model:
     """What is handed over is the folder: its files are the interface."""
+    sampling = defaults_of(entry)
     if (record := entry.record) is None:
-        return Model(entry.id, entry.folder)
-    return Model(entry.id, entry.folder, record.init_context_size, record.probed)
+        return Model(entry.id, entry.folder, sampling=sampling)
+    return Model(entry.id, entry.folder, record.init_context_size, record.probed, sampling)
 
 
 def note_loads(store: Store) -> OnLoad:

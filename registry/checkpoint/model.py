@@ -8,6 +8,7 @@ from pathlib import Path
 from .config import Json
 from .context import context_length
 from .exactness import Probed
+from .sampling import SamplingDefaults
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Model:
     folder: Path
     max_context: int | None = None  # set by a person; it can only lower the model's own
     probed: Probed | None = None  # what an engine once found out about it
+    sampling: SamplingDefaults = SamplingDefaults()  # where a request does not say
 
     @cached_property
     def config(self) -> dict[str, Json]:

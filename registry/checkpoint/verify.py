@@ -17,6 +17,7 @@ from .config import Config, positive, read_config
 from .context import context_length
 from .encoders import reading
 from .kind import ENCODER_TYPES, kind_in
+from .sampling import Recommended, recommended_in
 from .support import check_config, with_packing
 from .tokenizer import classes
 from .weights import Header, quote
@@ -39,6 +40,7 @@ class Verified(msgspec.Struct, frozen=True):
     verified_at: float  # unix seconds
     is_reranker: bool = False  # it scores a query and a document
     has_chat_template: bool | None = None  # None: verified before this was recorded
+    sampling: Recommended | None = None  # None: verified before this was recorded
     weights: tuple[str, ...] = ()  # what became of the source's, if they were just converted
 
 
@@ -73,6 +75,7 @@ def verify(folder: Path) -> Verified:
         verified_at=time.time(),
         is_reranker=kind == "rerank",
         has_chat_template=chat_template.exists(folder),
+        sampling=recommended_in(folder),
     )
 
 

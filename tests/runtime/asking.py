@@ -7,14 +7,14 @@ from typing import Any
 from registry.checkpoint.model import Model
 from runtime.events import Event
 from runtime.pool import ModelPool
-from runtime.requests import ChatMessage, GenerationRequest, SamplingParams
+from runtime.requests import ChatMessage, GenerationRequest, SamplingRequest
 from runtime.residency import ResidentModel
 from tests import processes
 
 
 def request(text: str = "Hello", keep_alive_s: float | None = None, **sampling: Any) -> Any:
     return GenerationRequest(
-        (ChatMessage("user", text),), SamplingParams(**sampling), keep_alive_s=keep_alive_s
+        (ChatMessage("user", text),), SamplingRequest(**sampling), keep_alive_s=keep_alive_s
     )
 
 

@@ -8,6 +8,7 @@ from quart import Blueprint, Response, g, request
 from registry.checkpoint.config import Json
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Batching
+from registry.hub.sampling import defaults_of
 from registry.store.store import Entry, Store
 from runtime.events import Loading
 from runtime.residency import Residency, ResidentModel
@@ -157,6 +158,8 @@ def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
             "reasoning": {"supported": False},
         },
     }
+    if task == "chat":
+        value["sampling"] = msgspec.to_builtins(defaults_of(entry))
     if loaded is not None:
         value |= _in_memory(loaded)
         assert isinstance(value["info"], dict)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from registry.checkpoint.config import Json
-from runtime.requests import GenerationRequest, SamplingParams
+from runtime.requests import GenerationRequest, SamplingRequest
 from web import duration
 from web.errors import ApiError
 
@@ -108,9 +108,9 @@ def generation_request(body: ChatBody) -> GenerationRequest:
         raise ApiError(400, "'stream_options' goes with 'stream': true.", param="stream_options")
     return GenerationRequest(
         messages=conversation(body.messages),
-        sampling=SamplingParams(
-            temperature=1.0 if body.temperature is None else body.temperature,
-            top_p=1.0 if body.top_p is None else body.top_p,
+        sampling=SamplingRequest(
+            temperature=body.temperature,
+            top_p=body.top_p,
             max_tokens=body.max_completion_tokens or body.max_tokens,
             stop=_stop(body.stop),
             seed=body.seed,

@@ -22,6 +22,7 @@ from .affine import Groups
 from .config import config_of
 from .file import GgufFile
 from .rope import ROPE_FREQS
+from .sampling import write_sampling
 from .storage import (
     NEAREST_BITS,
     NEAREST_GROUP,
@@ -88,13 +89,14 @@ class Conversion:
         return sum(storage.num_bytes(tensors[name]) for name, storage in self._storages.items())
 
     def write(self, target: Path, report: Callable[[int, int], None]) -> tuple[str, ...]:
-        """Write config.json, the tokenizer and the weights into `target`.
+        """Write config.json, the tokenizer, how it is sampled, and the weights into `target`.
 
         Returns what became of the file's weights, a line for each type. Raises as `__init__` does.
         """
         file = self._file
         write_tokenizer(file.metadata, target)
         encoder.write_pooling(file, target)  # language models may embed, too
+        write_sampling(file.metadata, target)
         (target / "config.json").write_text(json.dumps(self._whole_config(), indent=2))
         writer = ShardWriter(target)
         total = sum(file.tensors[name].end - file.tensors[name].begin for name in self._storages)

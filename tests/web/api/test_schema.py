@@ -100,7 +100,8 @@ def test_neutral_ignored_and_unknown_fields_pass(fields: dict[str, Any]) -> None
 def test_defaults_and_limits() -> None:
     """The documented ranges and defaults, ends included."""
     sampling = parse().sampling
-    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (1.0, 1.0, None)
+    # Left to the model.
+    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (None, None, None)
     assert parse(temperature=0).sampling.temperature == 0
     assert parse(temperature=2, top_p=0).sampling.top_p == 0
     assert parse(max_tokens=5).sampling.max_tokens == 5
