@@ -1,5 +1,6 @@
 """Tests of the chat page as a person uses it: Chromium, the real server, the built-in Pocket."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, hub: HubServer) -> Iterator
     home = folder / "home"
     for name, context in (("tiny", 8192), ("short", 64)):
         link_model(home, name, make_llama(folder / name, max_position_embeddings=context))
+    warm = make_llama(folder / "warm")
+    (warm / "generation_config.json").write_text('{"temperature": 0.25}')
+    link_model(home, "warm", warm)
     encoder = Verified("embed", "bert", 512, 1, 1, None, time.time())
     source = Source("folder", str(folder / "tiny"))
     Store(home).publish_link("encoder", folder / "tiny", source=source, verified=encoder)
@@ -58,7 +62,7 @@ def test_load_chat_and_unload(page: Page) -> None:
     """Encoders are not offered; memory and speed are shown; a reload keeps what was said."""
     expect(page.locator("#model-name")).to_have_text("pocket")
     page.click("#model")
-    expect(page.locator("#models .model")).to_have_count(3)
+    expect(page.locator("#models .model")).to_have_count(4)
     expect(page.locator("#models")).not_to_contain_text("encoder")
     page.get_by_role("button", name="Load pocket", exact=True).click()
     expect(page.locator("#model-state")).to_have_text(re.compile(r"^\d+ MB in memory$"))
@@ -142,6 +146,36 @@ def test_edit_and_answer_again(page: Page) -> None:
     page.reload()
     page.click("#open-settings")
     expect(page.locator("#temperature-shown")).to_have_text("0.0")
+
+
+def test_what_nobody_set_is_the_models_own(page: Page) -> None:
+    """It is shown and not sent; one that is set does not set the other; Reset leaves it again."""
+    sent: list[dict[str, Any]] = []
+
+    def note(frame: str | bytes) -> None:
+        message: dict[str, Any] = json.loads(frame)
+        if message["type"] == "chat.completion.create":
+            sent.append(message)
+
+    page.on("websocket", lambda socket: socket.on("framesent", note))
+    page.reload()
+    choose(page, "warm")
+    page.click("#open-settings")
+    expect(page.locator("#temperature-shown")).to_have_text("0.25, the model's own")
+    expect(page.locator("#top-p-shown")).to_have_text("0.95, the model's own")
+    page.fill("#max-tokens", "3")
+    page.get_by_role("button", name="Done").click()
+    ask(page, "hello")
+    expect(page.locator(".stats")).to_be_visible()
+    assert not {"temperature", "top_p"} & sent[-1].keys() and sent[-1]["max_tokens"] == 3
+    set_up(page, temperature="0.5")
+    ask(page, "and again")
+    expect(page.locator(".stats")).to_have_count(2)
+    assert sent[-1]["temperature"] == 0.5 and "top_p" not in sent[-1]
+    page.click("#open-settings")
+    expect(page.locator("#temperature-shown")).to_have_text("0.5")
+    page.click("#reset-settings")
+    expect(page.locator("#temperature-shown")).to_have_text("0.25, the model's own")
 
 
 def test_pull_from_the_hub(page: Page, hub: HubServer, folder: Path) -> None:

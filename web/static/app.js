@@ -31,7 +31,10 @@ const jobs = new Jobs(jobsChannel);
 const isRunning = (id) => generations.isRunning(id);
 
 const drawer = new Drawer();
-const settings = new Settings((conversation) => conversations.save(conversation));
+const settings = new Settings(
+  (conversation) => conversations.save(conversation),
+  (conversation) => models.get(conversation.model)?.sampling ?? {},
+);
 const pullDialog = new PullDialog(jobs, models, chatWith);
 const picker = new Picker(models, chooseModel);
 const welcome = new Welcome((prompt) => (send(prompt), composer.focus()));

@@ -3,8 +3,8 @@
 const PREFIX = "mlx-edge.conversation.";
 const TITLE_LENGTH = 48;
 
-/** What a new conversation asks for; null leaves it to the server. */
-export const DEFAULT_SAMPLING = { temperature: 0.7, top_p: 1, max_tokens: null, seed: null };
+/** What a new conversation asks for; null leaves it to the model. */
+export const DEFAULT_SAMPLING = { temperature: null, top_p: null, max_tokens: null, seed: null };
 
 /**
  * Events: `change` (its detail is the id), `full` when the browser keeps no more.

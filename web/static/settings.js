@@ -13,11 +13,13 @@ export class Settings {
     seed: byId("seed"),
   };
   #conversation = null;
+  #defaultsOf;
 
-  /** `changed(conversation)` is told of every change. */
-  constructor(changed) {
-    byId("settings-form").addEventListener("input", () => {
-      this.#read();
+  /** `changed(conversation)` is told of every change; `defaultsOf` it says what its model takes. */
+  constructor(changed, defaultsOf) {
+    this.#defaultsOf = defaultsOf;
+    byId("settings-form").addEventListener("input", ({ target }) => {
+      this.#read(target);
       changed(this.#conversation);
     });
     byId("reset-settings").addEventListener("click", () => {
@@ -36,16 +38,21 @@ export class Settings {
 
   #write() {
     this.#system.value = this.#conversation.system;
+    const defaults = this.#defaultsOf(this.#conversation);
     for (const [name, field] of Object.entries(this.#fields)) {
-      field.value = this.#conversation.sampling[name] ?? "";
+      field.value = this.#conversation.sampling[name] ?? defaults[name] ?? "";
     }
     this.#showNumbers();
   }
 
-  /** A field that holds no valid number is as if it were empty; the browser marks it. */
-  #read() {
+  /**
+   * Only what was touched is set: the rest stays the model's own. A field that holds no valid number
+   * is as if it were empty; the browser marks it.
+   */
+  #read(touched) {
     this.#conversation.system = this.#system.value;
     for (const [name, field] of Object.entries(this.#fields)) {
+      if (field !== touched) continue;
       const isSet = field.value !== "" && field.validity.valid;
       this.#conversation.sampling[name] = isSet ? Number(field.value) : null;
     }
@@ -53,7 +60,14 @@ export class Settings {
   }
 
   #showNumbers() {
-    byId("temperature-shown").textContent = Number(this.#fields.temperature.value).toFixed(1);
-    byId("top-p-shown").textContent = Number(this.#fields.top_p.value).toFixed(2);
+    byId("temperature-shown").textContent = this.#shown("temperature", 1);
+    byId("top-p-shown").textContent = this.#shown("top_p", 2);
+  }
+
+  #shown(name, numDigits) {
+    const set = this.#conversation.sampling[name];
+    if (set !== null) return set.toFixed(numDigits);
+    const own = this.#defaultsOf(this.#conversation)[name];
+    return own === undefined ? "the model's own" : `${own}, the model's own`;
   }
 }
