@@ -62,7 +62,7 @@ class ModelPool:
             context_length = context_length_of(model)
             refuse_hopeless(request, context_length)
             tokens = await self._text.encode_chat(
-                model.folder, request.messages, request.template_options
+                model.folder, request.messages, request.template_options, request.turn
             )
             sampling = fit(context_length, tokens, request.sampling.completed(model.sampling))
             is_leaving = slot.unloading is not None

@@ -1,9 +1,15 @@
 """What the web layer asks of a model, and what it is given when that is no stream of events."""
 
+from typing import Literal, TypeAlias
+
 import msgspec
 
 from registry.checkpoint.config import Json
 from registry.checkpoint.sampling import SamplingDefaults
+
+# How a prompt ends: where the assistant begins; behind the last words of the assistant's, which is
+# gone on with; or behind the last message, and nothing is added.
+Turn: TypeAlias = Literal["new", "continued", "none"]
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
@@ -48,6 +54,7 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_calls: list[dict[str, Json]] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
+    prefix: bool = False  # Mistral's and DeepSeek's word for a last answer to go on with
 
 
 class GenerationRequest(msgspec.Struct, frozen=True):
@@ -56,6 +63,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     messages: tuple[ChatMessage, ...]
     sampling: SamplingRequest = SamplingRequest()
     template_options: dict[str, Json] = {}
+    turn: Turn = "new"
     keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
 
 

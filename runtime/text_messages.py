@@ -4,9 +4,10 @@ from typing import TypeAlias
 
 import msgspec
 
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 
-from .requests import ChatMessage
+from .requests import ChatMessage, Turn
 
 
 class EncodeChat(msgspec.Struct, frozen=True, tag=True):
@@ -15,6 +16,14 @@ class EncodeChat(msgspec.Struct, frozen=True, tag=True):
     folder: str
     messages: tuple[ChatMessage, ...]
     options: dict[str, Json]
+    turn: Turn
+    deadline_s: float
+
+
+class DescribeTemplate(msgspec.Struct, frozen=True, tag=True):
+    """What the folder's template takes."""
+
+    folder: str
     deadline_s: float
 
 
@@ -39,13 +48,14 @@ class EncodePairs(msgspec.Struct, frozen=True, tag=True):
     deadline_s: float
 
 
-Job: TypeAlias = EncodeChat | EncodeTexts | EncodePairs
+Job: TypeAlias = EncodeChat | DescribeTemplate | EncodeTexts | EncodePairs
 
 
 class Tokens(msgspec.Struct, frozen=True, tag=True):
     """The prompt."""
 
     tokens: list[int]
+    call_ids: dict[str, str] = {}  # of tool calls: the client's -> what stands for it there
 
 
 class Texts(msgspec.Struct, frozen=True, tag=True):
@@ -55,10 +65,16 @@ class Texts(msgspec.Struct, frozen=True, tag=True):
     first_lengths: list[int]  # tokens of each pair's first half; empty without a query
 
 
+class Described(msgspec.Struct, frozen=True, tag=True):
+    """What the template takes."""
+
+    form: ChatFormat
+
+
 class Refusal(msgspec.Struct, frozen=True, tag=True):
     """It cannot be done, for the reason given."""
 
     message: str
 
 
-Reply: TypeAlias = Tokens | Texts | Refusal
+Reply: TypeAlias = Tokens | Texts | Described | Refusal

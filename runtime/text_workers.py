@@ -18,12 +18,15 @@ from typing import Any
 
 import msgspec
 
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 from runtime.errors import Draining, TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
 
-from .requests import ChatMessage
+from .requests import ChatMessage, Turn
 from .text_messages import (
+    Described,
+    DescribeTemplate,
     EncodeChat,
     EncodePairs,
     EncodeTexts,
@@ -88,13 +91,18 @@ class TextWorkers:
             self._changed.notify_all()
 
     async def encode_chat(
-        self, folder: Path, messages: tuple[ChatMessage, ...], options: dict[str, Json]
+        self,
+        folder: Path,
+        messages: tuple[ChatMessage, ...],
+        options: dict[str, Json],
+        turn: Turn = "new",
     ) -> list[int]:
         """The prompt's tokens. Raises TemplateFailed; Unavailable when no worker is to be had."""
         num_chars = sum(len(message.content or "") for message in messages)
         limit_s = self._deadline_s(folder, num_chars)
         try:
-            reply = await self._do(EncodeChat(str(folder), messages, options, limit_s), num_chars)
+            job = EncodeChat(str(folder), messages, options, turn, limit_s)
+            reply = await self._do(job, num_chars)
         except TimeoutError:
             raise TemplateFailed(
                 f"The model's chat template took longer than {limit_s:.0f} s for these messages, "
@@ -103,6 +111,15 @@ class TextWorkers:
         if isinstance(reply, Tokens):
             return reply.tokens
         raise TemplateFailed(_message(reply))
+
+    async def describe_template(self, folder: Path) -> ChatFormat | None:
+        """What the model's template takes; None where that cannot be found out now."""
+        job = DescribeTemplate(str(folder), self._deadline_s(folder, 0))
+        try:
+            reply = await self._do(job, 0)
+        except (TimeoutError, Unavailable):
+            return None
+        return reply.form if isinstance(reply, Described) else None
 
     async def encode_texts(
         self,

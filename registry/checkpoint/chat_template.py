@@ -4,8 +4,9 @@ Asked by the text worker, which renders it, and by those who tell whether a mode
 """
 
 import importlib.util
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
 from registry.errors import NotAModel
 
@@ -14,12 +15,10 @@ from .config import read_json
 JINJA = "chat_template.jinja"
 JSON = "chat_template.json"  # of processors, for models that see or hear
 NAMED = "additional_chat_templates"  # a folder of NAME.jinja
+FOR_TOOLS = "tool_use"
 CONFIG = "tokenizer_config.json"
 
 _MAX_BYTES = 1 << 20
-
-# Templates that are Python, by their `chat_template_type`: modules of mlx-lm, never of the folder.
-_PYTHON = MappingProxyType({"deepseek_v32": "chat_templates/deepseek_v32.py"})
 
 
 def exists(folder: Path) -> bool:
@@ -36,44 +35,74 @@ def find(folder: Path) -> str | None:
     for path in (folder / JINJA, folder / NAMED / "default.jinja"):
         if path.is_file():
             return _text(path)
-    for name in (CONFIG, JSON):
-        path = folder / name
-        template = read_json(path).get("chat_template") if path.is_file() else None
-        if (source := _default(template)) is not None:
+    for named in _named_in_json(folder):
+        only = next(iter(named.values())) if len(named) == 1 else None
+        if (source := named.get("default", only)) is not None:
             return source
     return None
 
 
+def find_for_tools(folder: Path) -> str | None:
+    """Of several templates that have names, the one for conversations with tools; else None.
+
+    Raises NotAModel where a file cannot be read.
+    """
+    path = folder / NAMED / f"{FOR_TOOLS}.jinja"
+    if path.is_file():
+        return _text(path)
+    if (folder / JINJA).is_file():  # where there is one, transformers reads no named ones in JSON
+        return None
+    found = (named[FOR_TOOLS] for named in _named_in_json(folder) if FOR_TOOLS in named)
+    return next(found, None)
+
+
 def find_python(folder: Path) -> Path | None:
-    """The file of mlx-lm with the template that tokenizer_config.json asks for by its type."""
+    """The file of mlx-lm with the template that tokenizer_config.json asks for by its type.
+
+    Only its own modules count, never the folder's, and only those that render.
+    """
     path = folder / CONFIG
     kind = read_json(path).get("chat_template_type") if path.is_file() else None
-    module = _PYTHON.get(kind) if isinstance(kind, str) else None
-    # Where the package is, without importing it: that would import MLX.
-    found = importlib.util.find_spec("mlx_lm") if module else None
-    if found is None or not found.submodule_search_locations or module is None:
+    if not isinstance(kind, str) or not kind.isidentifier() or kind.startswith("_"):
         return None
-    return Path(found.submodule_search_locations[0]) / module
+    # Where the package is, without importing it: that would import MLX.
+    found = importlib.util.find_spec("mlx_lm")
+    if found is None or not found.submodule_search_locations:
+        return None
+    module = Path(found.submodule_search_locations[0]) / "chat_templates" / f"{kind}.py"
+    return module if _renders(module) else None
+
+
+@cache
+def _renders(module: Path) -> bool:
+    """Some have only the format of answers, and the template is the folder's."""
+    try:
+        return "\ndef apply_chat_template(" in module.read_text(encoding="utf-8")
+    except OSError:
+        return False
 
 
 def files(folder: Path) -> tuple[Path, ...]:
     """All files that decide it, there or not."""
     return (
         *(folder / name for name in (JINJA, JSON, CONFIG)),
-        folder / NAMED / "default.jinja",
+        *(folder / NAMED / f"{name}.jinja" for name in ("default", FOR_TOOLS)),
     )
 
 
-def _default(template: object) -> str | None:
-    """The template itself, or of a list or object of named ones that of the name "default"."""
-    if isinstance(template, list):
-        entries = [entry for entry in template if isinstance(entry, dict)]
-        named = [entry for entry in entries if isinstance(entry.get("name"), str)]
-        template = {entry["name"]: entry.get("template") for entry in named}
-    if isinstance(template, dict):
-        only = next(iter(template.values())) if len(template) == 1 else None
-        template = template.get("default", only)
-    return template if isinstance(template, str) else None
+def _named_in_json(folder: Path) -> Iterator[dict[str, str]]:
+    """The templates that the JSON files hold, file after file; a lone one is the default."""
+    for name in (CONFIG, JSON):
+        path = folder / name
+        template = read_json(path).get("chat_template") if path.is_file() else None
+        if isinstance(template, str):
+            template = {"default": template}
+        if isinstance(template, list):
+            entries = [entry for entry in template if isinstance(entry, dict)]
+            named = [entry for entry in entries if isinstance(entry.get("name"), str)]
+            template = {entry["name"]: entry.get("template") for entry in named}
+        if isinstance(template, dict):
+            yield {name: text for name, text in template.items() if isinstance(text, str)}
 
 
 def _text(path: Path) -> str:

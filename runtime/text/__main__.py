@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -21,7 +21,10 @@ from registry.checkpoint import chat_template
 from registry.checkpoint.tokenizer.load import files as tokenizer_files
 from runtime.processes import frames
 from runtime.processes.orphan import end_with_parent
+from runtime.requests import ChatMessage
 from runtime.text_messages import (
+    Described,
+    DescribeTemplate,
     EncodeChat,
     EncodePairs,
     EncodeTexts,
@@ -33,8 +36,10 @@ from runtime.text_messages import (
 )
 
 from .pairs import PairPrompt
-from .template import ChatTemplate, TemplateError, template_of
+from .prompt import ChatPrompt
+from .template import ChatTemplate, TemplateError, template_of, tool_template_of
 from .tokenizer import ModelTokenizer
+from .tool_turns import ConversationRefused
 
 _MAX_FOLDERS = 8  # tokenizers kept, least recently used out first
 _MAX_ADDRESS_SPACE = 4 << 30
@@ -58,6 +63,10 @@ class Text:
     def template(self) -> ChatTemplate:
         return template_of(self.folder)  # only when asked for: an embedding model has none
 
+    @cached_property
+    def chat(self) -> ChatPrompt:
+        return ChatPrompt(self.template, tool_template_of(self.folder))
+
 
 class Worker:
     """Keeps what it loaded, so that a conversation's next turn costs a third of a millisecond."""
@@ -66,19 +75,23 @@ class Worker:
         self._texts: OrderedDict[str, Text] = OrderedDict()
 
     def reply(self, job: Job) -> Reply:
-        what = "messages" if isinstance(job, EncodeChat) else "texts"
+        what = "messages" if isinstance(job, EncodeChat | DescribeTemplate) else "texts"
         try:
             text = self._text(job.folder)
             match job:
                 case EncodeChat():
-                    messages = [msgspec.to_builtins(message) for message in job.messages]
-                    prompt = text.template.render(messages, dict(job.options))
-                    return Tokens(text.tokenizer.prompt(prompt))
+                    messages = [_as_sent(message) for message in job.messages]
+                    prompt = text.chat.render(messages, dict(job.options), job.turn)
+                    return Tokens(text.tokenizer.prompt(prompt.text), prompt.call_ids)
+                case DescribeTemplate():
+                    return Described(text.chat.form)
                 case EncodeTexts():
                     return Texts(*text.tokenizer.texts(job.texts, job.query, job.max_tokens))
                 case EncodePairs():
                     pair = PairPrompt(text.template, text.tokenizer, job.query, job.instruction)
                     return Texts(pair.tokens(job.documents, job.max_tokens), [])
+        except ConversationRefused as error:
+            return Refusal(str(error))
         except TemplateError as error:
             return Refusal(f"The chat template failed: {error}")
         except MemoryError:
@@ -98,6 +111,13 @@ class Worker:
         while len(self._texts) > _MAX_FOLDERS:
             self._texts.popitem(last=False)
         return text
+
+
+def _as_sent(message: ChatMessage) -> dict[str, Any]:
+    """The message as JSON has it; one with calls and no words has null for them."""
+    content = {"role": message.role, "content": message.content}
+    as_json: dict[str, Any] = msgspec.to_builtins(message)
+    return content | as_json
 
 
 def _stamp(path: Path) -> int:

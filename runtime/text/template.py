@@ -5,23 +5,20 @@ second and 60 MB. Tests hold both equal.
 """
 
 import contextlib
-import datetime
 import importlib.util
-import json
 import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import jinja2
-import jinja2.ext
-from jinja2 import nodes
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import meta
 
 from registry.checkpoint import chat_template
 from registry.checkpoint.tokenizer import special_tokens
+
+from .sandbox import Raised, Sandbox
 
 MAX_TEMPLATE_CHARS = 256 << 10
 MAX_PROMPT_CHARS = 32 << 20
@@ -30,11 +27,24 @@ MAX_PROMPT_CHARS = 32 << 20
 class TemplateError(Exception):
     """The template could not be read or rendered; the message is for the caller."""
 
+    def __init__(self, message: str, *, is_own: bool = False) -> None:
+        """`is_own`: it is what the template itself says of the messages."""
+        super().__init__(message)
+        self.is_own = is_own
+
 
 class ChatTemplate(Protocol):
     """One model's template."""
 
-    def render(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    names: frozenset[str]  # what it reads of the options
+
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        options: dict[str, Any],
+        *,
+        add_generation_prompt: bool = True,
+    ) -> str:
         """The prompt, up to where the assistant begins. Raises TemplateError."""
         ...
 
@@ -48,6 +58,14 @@ def template_of(folder: Path) -> ChatTemplate:
     raise TemplateError("the model has no chat template, so it cannot chat")
 
 
+def tool_template_of(folder: Path) -> ChatTemplate | None:
+    """The one for conversations with tools, of a folder that has several. Raises as above."""
+    if chat_template.find_python(folder) is not None:
+        return None
+    source = chat_template.find_for_tools(folder)
+    return None if source is None else JinjaTemplate(source, special_tokens.texts(folder))
+
+
 class JinjaTemplate:
     """A template of the model's own, compiled once."""
 
@@ -56,18 +74,36 @@ class JinjaTemplate:
         if len(source) > MAX_TEMPLATE_CHARS:
             raise TemplateError(f"the chat template is longer than {MAX_TEMPLATE_CHARS} characters")
         self._special_tokens = special_tokens
+        self._sandbox = Sandbox()
         try:
-            self._template = _environment().from_string(source)
+            self._template = self._sandbox.from_string(source)
+            names = meta.find_undeclared_variables(self._sandbox.parse(source))
         except (jinja2.TemplateError, RecursionError) as error:
             raise TemplateError(f"the chat template is not valid: {error}") from error
+        self.names = frozenset(names - special_tokens.keys() - self._sandbox.globals.keys())
 
-    def render(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
-        return _rendered(
-            self._template.render,
-            **self._special_tokens
-            | options
-            | {"messages": messages, "tools": None, "add_generation_prompt": True},
-        )
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        options: dict[str, Any],
+        *,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        variables = {
+            **self._special_tokens,
+            **{"tools": None, "documents": None},
+            **options,
+            "messages": [_with_reasoning(message) for message in messages],
+            "add_generation_prompt": add_generation_prompt,
+        }
+        self._sandbox.give(variables)
+        return _rendered(self._template.render, **variables)
+
+
+def _with_reasoning(message: dict[str, Any]) -> dict[str, Any]:
+    """A message with its reasoning under the other name too: gpt-oss reads `thinking`."""
+    reasoning = message.get("reasoning_content")
+    return message if reasoning is None else {"thinking": reasoning, **message}
 
 
 class PythonTemplate:
@@ -82,11 +118,17 @@ class PythonTemplate:
         with _without_transformers():
             spec.loader.exec_module(module)
         self._apply: Callable[..., str] = module.apply_chat_template
+        self.names: frozenset[str] = frozenset()
 
-    def render(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
-        return _rendered(
-            self._apply, **options | {"messages": messages, "add_generation_prompt": True}
-        )
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        options: dict[str, Any],
+        *,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        variables = {"messages": messages, "add_generation_prompt": add_generation_prompt}
+        return _rendered(self._apply, **options | variables)
 
 
 @contextlib.contextmanager
@@ -115,49 +157,10 @@ def _rendered(render: Callable[..., str], **variables: Any) -> str:
         raise TemplateError("the chat template calls itself without end") from error
     except MemoryError as error:
         raise TemplateError("the chat template needs too much memory") from error
+    except Raised as error:
+        raise TemplateError(str(error), is_own=True) from error
     except Exception as error:  # a template can raise anything that Python code can
         raise TemplateError(str(error) or type(error).__name__) from error
     if len(text) > MAX_PROMPT_CHARS:
         raise TemplateError(f"the prompt is longer than {MAX_PROMPT_CHARS} characters")
     return text
-
-
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}` marks the assistant's text for training; a prompt ignores it."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes for HTML, which no model has learned to read.
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)

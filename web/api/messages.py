@@ -1,31 +1,56 @@
-"""The messages of a chat request: what each may hold, and how templates read it."""
+"""The messages of a chat request: what each may hold, how templates read it, how the last ends."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from runtime.requests import ChatMessage
+from registry.checkpoint.config import Json
+from runtime.requests import ChatMessage, Turn
 from web.errors import ApiError
 
 Text = Annotated[str, Meta(max_length=16 << 20)]
 
 
 class TextPart(msgspec.Struct, tag="text", tag_field="type"):
-    """The one kind of content part a text model reads."""
+    """A piece of text."""
 
     text: Text
+
+
+class RefusalPart(msgspec.Struct, tag="refusal", tag_field="type"):
+    """What an assistant said instead of an answer: for a template it is text like any other."""
+
+    refusal: Text
+
+    @property
+    def text(self) -> str:
+        return self.refusal
+
+
+Part: TypeAlias = TextPart | RefusalPart
+
+
+class FunctionCall(msgspec.Struct):
+    """A call as it was before there were `tool_calls`."""
+
+    name: str
+    arguments: Text = ""
 
 
 class Message(msgspec.Struct):
     """One turn as clients send it."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | list[TextPart] | None = None
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Text | list[Part] | None = None
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
+    function_call: FunctionCall | None = None
+    refusal: Text | None = None
     reasoning_content: str | None = None
+    reasoning: Json = None  # vLLM's word for it; others mean other things by it
+    prefix: bool | None = None
 
 
 def conversation(messages: list[Message]) -> tuple[ChatMessage, ...]:
@@ -34,20 +59,85 @@ def conversation(messages: list[Message]) -> tuple[ChatMessage, ...]:
 
 
 def _message(number: int, message: Message) -> ChatMessage:
-    content = message.content
-    if isinstance(content, list):
-        content = "".join(part.text for part in content)
-    if content is None and not (message.role == "assistant" and message.tool_calls):
-        raise ApiError(
-            400, f"messages[{number}] has no content; only an assistant's tool call may have none.",
-            param="messages",
-        )  # fmt: skip
+    calls = message.tool_calls or _call_of_old(number, message)
+    content = _content(number, message)
+    if content is None and message.role == "assistant":
+        content = message.refusal
+    if content is None and not (message.role == "assistant" and calls):
+        raise _wrong(number, "has no content; only an assistant's tool call may have none.")
+    if message.prefix and message.role != "assistant":
+        raise _wrong(number, f"is of the role '{message.role}'; 'prefix' is the assistant's.")
+    reasoning = message.reasoning_content
+    if reasoning is None and isinstance(message.reasoning, str):
+        reasoning = message.reasoning
     return ChatMessage(
-        # Templates know "system"; "developer" is OpenAI's newer word for it.
-        role="system" if message.role == "developer" else message.role,
-        content=content or "",
+        role=_ROLES.get(message.role, message.role),
+        content=content,
         name=message.name,
-        tool_calls=message.tool_calls,
+        tool_calls=calls,
         tool_call_id=message.tool_call_id,
-        reasoning_content=message.reasoning_content,
+        reasoning_content=reasoning,
+        prefix=bool(message.prefix),
     )
+
+
+# Templates know "system"; "developer" is OpenAI's newer word for it. "function" is the older one
+# for "tool".
+_ROLES = {"developer": "system", "function": "tool"}
+
+
+def _content(number: int, message: Message) -> str | None:
+    if not isinstance(message.content, list):
+        return message.content
+    if message.role != "assistant" and any(isinstance(p, RefusalPart) for p in message.content):
+        raise _wrong(number, f"is of the role '{message.role}'; a 'refusal' is the assistant's.")
+    return "".join(part.text for part in message.content)
+
+
+def _call_of_old(number: int, message: Message) -> list[dict[str, Json]] | None:
+    """An assistant's `function_call` as a tool call. It has no id: results go by their order."""
+    call = message.function_call
+    if call is None or message.role != "assistant":
+        return None
+    function: dict[str, Json] = {"name": call.name, "arguments": call.arguments}
+    return [{"id": f"call_{number}", "type": "function", "function": function}]
+
+
+def turn_of(
+    messages: list[Message], continues: bool | None, adds_generation_prompt: bool | None
+) -> Turn:
+    """Whether the model begins an answer, or goes on with the last message: an assistant's is.
+
+    An explicit `add_generation_prompt: true` or `continue_final_message: false` begins an answer
+    behind it, as in vLLM. Raises ApiError for what contradicts itself.
+    """
+    last, number = messages[-1], len(messages) - 1
+    for place, message in enumerate(messages[:-1]):
+        if message.prefix:
+            raise _wrong(place, "has 'prefix', which only the last message may have.")
+    if last.prefix and continues is False:
+        raise _contradiction("continue_final_message", f"false, but messages[{number}] has prefix")
+    said = f"messages[{number}] has 'prefix'" if last.prefix else "'continue_final_message' is true"
+    if not (continues or last.prefix):
+        if last.role != "assistant" or last.tool_calls or last.function_call:
+            return "none" if adds_generation_prompt is False else "new"
+        if continues is None and adds_generation_prompt is not True:
+            return "continued"
+        return "none" if adds_generation_prompt is False else "new"
+    if adds_generation_prompt:
+        raise _contradiction("add_generation_prompt", f"true, but {said}")
+    if last.role != "assistant":
+        raise _wrong(
+            number, f"is of the role '{last.role}', but {said}: that goes on with an assistant's."
+        )
+    if last.tool_calls or last.function_call:
+        raise _wrong(number, f"ends with tool calls, but {said}: only text can be gone on with.")
+    return "continued"
+
+
+def _wrong(number: int, what: str) -> ApiError:
+    return ApiError(400, f"messages[{number}] {what}", param="messages")
+
+
+def _contradiction(name: str, what: str) -> ApiError:
+    return ApiError(400, f"'{name}' is {what}. Send one of the two.", param=name)

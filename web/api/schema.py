@@ -15,7 +15,7 @@ from runtime.requests import GenerationRequest, SamplingRequest
 from web import duration
 from web.errors import ApiError
 
-from .messages import Message, conversation
+from .messages import Message, conversation, turn_of
 
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
@@ -64,6 +64,8 @@ class ChatBody(msgspec.Struct):
     user: str | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
     # Ours and the vendors'.
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
     enable_thinking: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     keep_alive: float | str | None = None
@@ -116,6 +118,7 @@ def generation_request(body: ChatBody) -> GenerationRequest:
             seed=body.seed,
         ),
         template_options=_template_options(body),
+        turn=turn_of(body.messages, body.continue_final_message, body.add_generation_prompt),
         keep_alive_s=keep_alive_s(body.keep_alive),
     )
 

@@ -9,7 +9,6 @@ import pytest
 
 from registry.checkpoint import chat_template
 from registry.checkpoint.tokenizer import special_tokens
-from registry.checkpoint.tokenizer.ends import end_token_ids
 from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from registry.errors import ConversionFailed
 from registry.store.record import Recipe
@@ -61,7 +60,7 @@ def test_what_the_folder_says(entry: Entry) -> None:
         "unk_token": "<|endoftext|>",
     }
     tokenizer = load_tokenizer(entry.folder)
-    ends = end_token_ids(entry.folder, tokenizer)
+    ends = special_tokens.eos_token_ids(entry.folder, tokenizer.token_to_id)
     assert {tokenizer.id_to_token(id) for id in ends} == {
         *("<|im_end|>", "<|endoftext|>", "<reponame>"),
     }

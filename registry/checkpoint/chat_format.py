@@ -1,0 +1,65 @@
+"""What a model's chat template takes, as a text worker found out by asking it.
+
+Held by the record and the runtime; `/v1/models` shows it.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from .config import Json
+
+Absence: TypeAlias = Literal["null", "empty", "absent"]  # how a message says nothing
+
+
+class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which messages come out whole. The defaults take everything, as it is sent."""
+
+    # Where a system message may stand, and comes out there: first, behind another one, between the
+    # turns, at the end.
+    system_first: bool = True
+    system_repeated: bool = True
+    system_between: bool = True
+    system_last: bool = True
+    # Whether two turns of the same role may follow each other.
+    repeats_user: bool = True
+    repeats_assistant: bool = True
+    starts_with_assistant: bool = True
+    filler: str = ""  # what an answer without words says, where it may not be empty
+    parts: tuple[str, ...] = ()  # roles whose content is a list of parts, and no string
+    tools: bool = True  # definitions of tools
+    tool_calls: bool = True
+    tool_results: bool = True
+    parallel_tool_calls: bool = True
+    tool_arguments: Literal["string", "object"] = "string"
+    string_arguments: bool = True  # arguments that are no JSON come out, if oddly
+    nine_letter_ids: bool = False  # ids of calls are nine letters or digits, as Mistral's
+    named_results: bool = False  # a result says which function it is of
+    lone_results: bool = True  # a result may stand without the call that it answers
+    user_after_result: bool = True
+    content_with_calls: bool = True  # a turn may have words and calls
+    no_content: tuple[Absence, ...] = ("null", "empty", "absent")  # of a turn with calls
+    continues: bool = True  # a last turn of the assistant's can be gone on with
+    options: dict[str, Json] = {}  # variables without which nothing is rendered
+
+    @property
+    def is_spoken(self) -> bool:
+        """Calls and results are told in words."""
+        return not (self.tool_calls or self.tool_results)
+
+    def shown(self) -> dict[str, Json]:
+        """The same in few words, as lists show it."""
+        between = self.system_repeated and self.system_between and self.system_last
+        return {
+            "system": ("anywhere" if between else "first") if self.system_first else "none",
+            "alternates": not (self.repeats_user and self.repeats_assistant),
+            "starts_with_assistant": self.starts_with_assistant,
+            "content": "parts" if "user" in self.parts else "string",
+            "null_content": "null" in self.no_content,
+            "tools": self.tools,
+            "tool_calls": self.tool_calls and self.tool_results,
+            "parallel_tool_calls": self.parallel_tool_calls,
+            "tool_arguments": self.tool_arguments,
+            "tool_call_ids": "nine alphanumerics" if self.nine_letter_ids else "any",
+            "continues": self.continues,
+        }

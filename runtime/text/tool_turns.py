@@ -1,0 +1,200 @@
+"""Tool calls and their results, as the model's chat template takes them; else as readable text."""
+
+import json
+from typing import Any, TypeAlias
+
+from registry.checkpoint.chat_format import ChatFormat
+
+from .call_ids import nine_letters
+from .template import TemplateError
+
+Message: TypeAlias = dict[str, Any]
+Call: TypeAlias = dict[str, Any]
+Turns: TypeAlias = list[tuple[int, Message]]  # with the number of the client's message
+
+
+class ConversationRefused(TemplateError):
+    """These messages cannot be told by this template; it says which, and what is wanted."""
+
+
+def with_tools(messages: list[Message], form: ChatFormat) -> tuple[Turns, dict[str, str]]:
+    """Copies of the messages, each with its number; and the ids that were changed.
+
+    Raises ConversationRefused for a result without a call, if the template needs one.
+    """
+    turns: Turns = [(number, dict(message)) for number, message in enumerate(messages)]
+    if not any(m.get("tool_calls") or m["role"] == "tool" for _, m in turns):
+        return turns, {}
+    _name_calls(turns, form)
+    ids = _with_ids(turns) if form.nine_letter_ids else {}
+    told: Turns = []
+    for number, message in turns:
+        if calls := message.get("tool_calls"):
+            if form.tool_calls:
+                message["tool_calls"] = [_call(call, form) for call in calls]
+                told += _parted(number, message, form)
+            else:
+                told.append((number, _spoken(message)))
+        elif message["role"] == "tool" and not form.tool_results:
+            told.append((number, _heard(message)))
+        else:
+            told.append((number, message))
+    if not form.parallel_tool_calls and form.tool_calls and form.tool_results:
+        told = _one_by_one(told)
+    for _, message in told:
+        message.pop(_FUNCTION, None)
+    return told, {old: new for old, new in ids.items() if old != new}
+
+
+_FUNCTION = "_function"  # of a result: which function it is of, while the turns are shaped
+
+
+def _name_calls(turns: Turns, form: ChatFormat) -> None:
+    """Find each result's call: by its id, or the next one that has no result yet."""
+    names: dict[str, str] = {}
+    unanswered: list[tuple[str | None, str]] = []
+    for number, message in turns:
+        for call in message.get("tool_calls") or ():
+            name = str(_function(call).get("name") or "")
+            call_id = call.get("id")
+            if isinstance(call_id, str):
+                names[call_id] = name
+            unanswered.append((call_id if isinstance(call_id, str) else None, name))
+        if message["role"] != "tool":
+            continue
+        call_id = message.get("tool_call_id")
+        found = next((pair for pair in unanswered if call_id and pair[0] == call_id), None)
+        if found is None and call_id not in names and unanswered:
+            found = unanswered[0]
+        if found is not None:
+            unanswered.remove(found)
+            if not call_id and found[0]:
+                message["tool_call_id"] = found[0]
+        elif call_id not in names and form.tool_results and not form.lone_results:
+            raise ConversationRefused(
+                f"messages[{number}] is the result of a tool, but no message before it has the "
+                "call, and this model's chat template wants it: send the assistant's message "
+                "with its 'tool_calls' before the result."
+            )
+        name = found[1] if found else names.get(call_id or "", "")
+        message[_FUNCTION] = message.get("name") or name
+        if form.named_results and message[_FUNCTION]:
+            message["name"] = message[_FUNCTION]
+
+
+def _with_ids(turns: Turns) -> dict[str, str]:
+    """Give every call and result an id of nine letters; the mapping from the client's ids."""
+    seen: list[str] = []
+    missing: list[str] = []
+    for number, message in turns:
+        if message.get("tool_calls"):
+            calls = message["tool_calls"] = [dict(call) for call in message["tool_calls"]]
+            missing = []
+            for place, call in enumerate(calls):
+                if not isinstance(call.get("id"), str):
+                    call["id"] = f"{number}.{place}"
+                    missing.append(call["id"])
+                seen.append(call["id"])
+        elif message["role"] == "tool":
+            if not isinstance(message.get("tool_call_id"), str):
+                message["tool_call_id"] = missing.pop(0) if missing else f"{number}"
+            seen.append(message["tool_call_id"])
+    ids = nine_letters(seen)
+    for _, message in turns:
+        for call in message.get("tool_calls") or ():
+            call["id"] = ids[call["id"]]
+        if message["role"] == "tool":
+            message["tool_call_id"] = ids[message["tool_call_id"]]
+    return ids
+
+
+def _function(call: Call) -> dict[str, Any]:
+    function = call.get("function")
+    return function if isinstance(function, dict) else {}
+
+
+def _call(call: Call, form: ChatFormat) -> Call:
+    """A call with its arguments as they are wanted."""
+    function = _function(call)
+    arguments = function.get("arguments")
+    if form.tool_arguments == "string":
+        wanted: object = arguments if isinstance(arguments, str) else _json(arguments)
+    else:
+        wanted = _object(arguments)
+        # Models write JSON that is none. A text may come out all the same; else it is wrapped.
+        if not isinstance(wanted, dict) and not form.string_arguments:
+            wanted = {"arguments": wanted}
+    if wanted is arguments:
+        return call
+    return call | {"function": function | {"arguments": wanted}}
+
+
+def _json(arguments: object) -> str:
+    return "{}" if arguments is None else json.dumps(arguments, ensure_ascii=False)
+
+
+def _object(arguments: object) -> object:
+    """What the JSON says; what is none stays as it is."""
+    if not isinstance(arguments, str):
+        return {} if arguments is None else arguments
+    try:
+        return json.loads(arguments) if arguments.strip() else {}
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def _parted(number: int, message: Message, form: ChatFormat) -> Turns:
+    """Words and calls in turns of their own, where a template drops the words beside calls."""
+    if form.content_with_calls or not message.get("content"):
+        return [(number, message)]
+    words = {"role": "assistant", "content": message["content"]}
+    return [(number, words), (number, message | {"content": None})]
+
+
+def _spoken(message: Message) -> Message:
+    """The calls as words of the assistant's."""
+    lines = [f"Tool call {_name_and_arguments(call)}" for call in message["tool_calls"]]
+    texts = [message.get("content") or "", "\n".join(lines)]
+    kept = {name: value for name, value in message.items() if name != "tool_calls"}
+    return kept | {"content": "\n\n".join(text for text in texts if text)}
+
+
+def _name_and_arguments(call: Call) -> str:
+    function = _function(call)
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        arguments = _json(arguments)
+    return f"{function.get('name')}: {arguments or '{}'}"
+
+
+def _heard(message: Message) -> Message:
+    """A result as words of the user's."""
+    of = f" of {message[_FUNCTION]}" if message.get(_FUNCTION) else ""
+    return {"role": "user", "content": f"Tool result{of}: {message.get('content') or ''}"}
+
+
+def _one_by_one(turns: Turns) -> Turns:
+    """Each of several calls in a turn of its own, its result behind it."""
+    told: Turns = []
+    place = 0
+    while place < len(turns):
+        number, message = turns[place]
+        place += 1
+        calls = message.get("tool_calls") or ()
+        if len(calls) < 2:
+            told.append((number, message))
+            continue
+        end = place
+        while end < len(turns) and turns[end][1]["role"] == "tool":
+            end += 1
+        results = turns[place:end]
+        place = end
+        for index, call in enumerate(calls):
+            one = message if index == 0 else {"role": "assistant", "content": None}
+            told.append((number, one | {"tool_calls": [call]}))
+            own = [pair for pair in results if pair[1].get("tool_call_id") == call.get("id")]
+            if index == len(calls) - 1:
+                own = results
+            told += own
+            results = [pair for pair in results if pair not in own]
+    return told
