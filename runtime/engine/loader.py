@@ -22,7 +22,7 @@ from registry.checkpoint.kind import ENCODER_TYPES
 from registry.checkpoint.model import Model
 from registry.checkpoint.ranking import ranking_of
 from registry.checkpoint.spelling import overrides
-from registry.checkpoint.tokenizer import special_tokens
+from registry.checkpoint.tokenizer.ends import end_token_ids
 from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from runtime.engine_messages import ModelInfo
 
@@ -79,8 +79,7 @@ def load(
         device=device.name(),
         fingerprint=device.fingerprint(),
     )
-    eos_token_ids = special_tokens.eos_token_ids(folder, tokenizer.token_to_id)
-    return LoadedModel(model, tokenizer, eos_token_ids, info)
+    return LoadedModel(model, tokenizer, end_token_ids(folder, tokenizer), info)
 
 
 def _fitted_classes(config: dict[str, Any]) -> tuple[type[Module], type]:

@@ -4,12 +4,11 @@ Read in the order in which transformers' AutoTokenizer reads them (`_from_pretra
 tokenization_utils_base.py), so that a prompt has the tokens that the model was trained with.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from registry.checkpoint.architectures import architecture_of, tokenizer_defaults
-from registry.checkpoint.config import NESTED, Config, read_json
+from registry.checkpoint.config import Config, read_json
 from registry.errors import NotAModel
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -70,32 +69,6 @@ def read(folder: Path) -> SpecialTokens:
 def texts(folder: Path) -> dict[str, str]:
     """The texts of the tokens that have a role, as chat templates know them. Raises NotAModel."""
     return {role: token.content for role, token in read(folder).named.items()}
-
-
-def eos_token_ids(folder: Path, id_of: Callable[[str], int | None]) -> frozenset[int]:
-    """All tokens that end an answer: what config.json, its text model's part,
-    generation_config.json and the tokenizer say, united. Raises NotAModel.
-
-    None replaces another: generation_config.json may list one of several that config.json does.
-    Where neither has any, mlx-lm's own for the architecture count (Muse Spark's).
-    """
-    config = _read(folder / "config.json")
-    nested = (config[name] for name in NESTED if name in config)
-    sources = (config, *nested, _read(folder / "generation_config.json"))
-    ids = {id for source in sources if isinstance(source, dict) for id in _ids(source)}
-    if not ids:
-        ids.update(_ids(tokenizer_defaults(architecture_of(config)), "eos_token_ids"))
-    eos = read(folder).named.get("eos_token")
-    if eos is not None and (id := id_of(eos.content)) is not None:
-        ids.add(id)
-    return frozenset(ids)
-
-
-def _ids(config: Mapping[str, object], key: str = "eos_token_id") -> Iterator[int]:
-    value = config.get(key)
-    for id in value if isinstance(value, list) else [value]:
-        if type(id) is int and id >= 0:
-            yield id
 
 
 def _named(config: Config, old_map: Config, by_id: Mapping[int, Token]) -> dict[str, Token]:

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from mlx_lm.utils import load_model
 
+from registry.checkpoint.sampling import SamplingDefaults
 from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from registry.store.store import Store
 from runtime.engine.batch.batch import Batch
+from runtime.engine.sampling.sampler import Sampler
+from runtime.requests import SamplingRequest
 from tests.models import smollm2
 from tests.runtime.engine.numbers import row, run, run_alone, tokens_of
 
@@ -62,6 +65,22 @@ def test_greedy_answers_are_those_of_the_file(model: Any, prompts: list[list[int
     for number, prompt in enumerate(prompts):
         logits = smollm2.reference().logits(prompt + answers[number][:-1])
         assert logits[len(prompt) - 1 :].argmax(-1).tolist() == answers[number]
+
+
+def test_the_tail_is_cut_where_nobody_says_anything(model: Any, prompts: list[list[int]]) -> None:
+    """The tokens that are likelier than a drawn one hold less than 0.95; unless top_p 1 is sent."""
+    count = 400
+    for prompt in prompts:
+        logits = model(mx.array(prompt)[None])[:, -1]
+        shares = np.array(mx.softmax(logits[0]), np.float64)
+        before = {}
+        for asked in (SamplingRequest(seed=1), SamplingRequest(top_p=1.0, seed=1)):
+            rows = [asked.completed(SamplingDefaults())] * count  # one row, at many positions
+            drawn = Sampler(rows).draw(mx.repeat(logits, count, axis=0), range(count))
+            before[asked.top_p] = max(
+                float(shares[shares > shares[i]].sum()) for i in set(np.array(drawn))
+            )
+        assert before[None] < 0.951 < 0.96 < before[1.0]
 
 
 def test_a_row_is_the_same_in_any_company(model: Any, prompts: list[list[int]]) -> None:

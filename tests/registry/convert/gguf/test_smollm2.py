@@ -9,6 +9,7 @@ import pytest
 
 from registry.checkpoint import chat_template
 from registry.checkpoint.tokenizer import special_tokens
+from registry.checkpoint.tokenizer.ends import end_token_ids
 from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from registry.errors import ConversionFailed
 from registry.store.record import Recipe
@@ -60,7 +61,7 @@ def test_what_the_folder_says(entry: Entry) -> None:
         "unk_token": "<|endoftext|>",
     }
     tokenizer = load_tokenizer(entry.folder)
-    ends = special_tokens.eos_token_ids(entry.folder, tokenizer.token_to_id)
+    ends = end_token_ids(entry.folder, tokenizer)
     assert {tokenizer.id_to_token(id) for id in ends} == {
         *("<|im_end|>", "<|endoftext|>", "<reponame>"),
     }
