@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry.store.store import BUILT_IN_ID
-from scripts.remote import message_of, on_server
+from scripts.remote import default_of, message_of, on_server
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -23,7 +22,7 @@ _HELP = """Ctrl-C stops an answer, Ctrl-D ends. A line of \"\"\" begins and ends
 
 
 @click.command()
-@click.argument("model", default=BUILT_IN_ID)
+@click.argument("model", required=False)
 @click.argument("question", required=False)
 @click.option("--system", help="The system prompt.")
 @click.option("--temperature", type=click.FloatRange(0, 2))
@@ -32,7 +31,7 @@ _HELP = """Ctrl-C stops an answer, Ctrl-D ends. A line of \"\"\" begins and ends
 @click.option("--seed", type=int)
 @on_server
 def chat(
-    model: str,
+    model: str | None,
     question: str | None,
     system: str | None,
     temperature: float | None,
@@ -42,10 +41,12 @@ def chat(
     server: str,
     api_key: str,
 ) -> None:
-    """Talk to a model: a conversation, or one QUESTION (from a pipe too)."""
+    """Talk to MODEL, or to the default: a conversation, or one QUESTION (from a pipe too)."""
     given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
     parameters = {name: value for name, value in given.items() if value is not None}
-    conversation = Conversation(model, system, parameters, server, api_key)
+    conversation = Conversation(
+        model or default_of(server, api_key), system, parameters, server, api_key
+    )
     if question is None and not sys.stdin.isatty():
         question = sys.stdin.read().strip()
     try:

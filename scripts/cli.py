@@ -11,6 +11,7 @@ from registry.hub.catalog import CATALOG
 from registry.store.store import Entry, Store
 from scripts.bench.command import bench
 from scripts.chat import chat
+from scripts.default import default
 from scripts.description import described
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
@@ -88,7 +89,7 @@ def _entry(home: Path, model_id: str) -> Entry:
         raise click.ClickException(str(error)) from error
 
 
-for command in (serve, pull, import_, convert, verify, ps, load, unload, chat, bench):
+for command in (serve, pull, import_, convert, verify, ps, load, unload, chat, default, bench):
     cli.add_command(command)
 
 

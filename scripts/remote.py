@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import click
 
+from registry.store.store import BUILT_IN_ID
 from scripts.settings import ENVIRONMENT_PREFIX
 
 if TYPE_CHECKING:
@@ -82,6 +83,14 @@ def unload(model_id: str, server: str, api_key: str) -> None:
     with _request("DELETE", server, path, api_key) as response:
         freed = json.loads(response.read())["freed_bytes"]
     click.echo(f"{model_id} is unloaded; {freed / 1e6:.1f} MB came back.")
+
+
+def default_of(server: str, api_key: str) -> str:
+    """The model that a server begins with."""
+    with _request("GET", server, "/v1/models", api_key) as response:
+        models = json.loads(response.read())["data"]
+    # A server of before there was a default lists none.
+    return next((str(model["id"]) for model in models if model.get("default")), BUILT_IN_ID)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.residency import PoolSettings
 from scripts.settings import ENVIRONMENT_PREFIX, Duration, provision_settings
+from web.default_model import default_model
 from web.server import serve as serve_web
 from web.serving import note_loads
 from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
@@ -88,16 +89,20 @@ def serve(
         is_removed=lambda model: store.is_removed(model.id),
     )
     jobs = Jobs(store, provision)
-    serving = serve_web(settings, pool, store, jobs, on_ready=lambda url: _banner(url, settings))
+    serving = serve_web(
+        settings, pool, store, jobs, on_ready=lambda url: _banner(url, settings, store)
+    )
     try:
         asyncio.run(serving)
     except OSError as error:
         raise click.ClickException(f"cannot serve on {host}:{port}: {error.strerror}") from error
 
 
-def _banner(url: str, settings: WebSettings) -> None:
+def _banner(url: str, settings: WebSettings, store: Store) -> None:
+    model = default_model(store).id
+    what = f"{model}, a very small one that is built in" if model == BUILT_IN_ID else model
     key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "the one you chose"
-    body = f'{{"model":"{BUILT_IN_ID}","messages":[{{"role":"user","content":"Who are you?"}}]}}'
+    body = f'{{"model":"{model}","messages":[{{"role":"user","content":"Who are you?"}}]}}'
     shown = settings.api_key if settings.api_key == DEFAULT_API_KEY else "$MLX_EDGE_API_KEY"
     listening = url
     for wildcard in ("//0.0.0.0:", "//[::]:"):  # listens everywhere, but is no host to ask for
@@ -105,7 +110,7 @@ def _banner(url: str, settings: WebSettings) -> None:
     for line in (
         f"Listening on {listening}",
         f"Key:     {key}",
-        f"Model:   {BUILT_IN_ID}, a very small one that is built in; chat with it at {url}/",
+        f"Model:   {what}; chat with it at {url}/",
         f'Try:     curl {url}/v1/chat/completions -H "Authorization: Bearer {shown}" '
         f"-H 'Content-Type: application/json' -d '{body}'",
         "Bigger:  mlx-edge pull smollm2-360m   (others: mlx-edge list --catalog)",

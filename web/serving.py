@@ -48,7 +48,7 @@ def servable(store: Store, model_id: str, task: Task = "chat") -> Model:
         raise ApiError(
             400,
             f"Model '{model_id}' {_TASKS[own]}, and cannot be asked for {_NOUNS[task]}. "
-            + _who_can(store, task),
+            + who_can(store, task),
             param="model",
             code="unsupported_task",
         )
@@ -57,7 +57,7 @@ def servable(store: Store, model_id: str, task: Task = "chat") -> Model:
             400,
             f"Model '{model_id}' has no chat template, so it cannot chat: take the chat version of "
             f"it, or import it again with a chat_template.jinja in its folder. "
-            + _who_can(store, task),
+            + who_can(store, task),
             param="model",
             code="unsupported_task",
         )
@@ -114,7 +114,7 @@ def _ready(store: Store, model_id: str) -> Entry:
     return entry
 
 
-def _who_can(store: Store, task: Task) -> str:
+def who_can(store: Store, task: Task) -> str:
     """The registered models that do it; where none does, how to get one."""
     entries = (e for e in store.entries() if e.is_ready and e.kind in RUNNABLE_KINDS)
     names = [e.id for e in entries if task_of(e) == task and (task != "chat" or can_chat(e))]

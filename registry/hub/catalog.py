@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from registry.checkpoint.sampling import Recommended
 
+STARTER_ID = "smollm2-135m"  # what the page begins with once it is here
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
@@ -57,7 +59,7 @@ _GEMMA3 = Recommended(temperature=1.0, top_p=0.95, not_used={"top_k": 64})
 
 _ENTRIES = (
     _llm(
-        "smollm2-135m",
+        STARTER_ID,
         "HuggingFaceTB/SmolLM2-135M-Instruct",
         275,
         "The smallest that chats; 8-bit, Apache 2.0",

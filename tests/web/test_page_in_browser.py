@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from registry.checkpoint.verify import Verified
+from registry.store import choice
 from registry.store.record import Source
 from registry.store.store import Store
 from tests.chat_page import answers, ask, choose, launched, note_complaints, set_up, visit
@@ -124,6 +125,41 @@ def test_two_conversations_at_once(page: Page, served: ServerProcess) -> None:
     page.keyboard.type("A better name")
     page.keyboard.press("Enter")
     expect(page.locator(".is-shown .title")).to_have_text("A better name")
+
+
+def test_what_has_not_begun_follows_the_default(browser: Browser, tmp_path: Path) -> None:
+    """A conversation keeps its model; what was picked here holds until another is chosen."""
+    home = tmp_path / "home"
+    for name in ("first", "second"):
+        link_model(home, name, make_llama(tmp_path / name))
+    with ServerProcess(home) as server:
+        page = visit(browser, server.url)
+        shown = page.locator("#model-name")
+        expect(shown).to_have_text("pocket")
+        choice.choose(home, "first")
+        page.reload()
+        expect(shown).to_have_text("first")
+        choice.choose(home, "second")
+        page.click("#model")  # looks again
+        expect(shown).to_have_text("second")
+        page.keyboard.press("Escape")
+        set_up(page, **{"max-tokens": "4"})
+        ask(page, "Hello")
+        expect(page.locator(".stats")).to_contain_text("second")
+        choice.choose(home, "first")
+        page.click("#model")
+        expect(page.locator("#models .model")).to_have_count(3)
+        page.keyboard.press("Escape")
+        expect(shown).to_have_text("second")
+        page.keyboard.press("Control+k")
+        expect(shown).to_have_text("first")
+        choose(page, "pocket")
+        page.reload()
+        expect(shown).to_have_text("pocket")
+        choice.choose(home, "second")
+        page.reload()
+        expect(shown).to_have_text("second")
+        page.context.close()
 
 
 def test_edit_and_answer_again(page: Page) -> None:

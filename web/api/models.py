@@ -12,6 +12,7 @@ from registry.hub.sampling import defaults_of
 from registry.store.store import Entry, Store
 from runtime.events import Loading
 from runtime.residency import Residency, ResidentModel
+from web.default_model import Default, default_model
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError
@@ -45,8 +46,9 @@ def blueprint(
         entries = {entry.id: entry for entry in await asyncio.to_thread(store.entries)}
         for model in loaded.values():  # one that was removed is in memory all the same
             entries.setdefault(model.model.id, _unregistered(model))
+        default = await asyncio.to_thread(default_model, store)
         shown: list[Json] = [
-            _describe(entry, loaded.get(entry.id))
+            _describe(entry, loaded.get(entry.id)) | _choice(entry, default)
             for entry in entries.values()
             if entry.id in loaded or (entry.is_ready and not dialect.lists_loaded_only)
         ]
@@ -56,7 +58,8 @@ def blueprint(
     async def show_model(model_id: str) -> Response:
         entry = store.get(model_id)
         loaded = {model.model.id: model for model in residency.loaded()}
-        return json_reply(_describe(entry, loaded.get(entry.id)))
+        shown = _describe(entry, loaded.get(entry.id))
+        return json_reply(shown | _choice(entry, default_model(store)))
 
     @routes.post("/models")
     async def load_model() -> Response:
@@ -169,6 +172,12 @@ def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
             "device": loaded.info.device,
         }
     return value
+
+
+def _choice(entry: Entry, default: Default) -> dict[str, Json]:
+    """Whether it is what the page and `chat` begin with, and whether a person chose that."""
+    is_default = entry.id == default.id
+    return {"default": is_default, "default_is_chosen": is_default and default.is_chosen}
 
 
 def _facts(entry: Entry) -> tuple[str, int, int] | None:

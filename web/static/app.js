@@ -66,8 +66,8 @@ function show(conversation) {
 
 /** Everything around the transcript. */
 function update() {
-  shown.model ??= models.preferred();
   const hasBegun = shown.messages.length > 0;
+  if (!hasBegun || !shown.model) shown.model = models.preferred();
   byId("welcome").hidden = hasBegun;
   byId("transcript").hidden = !hasBegun;
   document.title = hasBegun ? `${titleOf(shown)} · mlx-edge` : "mlx-edge";
@@ -141,7 +141,6 @@ function again() {
 }
 
 function answer() {
-  models.prefer(shown.model);
   generations.start(shown);
   transcript.follow();
   update();
@@ -165,20 +164,21 @@ generations.addEventListener("finish", ({ detail: conversation }) => {
 
 function chooseModel(id) {
   shown.model = id;
-  models.prefer(id);
+  models.pick(id);
   conversations.save(shown);
   update();
   composer.focus();
 }
 
 function chatWith(id) {
-  models.prefer(id);
+  models.pick(id);
   if (shown.messages.length > 0) newChat();
   chooseModel(id);
 }
 
 models.addEventListener("change", () => {
-  if (!shown.model) update();
+  // What has not begun follows the default; a conversation keeps the model that it began with.
+  if (shown.messages.length === 0 && shown.model !== models.preferred()) update();
   welcome.setModel(shown.model);
 });
 

@@ -2,7 +2,7 @@
 
 import { events, getJson } from "./api.js";
 
-const LAST_USED = "mlx-edge.model";
+const PICKED = "mlx-edge.picked"; // {id, instead}: the default of then
 const path = (id) => `/v1/models/${encodeURIComponent(id)}`;
 
 /** Event: `change`. */
@@ -31,14 +31,21 @@ export class Models extends EventTarget {
     return this.#loads.get(id);
   }
 
-  /** The one to begin with: the last one, one in memory, or the first. */
-  preferred() {
-    const last = this.get(localStorage.getItem(LAST_USED));
-    return (last ?? this.list().find((model) => model.loaded) ?? this.list()[0])?.id ?? null;
+  /** What answers where nobody picks: the server says which. */
+  get usual() {
+    return this.list().find((model) => model.default) ?? this.list()[0];
   }
 
-  prefer(id) {
-    localStorage.setItem(LAST_USED, id);
+  /** The one to begin with: what was picked here, unless `mlx-edge default` chose another since. */
+  preferred() {
+    const { id, instead } = JSON.parse(localStorage.getItem(PICKED)) ?? {};
+    const isOverruled = this.usual?.default_is_chosen && this.usual.id !== instead;
+    if (isOverruled) localStorage.removeItem(PICKED);
+    return ((isOverruled ? null : this.get(id)) ?? this.usual)?.id ?? null;
+  }
+
+  pick(id) {
+    localStorage.setItem(PICKED, JSON.stringify({ id, instead: this.usual?.id }));
   }
 
   /** Look again. A server that is away leaves the list as it was. */
