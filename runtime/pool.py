@@ -11,7 +11,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from functools import partial
 
+from registry.checkpoint import chat_template
+from registry.checkpoint.chat_format import ChatFormat
+from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
+from registry.errors import NotAModel
 
 from .context import context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
@@ -33,9 +37,17 @@ class ModelPool:
         is_removed: IsRemoved = lambda _: False,
     ) -> None:
         """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
-        self.residency = Residency(settings, on_load, is_removed)
+        self.residency = Residency(settings, on_load, is_removed, self._chat_format)
         self._settings = settings
         self._text = TextWorkers()
+
+    async def _chat_format(self, model: Model) -> ChatFormat | None:
+        """What the model's chat template takes; None for one that has none, or does not answer."""
+        try:
+            is_asked = kind_of(model) == "llm" and chat_template.exists(model.folder)
+        except (OSError, ValueError, NotAModel):  # damaged: its load tells
+            return None
+        return await self._text.describe_template(model.folder) if is_asked else None
 
     # --- requests -------------------------------------------------------------------------------
 

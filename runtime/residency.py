@@ -6,11 +6,12 @@ A slot is given to every model that was asked for; an engine to those that are l
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 
@@ -28,11 +29,15 @@ from .events import Loading
 from .eviction import Eviction
 from .slot import Load, Slot
 
-# Told of every load: the model, its seconds, the engine's memory, what its probe found out.
-OnLoad: TypeAlias = Callable[[Model, float, int, Probed], None]
+# Told of every load: the model, its seconds, the engine's memory, what its probe found out, and
+# what its chat template takes, if it has one.
+OnLoad: TypeAlias = Callable[[Model, float, int, Probed, ChatFormat | None], None]
+# Asked at every load: what the chat template takes.
+AskTemplate: TypeAlias = Callable[[Model], Awaitable[ChatFormat | None]]
 # Asked often, so it has to be quick: whether a model was removed, by whichever process.
 IsRemoved: TypeAlias = Callable[[Model], bool]
 
+_TEMPLATE_S = 5.0  # how long a model that is loaded waits for what is known of its template
 _TICK_S = 0.5  # how often models in memory are looked at: whether they are idle, or removed
 
 
@@ -54,6 +59,7 @@ class ResidentModel:
 
     model: Model
     info: ModelInfo
+    chat_format: ChatFormat | None
     loaded_at: float  # unix time
     last_used: float  # unix time
     num_requests: int  # finished since the model is known
@@ -83,6 +89,7 @@ class Residency:
         settings: PoolSettings,
         on_load: OnLoad | None = None,
         is_removed: IsRemoved = lambda _: False,
+        ask_template: AskTemplate | None = None,
     ) -> None:
         """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
         self.slots: dict[str, Slot] = {}  # in the order they were first asked for
@@ -90,6 +97,7 @@ class Residency:
         self._settings = settings
         self._on_load = on_load
         self._is_removed = is_removed
+        self._ask_template = ask_template
         self._eviction = Eviction(self.slots, self._unload)
         self._clock: asyncio.Task[None] | None = None
         self._watchers: set[asyncio.Task[None]] = set()
@@ -225,10 +233,14 @@ class Residency:
             ),
             settings.watch,
         )
+        asking = asyncio.create_task(self._chat_format(slot.model))
         try:
             await asyncio.sleep(slot.crashes.backoff_s())
             started = time.monotonic()
             slot.info = await engine.start(load.report)
+            load_s = time.monotonic() - started
+            await asyncio.wait({asking}, timeout=_TEMPLATE_S)
+            slot.chat_format = asking.result() if asking.done() else None
         except EngineDied:
             slot.crashes.add()
             raise
@@ -236,14 +248,18 @@ class Residency:
             slot.engine = engine
             slot.loaded_at = slot.last_used = time.time()
             if self._on_load is not None:
-                load_s = time.monotonic() - started
-                self._on_load(slot.model, load_s, engine.footprint_bytes(), slot.info.probed)
+                memory_bytes = engine.footprint_bytes()
+                self._on_load(slot.model, load_s, memory_bytes, slot.info.probed, slot.chat_format)
             watcher = asyncio.create_task(self._watch_end(slot, engine))
             self._watchers.add(watcher)
             watcher.add_done_callback(self._watchers.discard)
             return engine
         finally:
+            asking.cancel()
             slot.load = None
+
+    async def _chat_format(self, model: Model) -> ChatFormat | None:
+        return await self._ask_template(model) if self._ask_template is not None else None
 
     async def _watch_end(self, slot: Slot, engine: EngineProcess) -> None:
         """Forget an engine when it ends, whoever ended it: the next request starts a new one."""
@@ -283,6 +299,7 @@ class Residency:
         return ResidentModel(
             slot.model,
             slot.info,
+            slot.chat_format,
             loaded_at=slot.loaded_at,
             last_used=slot.last_used,
             num_requests=stats.num_requests,

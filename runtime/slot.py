@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.model import Model
 
 from .engine_messages import ModelInfo
@@ -165,6 +166,7 @@ class Slot:
     keep_alive_s: float
     engine: EngineProcess | None = None
     info: ModelInfo | None = None
+    chat_format: ChatFormat | None = None
     load: Load | None = None
     unloading: asyncio.Task[int] | None = None
     is_pinned: bool = False

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from registry.checkpoint import chat_template
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 from registry.errors import ModelNotFound, NotAModel
@@ -171,16 +172,32 @@ def note_loads(store: Store) -> OnLoad:
     A later one is noted when it found out something else: with another build of MLX, say.
     """
 
-    def note(model: Model, load_s: float, memory_bytes: int, probed: Probed) -> None:
+    def note(
+        model: Model,
+        load_s: float,
+        memory_bytes: int,
+        probed: Probed,
+        chat_format: ChatFormat | None,
+    ) -> None:
         asyncio.get_running_loop().run_in_executor(
-            None, write, model.id, load_s, memory_bytes, probed
+            None, write, model.id, load_s, memory_bytes, probed, chat_format
         )
 
-    def write(model_id: str, load_s: float, memory_bytes: int, probed: Probed) -> None:
+    def write(
+        model_id: str,
+        load_s: float,
+        memory_bytes: int,
+        probed: Probed,
+        chat_format: ChatFormat | None,
+    ) -> None:
         try:
             record = store.get(model_id).record
-            if record is not None and (record.load_s is None or record.probed != probed):
-                store.note_load(model_id, load_s, memory_bytes, probed)
+            if record is None:
+                return
+            chat_format = chat_format or record.chat_format  # it may not have answered
+            known = (record.probed, record.chat_format)
+            if record.load_s is None or known != (probed, chat_format):
+                store.note_load(model_id, load_s, memory_bytes, probed, chat_format)
         except (
             Exception
         ) as error:  # a full disk, or a model removed meanwhile: it runs all the same

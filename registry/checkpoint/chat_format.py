@@ -33,6 +33,7 @@ class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
     parallel_tool_calls: bool = True
     tool_arguments: Literal["string", "object"] = "string"
     string_arguments: bool = True  # arguments that are no JSON come out, if oddly
+    object_arguments: bool = True  # arguments that are an object already come out as they should
     nine_letter_ids: bool = False  # ids of calls are nine letters or digits, as Mistral's
     named_results: bool = False  # a result says which function it is of
     lone_results: bool = True  # a result may stand without the call that it answers

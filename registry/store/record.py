@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.task import Task
@@ -80,6 +81,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     load_s: float | None = None
     peak_memory_bytes: int | None = None
     probed: Probed | None = None
+    chat_format: ChatFormat | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -113,6 +115,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
             load_s=None,  # these were measured with other files
             peak_memory_bytes=None,
             probed=None,
+            chat_format=None,
         )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.verify import Verified
 from registry.errors import InvalidModelId, ModelBusy, ModelExists, ModelNotFound
@@ -189,10 +190,21 @@ class Store:
         return False
 
     def note_load(
-        self, model_id: str, load_s: float, peak_memory_bytes: int, probed: Probed | None = None
+        self,
+        model_id: str,
+        load_s: float,
+        peak_memory_bytes: int,
+        probed: Probed | None = None,
+        chat_format: ChatFormat | None = None,
     ) -> None:
         """Record what a load took and found out. Nothing happens if the model is gone by now."""
-        self._note(model_id, load_s=load_s, peak_memory_bytes=peak_memory_bytes, probed=probed)
+        self._note(
+            model_id,
+            load_s=load_s,
+            peak_memory_bytes=peak_memory_bytes,
+            probed=probed,
+            chat_format=chat_format,
+        )
 
     def note_verified(self, model_id: str, verified: Verified, manifest: Manifest) -> None:
         """Record that a model passed verification again."""

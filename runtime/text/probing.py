@@ -296,6 +296,7 @@ def _results(probe: _Probe, found: ChatFormat) -> dict[str, Any]:
     calling = _calling(calls[:1], absence)
     speaking = calling | {"content": _assistant()["content"]}
     string = _calling([_call("string", call_id)], absence)
+    as_object = _calling([_call("object", call_id)], absence)
     return {
         "no_content": absences,
         "parallel_tool_calls": probe.takes(_user(), _calling(calls, absence), *results),
@@ -305,4 +306,5 @@ def _results(probe: _Probe, found: ChatFormat) -> dict[str, Any]:
         "content_with_calls": probe.takes(_user(0), speaking, results[0])
         and probe.takes(_user(0), speaking, results[0], _assistant(1), _user(1)),
         "string_arguments": probe.takes(_user(), string, results[0]),
+        "object_arguments": _quality(probe, as_object, results[0]) == 2,
     }

@@ -117,8 +117,11 @@ def _call(call: Call, form: ChatFormat) -> Call:
     """A call with its arguments as they are wanted."""
     function = _function(call)
     arguments = function.get("arguments")
-    if form.tool_arguments == "string":
-        wanted: object = arguments if isinstance(arguments, str) else _json(arguments)
+    wanted: object
+    if isinstance(arguments, dict) and form.object_arguments:
+        wanted = arguments
+    elif form.tool_arguments == "string":
+        wanted = arguments if isinstance(arguments, str) else _json(arguments)
     else:
         wanted = _object(arguments)
         # Models write JSON that is none. A text may come out all the same; else it is wrapped.
@@ -138,9 +141,10 @@ def _object(arguments: object) -> object:
     if not isinstance(arguments, str):
         return {} if arguments is None else arguments
     try:
-        return json.loads(arguments) if arguments.strip() else {}
+        value = json.loads(arguments) if arguments.strip() else {}
     except (ValueError, RecursionError):
         return arguments
+    return {} if value is None else value
 
 
 def _parted(number: int, message: Message, form: ChatFormat) -> Turns:

@@ -162,6 +162,7 @@ def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
         },
     }
     if task == "chat":
+        value["chat_template"] = _chat_template(entry, loaded)
         value["sampling"] = msgspec.to_builtins(defaults_of(entry))
     if loaded is not None:
         value |= _in_memory(loaded)
@@ -213,6 +214,13 @@ def _capabilities(entry: Entry, task: Task, loaded: ResidentModel | None) -> dic
         "batching": _batching(entry, loaded),
         "input_modalities": ["text"],
     }
+
+
+def _chat_template(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json] | None:
+    """What it takes; None until a first load has found out, and for a model that has none."""
+    noted = entry.record.chat_format if entry.record else None
+    form = loaded.chat_format if loaded is not None else noted
+    return form.shown() if form is not None else None
 
 
 def _encoder(entry: Entry) -> EncoderConfig | None:

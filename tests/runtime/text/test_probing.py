@@ -16,7 +16,8 @@ from . import traits
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("ANYTHING", {}),
+        ("ANYTHING", {"object_arguments": False}),
+        ("BOTH", {"tool_arguments": "string", "object_arguments": True}),
         ("SYSTEM_FIRST", {"system_first": True, "system_repeated": False, "system_between": False,
                           "system_last": False}),
         ("NO_SYSTEM", {"system_first": False, "system_between": False, "repeats_user": True}),
@@ -49,7 +50,11 @@ def test_one_trait_each(name: str, expected: dict[str, Any]) -> None:
     assert {key: getattr(form, key) for key in expected} == expected
     plain = {"tools", "options"} if name != "NEEDS_TOOLS" else {"options"}
     if name in ("ANYTHING", "OBJECTS", "NINE", "ONE_CALL", "NO_LONE_RESULTS", "OWN_LIST"):
-        others = [key for key in ChatFormat.__struct_fields__ if key not in {*expected, *plain}]
+        others = [
+            key
+            for key in ChatFormat.__struct_fields__
+            if key not in {*expected, *plain, "object_arguments"}
+        ]
         assert {key: getattr(form, key) for key in others} == {
             key: getattr(ChatFormat(), key) for key in others
         }

@@ -33,6 +33,7 @@ def told(messages: list[Message], **form: Any) -> list[Message]:
         ("", {}),
         ("  ", {}),
         (None, {}),
+        ("null", {}),
         ({"a": 1}, {"a": 1}),
         ('{"a": ', {"arguments": '{"a": '}),
         ("[1]", {"arguments": [1]}),
@@ -54,9 +55,15 @@ def test_arguments_that_are_no_json_may_stay() -> None:
 
 def test_arguments_as_a_string() -> None:
     """An object is written as JSON; a string stays as it is, to the blank."""
-    messages = told([calling(call("f", {"ä": 1}), call("g", '{ "b":2}'), call("h", None))])
+    calls = [call("f", {"ä": 1}), call("g", '{ "b":2}'), call("h", None)]
+    messages = told([calling(*calls)], object_arguments=False)
     arguments = [c["function"]["arguments"] for c in messages[0]["tool_calls"]]
     assert arguments == ['{"ä": 1}', '{ "b":2}', "{}"]
+
+
+def test_an_object_may_stay() -> None:
+    """Where both are taken, arguments are as the client has them."""
+    assert told([calling(call("f", {"a": 1}))]) == [calling(call("f", {"a": 1}))]
 
 
 def test_ids_of_nine_letters() -> None:

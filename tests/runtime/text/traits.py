@@ -35,6 +35,10 @@ ALTERNATING = (
     "{{ raise_exception('Roles must alternate') }}{% endif %}{% endfor %}" + turns()
 )
 OBJECTS = turns(arguments="c.function.arguments | tojson")
+BOTH = turns(
+    arguments="c.function.arguments if c.function.arguments is string "
+    "else c.function.arguments | tojson"
+)
 ITEMS = turns(arguments="c.function.arguments.items() | list")
 NO_NULL = turns(turn="[{{ m.role }}]{{ m.content + '' }}" + _CALLS + "[end]")
 PARTS = turns(turn="[{{ m.role }}]{% for p in m.content %}{{ p.text }}{% endfor %}[end]")
