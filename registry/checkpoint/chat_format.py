@@ -34,7 +34,8 @@ class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_arguments: Literal["string", "object"] = "string"
     string_arguments: bool = True  # arguments that are no JSON come out, if oddly
     object_arguments: bool = True  # arguments that are an object already come out as they should
-    nine_letter_ids: bool = False  # ids of calls are nine letters or digits, as Mistral's
+    # Ids of calls: nine letters or digits, as Mistral's; `functions.NAME:NUMBER`, as Kimi's.
+    call_ids: Literal["any", "nine", "function"] = "any"
     named_results: bool = False  # a result says which function it is of
     lone_results: bool = True  # a result may stand without the call that it answers
     user_after_result: bool = True
@@ -61,6 +62,9 @@ class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
             "tool_calls": self.tool_calls and self.tool_results,
             "parallel_tool_calls": self.parallel_tool_calls,
             "tool_arguments": self.tool_arguments,
-            "tool_call_ids": "nine alphanumerics" if self.nine_letter_ids else "any",
+            "tool_call_ids": _IDS[self.call_ids],
             "continues": self.continues,
         }
+
+
+_IDS = {"any": "any", "nine": "nine alphanumerics", "function": "functions.NAME:NUMBER"}

@@ -1,4 +1,4 @@
-"""Ids of tool calls for templates that take nine letters or digits only, as Mistral's do."""
+"""Ids of tool calls for templates that take only those of a certain form."""
 
 import hashlib
 import itertools
@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable
 
 _NINE = re.compile(r"[a-zA-Z0-9]{9}")
+_OF_FUNCTION = re.compile(r"functions\.[^:]+:[0-9]+")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def nine_letters(ids: Iterable[str]) -> dict[str, str]:
-    """What stands for each id: itself, if it has the form, else letters that depend on it alone.
+    """What stands for each id in Mistral's templates: nine letters or digits.
 
-    No two get the same.
+    One that has the form stays itself; else it alone decides. No two get the same.
     """
     told = dict.fromkeys(ids)
     mapped = {name: name for name in told if _NINE.fullmatch(name)}
@@ -28,5 +29,19 @@ def nine_letters(ids: Iterable[str]) -> dict[str, str]:
 def _words(name: str) -> Iterable[str]:
     for attempt in itertools.count():
         digest = hashlib.sha256(f"{attempt}:{name}".encode("utf-8", "surrogatepass")).digest()
-        number = int.from_bytes(digest)
-        yield "".join(_ALPHABET[number // 62**place % 62] for place in range(9))
+        yield "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:9])
+
+
+def of_functions(functions: dict[str, str]) -> dict[str, str]:
+    """What stands for each id in Kimi's templates: `functions.NAME:NUMBER`, counted from 0.
+
+    `functions` has the ids in their order, with the names. No two get the same.
+    """
+    mapped = {name: name for name in functions if _OF_FUNCTION.fullmatch(name)}
+    taken = set(mapped)
+    for number, (name, function) in enumerate(functions.items()):
+        if name not in mapped:
+            ids = (f"functions.{function}:{place}" for place in itertools.count(number))
+            mapped[name] = next(word for word in ids if word not in taken)
+            taken.add(mapped[name])
+    return mapped

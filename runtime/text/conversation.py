@@ -136,16 +136,14 @@ def _text(message: Message) -> str:
 def _say(message: Message, form: ChatFormat) -> None:
     """Content as the template reads it: text or parts, or nothing in the way that it takes."""
     content = message.get("content")
-    if content:
-        if message["role"] in form.parts:
-            message["content"] = [{"type": "text", "text": content}]
-    elif message.get("tool_calls"):
+    if not content and message.get("tool_calls"):
         way = "absent" if "content" not in message else "null" if content is None else "empty"
-        if way in form.no_content or not form.no_content:
-            return
-        if form.no_content[0] == "absent":
+        if form.no_content and way not in form.no_content:
             message.pop("content", None)
-        else:
-            message["content"] = None if form.no_content[0] == "null" else ""
-    elif message["role"] == "assistant":
-        message["content"] = form.filler
+            if form.no_content[0] != "absent":
+                message["content"] = None if form.no_content[0] == "null" else ""
+        return
+    if not content and message["role"] == "assistant":
+        content = message["content"] = form.filler
+    if message["role"] in form.parts:
+        message["content"] = [{"type": "text", "text": content or ""}]

@@ -18,8 +18,15 @@ from registry.checkpoint.config import Json
 
 from .template import ChatTemplate, TemplateError
 
+_Ids: TypeAlias = Literal["any", "nine", "function"]
+
 _LIMIT_S = 0.5  # of the processor's time, for all of it; what is not asked by then is taken
-_CALL_ID, _NINE = "call_q7Rz0mVxKtY3bHs", "q7Rz0mVxK"
+_CALL_IDS: dict[_Ids, str] = {
+    "any": "call_q7Rz0mVxKtY3bHs",
+    "nine": "q7Rz0mVxK",
+    "function": "functions.fotwix:0",
+}
+_CALL_ID = _CALL_IDS["any"]
 _ARGUMENT, _VALUE = "karqez", "vimzuq"
 _FUNCTIONS = ("fotwix", "gudnov")
 _FILLERS = ("", " ", "...")
@@ -81,7 +88,7 @@ class _Probe:
 
     def _shaped(self, message: Message) -> Message:
         content = message.get("content")
-        if message["role"] in self.parts and content:
+        if message["role"] in self.parts and _is_said(message):
             return message | {"content": [{"type": "text", "text": content}]}
         return message
 
@@ -95,6 +102,12 @@ class _Probe:
         prompt = self.render(messages)
         places = [-1 if prompt is None else prompt.find(word) for word in _words(messages)]
         return min(places) >= 0 and places == sorted(places)
+
+
+def _is_said(message: Message) -> bool:
+    """Whether it has words, or at least none of no calls."""
+    content = message.get("content")
+    return bool(content) or (content == "" and not message.get("tool_calls"))
 
 
 def _words(messages: Sequence[Message]) -> Iterator[str]:
@@ -229,13 +242,12 @@ def _calls(probe: _Probe, _: ChatFormat) -> dict[str, Any]:
     """How a call is to be told: the first way in which all of it comes out, else the best one."""
     if not probe.takes(_user()):
         return {}
-    ids: tuple[tuple[str, bool], ...] = ((_CALL_ID, False), (_NINE, True))
     forms: tuple[_Arguments, ...] = ("string", "object")
     best = 0
     found: dict[str, Any] = {"tool_calls": False, "tool_results": _has_results(probe)}
     parts = (probe.parts, probe.parts | {"tool"})
-    for (call_id, nine), named, probe.parts, form, absence in itertools.product(
-        ids, (False, True), parts, forms, _ABSENCES
+    for named, (ids, call_id), probe.parts, form, absence in itertools.product(
+        (False, True), _CALL_IDS.items(), parts, forms, _ABSENCES
     ):
         calling = _calling([_call(form, call_id)], absence)
         result = _result(call_id) | ({"name": _FUNCTIONS[0]} if named else {})
@@ -246,7 +258,7 @@ def _calls(probe: _Probe, _: ChatFormat) -> dict[str, Any]:
                 "tool_calls": True,
                 "tool_results": True,
                 "tool_arguments": form,
-                "nine_letter_ids": nine,
+                "call_ids": ids,
                 "named_results": named,
                 "no_content": (absence,),
                 "parts": tuple(sorted(probe.parts)),
@@ -283,8 +295,10 @@ def _results(probe: _Probe, found: ChatFormat) -> dict[str, Any]:
     """What else may stand beside a call and its result, told as was found."""
     if not (found.tool_calls and found.tool_results) or not probe.takes(_user()):
         return {}
-    call_id = _NINE if found.nine_letter_ids else _CALL_ID
-    other_id = call_id[:-1] + "w"
+    call_id = _CALL_IDS[found.call_ids]
+    other_id = (
+        f"functions.{_FUNCTIONS[1]}:1" if found.call_ids == "function" else call_id[:-1] + "w"
+    )
     form, name = found.tool_arguments, ({"name": _FUNCTIONS[0]} if found.named_results else {})
     calls = [_call(form, call_id), _call(form, other_id, 1)]
     results = [_result(call_id) | name, _result(other_id, 1) | name]

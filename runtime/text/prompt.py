@@ -1,5 +1,6 @@
 """A conversation to the model's prompt: shaped to the template, rendered, or refused by name."""
 
+import datetime
 import json
 import re
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from registry.checkpoint.chat_format import ChatFormat
+from registry.checkpoint.config import Json
 from runtime.requests import Turn
 
 from .conversation import Conversation, shaped
@@ -56,7 +58,8 @@ class ChatPrompt:
     def _rendered(
         self, messages: list[Message], options: dict[str, Any], *, add_generation_prompt: bool
     ) -> Prompt:
-        options = {**self.form.options, **options}
+        options = {**_filled(self.form.options), **options}
+        tried: list[list[Message]] = []
         failure: TemplateError | None = None
         incomplete: Prompt | None = None
         has_user = any(message["role"] == "user" for message in messages)
@@ -66,6 +69,9 @@ class ChatPrompt:
             if failure is not None and not has_user:
                 break  # a user's message is asked for, not made up
             conversation = shaped(messages, form)
+            if conversation.messages in tried:
+                continue
+            tried.append(conversation.messages)
             try:
                 text = self._template.render(
                     conversation.messages, options, add_generation_prompt=add_generation_prompt
@@ -93,6 +99,7 @@ class ChatPrompt:
             mark += "\ue000"
         marked = [*messages[:-1], messages[-1] | {"content": f"{content}{mark} "}]
         failure: TemplateError | None = None
+        cut: Prompt | None = None
         try:
             prompt = self._rendered(marked, options, add_generation_prompt=False)
         except TemplateError as error:
@@ -100,14 +107,20 @@ class ChatPrompt:
         else:
             if (place := prompt.text.rfind(mark)) >= 0:
                 text = prompt.text[:place]
-                is_kept = prompt.text.startswith(f"{mark} ", place)
-                return Prompt(text if is_kept else text.rstrip(), prompt.call_ids)
-        # It takes no answer there: the last one is set behind what begins an answer.
+                if not prompt.text.startswith(f"{mark} ", place):
+                    text = text.rstrip()
+                cut = Prompt(text, prompt.call_ids)
+                if text.rstrip().endswith(content.strip()):
+                    return cut
+        # It takes no answer there, or cuts its thinking off, as of answers that are over: so it is
+        # set behind what begins an answer.
         try:
             prompt = self._rendered(messages[:-1], options, add_generation_prompt=True)
         except TemplateError as error:
+            if cut is not None:
+                return cut
             raise failure or error from None
-        return Prompt(prompt.text + content, prompt.call_ids)
+        return Prompt(_without_thinking(prompt.text, content) + content, prompt.call_ids)
 
     def _refusal(
         self, messages: list[Message], options: dict[str, Any], failure: TemplateError
@@ -150,6 +163,24 @@ class ChatPrompt:
         except TemplateError as error:
             return error
         return None
+
+
+def _filled(options: dict[str, Json]) -> dict[str, Json]:
+    """What a template reads and nobody gives; where it wants a date, that of today."""
+    today = datetime.date.today().strftime("%d %B %Y")
+    is_date = re.compile("date|today").search
+    return {
+        name: today if value == "" and is_date(name) else value for name, value in options.items()
+    }
+
+
+def _without_thinking(text: str, content: str) -> str:
+    """The beginning of an answer without a block for thinking, if the content brings its own."""
+    begun = re.match(r"\s*<(\w+)>", content)
+    if begun is None:
+        return text
+    tag = begun[1]
+    return re.sub(rf"(<{tag}>\s*(</{tag}>\s*)?|</{tag}>\s*)$", "", text)
 
 
 def _attempts(form: ChatFormat) -> list[ChatFormat]:
@@ -205,6 +236,6 @@ def _wants(form: ChatFormat) -> str:
         wants.append("turns of user and assistant one after the other")
     if not form.lone_results:
         wants.append("a tool's result behind its call")
-    if form.nine_letter_ids:
+    if form.call_ids == "nine":
         wants.append("ids of calls of nine letters or digits")
     return f"It takes {', '.join(wants)}."

@@ -8,7 +8,7 @@ import contextlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +54,7 @@ def template_of(folder: Path) -> ChatTemplate:
     if (path := chat_template.find_python(folder)) is not None:
         return PythonTemplate(path)
     if (source := chat_template.find(folder)) is not None:
-        return JinjaTemplate(source, special_tokens.texts(folder))
+        return JinjaTemplate(source, _tokens(folder))
     raise TemplateError("the model has no chat template, so it cannot chat")
 
 
@@ -63,13 +63,23 @@ def tool_template_of(folder: Path) -> ChatTemplate | None:
     if chat_template.find_python(folder) is not None:
         return None
     source = chat_template.find_for_tools(folder)
-    return None if source is None else JinjaTemplate(source, special_tokens.texts(folder))
+    return None if source is None else JinjaTemplate(source, _tokens(folder))
+
+
+def _tokens(folder: Path) -> dict[str, str | list[str]]:
+    """Special tokens by their roles; and those without one, as transformers 4 gave them.
+
+    GigaChat's template reads its turns' ends there.
+    """
+    tokens = special_tokens.read(folder)
+    named = {role: token.content for role, token in tokens.named.items()}
+    return {"additional_special_tokens": [token.content for token in tokens.extra], **named}
 
 
 class JinjaTemplate:
     """A template of the model's own, compiled once."""
 
-    def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
+    def __init__(self, source: str, special_tokens: Mapping[str, str | list[str]]) -> None:
         """Raises TemplateError when the source is too long or no valid Jinja."""
         if len(source) > MAX_TEMPLATE_CHARS:
             raise TemplateError(f"the chat template is longer than {MAX_TEMPLATE_CHARS} characters")

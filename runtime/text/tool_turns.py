@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from registry.checkpoint.chat_format import ChatFormat
 
-from .call_ids import nine_letters
+from .call_ids import nine_letters, of_functions
 from .template import TemplateError
 
 Message: TypeAlias = dict[str, Any]
@@ -26,7 +26,7 @@ def with_tools(messages: list[Message], form: ChatFormat) -> tuple[Turns, dict[s
     if not any(m.get("tool_calls") or m["role"] == "tool" for _, m in turns):
         return turns, {}
     _name_calls(turns, form)
-    ids = _with_ids(turns) if form.nine_letter_ids else {}
+    ids = {} if form.call_ids == "any" else _with_ids(turns, form)
     told: Turns = []
     for number, message in turns:
         if calls := message.get("tool_calls"):
@@ -82,9 +82,9 @@ def _name_calls(turns: Turns, form: ChatFormat) -> None:
             message["name"] = message[_FUNCTION]
 
 
-def _with_ids(turns: Turns) -> dict[str, str]:
-    """Give every call and result an id of nine letters; the mapping from the client's ids."""
-    seen: list[str] = []
+def _with_ids(turns: Turns, form: ChatFormat) -> dict[str, str]:
+    """Give every call and result an id of the form; the mapping from the client's ids."""
+    seen: dict[str, str] = {}
     missing: list[str] = []
     for number, message in turns:
         if message.get("tool_calls"):
@@ -94,12 +94,12 @@ def _with_ids(turns: Turns) -> dict[str, str]:
                 if not isinstance(call.get("id"), str):
                     call["id"] = f"{number}.{place}"
                     missing.append(call["id"])
-                seen.append(call["id"])
+                seen[call["id"]] = str(_function(call).get("name"))
         elif message["role"] == "tool":
             if not isinstance(message.get("tool_call_id"), str):
                 message["tool_call_id"] = missing.pop(0) if missing else f"{number}"
-            seen.append(message["tool_call_id"])
-    ids = nine_letters(seen)
+            seen.setdefault(message["tool_call_id"], message.get(_FUNCTION) or "unknown")
+    ids = nine_letters(seen) if form.call_ids == "nine" else of_functions(seen)
     for _, message in turns:
         for call in message.get("tool_calls") or ():
             call["id"] = ids[call["id"]]

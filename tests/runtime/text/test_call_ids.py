@@ -2,7 +2,7 @@
 
 import re
 
-from runtime.text.call_ids import nine_letters
+from runtime.text.call_ids import nine_letters, of_functions
 
 
 def test_the_form() -> None:
@@ -28,3 +28,11 @@ def test_no_two_get_the_same() -> None:
     """Whatever their number."""
     ids = [f"call_{number}" for number in range(5000)]
     assert len(set(nine_letters(ids + ids).values())) == 5000
+
+
+def test_ids_of_functions() -> None:
+    """Counted over the conversation; one that has the form stays, and no two get the same."""
+    assert of_functions({"call_a": "f", "call_b": "g", "functions.f:7": "f"}) == {
+        "call_a": "functions.f:0", "call_b": "functions.g:1", "functions.f:7": "functions.f:7",
+    }  # fmt: skip
+    assert of_functions({"call_a": "f", "functions.f:0": "f"})["call_a"] == "functions.f:1"

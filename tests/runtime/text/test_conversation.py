@@ -101,6 +101,18 @@ def test_content_as_parts() -> None:
     assert messages[1]["content"] == [{"type": "text", "text": "b"}]
 
 
+def test_no_words_as_parts() -> None:
+    """An empty text is a part all the same; beside calls there is none."""
+    form = ChatFormat(parts=("user", "assistant"))
+    messages = shaped(said("u: a: u:b c:"), form).messages
+    expected = [_part(""), _part(""), _part("b"), None]
+    assert [message["content"] for message in messages] == expected
+
+
+def _part(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
+
+
 @pytest.mark.parametrize(
     ("taken", "expected"),
     [
@@ -142,7 +154,7 @@ def test_the_clients_messages_are_left_alone() -> None:
     messages = said("s:a s:b u:c u:d c:e t:f u:g")
     before = copy.deepcopy(messages)
     form = ChatFormat(system_repeated=False, repeats_user=False, tool_arguments="object",
-                      nine_letter_ids=True, content_with_calls=False)  # fmt: skip
+                      call_ids="nine", content_with_calls=False)  # fmt: skip
     conversation = shaped(messages, form)
     assert messages == before
     assert conversation.numbers == [0, 2, 4, 4, 5, 6]

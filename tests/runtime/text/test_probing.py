@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from registry.checkpoint.chat_format import ChatFormat
-from runtime.text import probing
 from runtime.text.probing import learn
 from runtime.text.template import PythonTemplate, TemplateError
 
@@ -29,7 +28,8 @@ from . import traits
         ("NO_NULL", {"no_content": ("empty",)}),
         ("PARTS", {"parts": ("assistant", "system", "user"), "tool_calls": False}),
         ("PARTS_AND_CALLS", {"parts": ("assistant", "system", "tool", "user")}),
-        ("NINE", {"nine_letter_ids": True}),
+        ("NINE", {"call_ids": "nine"}),
+        ("KIMI", {"call_ids": "function", "named_results": False}),
         ("NO_CALLS", {"tool_calls": False, "tool_results": True}),
         ("NO_TOOLS", {"tool_calls": False, "tool_results": False, "tools": False}),
         ("ONE_CALL", {"parallel_tool_calls": False}),
@@ -65,9 +65,8 @@ def test_a_template_that_refuses_everything() -> None:
     assert learn(traits.template("{{ raise_exception('never') }}")).no_content
 
 
-def test_a_template_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_does_not_end() -> None:
     """What it takes beside its loop is known; the rest is taken for granted."""
-    monkeypatch.setattr(probing, "_LIMIT_S", 0.05)
     endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     source = traits.turns(
         traits.refusing("m.role == 'system'", "none")

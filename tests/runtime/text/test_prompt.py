@@ -1,5 +1,6 @@
 """Tests of runtime.text.prompt: what real clients send, to the prompt or to a plain refusal."""
 
+import re
 from typing import Any
 
 import pytest
@@ -157,6 +158,26 @@ def test_the_last_answer_is_continued(source: str, content: str, end: str) -> No
     assert prompt.endswith(end.removeprefix("[assistant]")) and "hi" in prompt
     if "[{{ m.role }}]" in source:
         assert prompt.endswith(end)
+
+
+@pytest.mark.parametrize("begin", ["", "<think>\n", "<think>\n\n</think>\n\n", "</think>"])
+def test_a_continued_answer_keeps_its_thinking(begin: str) -> None:
+    """A template that cuts it off, as of answers that are over, does not get to do so here."""
+    source = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] | trim }}[end]"
+        "{% endfor %}{% if add_generation_prompt %}[assistant]" + begin + "{% endif %}"
+    )
+    content = "<think>\nwhy\n</think>\n\nBecau"
+    messages = [*said("u:hi"), {"role": "assistant", "content": content}]
+    prompt = ChatPrompt(traits.template(source)).render(messages, {}, "continued").text
+    assert prompt == "[user]hi[end][assistant]" + content
+
+
+def test_a_date_that_nobody_gives() -> None:
+    """A template that cannot do without one gets that of today."""
+    source = "{{ 'It is ' + date_string + '.' + other }}" + traits.ANYTHING
+    prompt = ChatPrompt(traits.template(source)).render(said("u:hi"), {}).text
+    assert re.match(r"It is \d\d [A-Z]\w+ \d{4}\.\[user", prompt)
 
 
 def test_nothing_is_added() -> None:

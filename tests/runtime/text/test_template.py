@@ -154,6 +154,14 @@ def test_special_tokens_of_the_older_file(tmp_path: Path) -> None:
     assert template_of(tmp_path).render([], {}) == expected == "<s>|</s>False<i>"
 
 
+def test_special_tokens_without_a_role(tmp_path: Path) -> None:
+    """In their order, as GigaChat's template reads them."""
+    (tmp_path / "chat_template.jinja").write_text("{{ additional_special_tokens[1] }}")
+    config = {"additional_special_tokens": ["<a>", {"content": "<b>"}]}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert template_of(tmp_path).render([], {}) == "<b>"
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -73,17 +73,26 @@ def test_ids_of_nine_letters() -> None:
         result("x", tool_call_id="abcdefghi"),
         result("y", tool_call_id="call_1"),
     ]
-    turns, ids = with_tools(messages, ChatFormat(nine_letter_ids=True))
+    turns, ids = with_tools(messages, ChatFormat(call_ids="nine"))
     first, second, third = (message for _, message in turns)
     assert first["tool_calls"][0]["id"] == third["tool_call_id"] == ids["call_1"]
     assert first["tool_calls"][1]["id"] == second["tool_call_id"] == "abcdefghi"
     assert list(ids) == ["call_1"]
 
 
+def test_ids_of_functions() -> None:
+    """As Kimi's templates want them."""
+    messages = [calling(call("f", id="call_1"), call("g")), result("x", tool_call_id="call_1"),
+                result("y")]  # fmt: skip
+    first, second, third = told(messages, call_ids="function")
+    assert [c["id"] for c in first["tool_calls"]] == ["functions.f:0", "functions.g:1"]
+    assert [second["tool_call_id"], third["tool_call_id"]] == ["functions.f:0", "functions.g:1"]
+
+
 def test_ids_that_nobody_sent() -> None:
     """A result belongs to the next call that has none yet."""
     messages = [calling(call("f"), call("g")), result("x"), result("y")]
-    first, second, third = told(messages, nine_letter_ids=True)
+    first, second, third = told(messages, call_ids="nine")
     ids = [c["id"] for c in first["tool_calls"]]
     assert [second["tool_call_id"], third["tool_call_id"]] == ids and len(set(ids)) == 2
 
@@ -135,7 +144,7 @@ def test_calls_that_are_no_calls() -> None:
     for form in (
         {},
         {"tool_calls": False},
-        {"nine_letter_ids": True},
+        {"call_ids": "nine"},
         {"tool_arguments": "object"},
     ):
         assert told([calling(*odd), result("x")], **form)

@@ -51,6 +51,10 @@ NINE = turns(
     + "{% endfor %}"
     + refusing("m.role == 'tool' and m.tool_call_id | length != 9", "Ids have nine letters")
 )
+KIMI = turns(
+    turn="[{{ m.role }}]{{ m.content or '' }}{% for c in m.tool_calls or () %}"
+    "(call {{ c.id }} {{ c.function.arguments }}){% endfor %}{{ m.tool_call_id }}[end]"
+)
 NO_CALLS = turns(turn="[{{ m.role }}]{{ m.content or '' }}[end]")
 NO_TOOLS = (
     "{% for m in messages %}{% if m.role in ('system', 'user', 'assistant') %}"
