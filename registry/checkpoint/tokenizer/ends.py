@@ -22,6 +22,8 @@ _KNOWN = (
     *("<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>"),
     *("<｜end▁of▁sentence｜>", "[e~["),
 )
+# Names that mean nothing else, listed or not: <|assistant_end|> of Apertus.
+_SAYING = ("endofturn", "turnend", "endofassistant", "assistantend")
 
 
 def end_token_ids(folder: Path, tokenizer: Tokenizer) -> frozenset[int]:
@@ -75,11 +77,18 @@ def _named(folder: Path) -> Iterator[str]:
 
 
 def _in_template(folder: Path, tokenizer: Tokenizer) -> Iterator[str]:
-    """Known ends that the chat template writes, if they are special tokens of this tokenizer."""
-    template = chat_template.find(folder) or ""
+    """Known ends that a chat template writes, if they are special tokens of this tokenizer."""
+    templates = chat_template.find(folder), chat_template.find_for_tools(folder)
+    template = "".join(filter(None, templates))
     added = tokenizer.get_added_tokens_decoder()
     special = {token.content: id for id, token in added.items() if token.special}
-    yield from (text for text in known_ends(special) if text in template)
+    saying = (text for text in special if _says_end(text))
+    yield from (text for text in (*known_ends(special), *saying) if text in template)
+
+
+def _says_end(text: str) -> bool:
+    letters = "".join(filter(str.isalnum, text.casefold()))
+    return any(words in letters for words in _SAYING)
 
 
 def _read(path: Path) -> Config:

@@ -95,6 +95,18 @@ def texts_of(
             },
             {0, 2},
         ),
+        (
+            {
+                "tokenizer_config.json": {
+                    "eos_token": "<|endoftext|>",
+                    "chat_template": [
+                        {"name": "default", "template": "{{ messages[0].content }}"},
+                        {"name": "tool_use", "template": CHATML},
+                    ],
+                }
+            },
+            {0, 2},
+        ),
         # Known, but nothing that this model's turns end with.
         ({"tokenizer_config.json": {"eos_token": "<|endoftext|>"}}, {0}),
     ],
@@ -125,6 +137,18 @@ def test_all_sources_are_united(tmp_path: Path, files: dict[str, Any], ids: set[
         ),
         (("<|start|>", "<|end|>", "<|return|>", "<|call|>"), "<|start|>x<|end|>", set()),
         (("<pad>", "<unk>", "<|im_start|>"), "<pad><unk><|im_start|>", set()),
+        # Nobody has listed these, but their names say it; others end something else.
+        (
+            ("<|user_end|>", "<|assistant_start|>", "<|assistant_end|>"),
+            "<|user_end|><|assistant_start|>x<|assistant_end|>",
+            {"<|assistant_end|>"},
+        ),
+        (
+            ("<|END_THINKING|>", "<|END_ACTION|>", "<|END_OF_TURN_TOKEN|>"),
+            "<|END_THINKING|><|END_ACTION|>x<|END_OF_TURN_TOKEN|>",
+            {"<|END_OF_TURN_TOKEN|>"},
+        ),
+        (("<|start|>", "<|turn-end|>"), "<|start|>", set()),
     ],
 )
 def test_the_templates_turns_end_too(
