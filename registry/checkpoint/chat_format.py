@@ -41,7 +41,6 @@ class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
     user_after_result: bool = True
     content_with_calls: bool = True  # a turn may have words and calls
     no_content: tuple[Absence, ...] = ("null", "empty", "absent")  # of a turn with calls
-    continues: bool = True  # a last turn of the assistant's can be gone on with
     options: dict[str, Json] = {}  # variables without which nothing is rendered
 
     @property
@@ -60,10 +59,9 @@ class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
             "null_content": "null" in self.no_content,
             "tools": self.tools,
             "tool_calls": self.tool_calls and self.tool_results,
-            "parallel_tool_calls": self.parallel_tool_calls,
-            "tool_arguments": self.tool_arguments,
-            "tool_call_ids": _IDS[self.call_ids],
-            "continues": self.continues,
+            "parallel_tool_calls": self.tool_calls and self.parallel_tool_calls,
+            "tool_arguments": self.tool_arguments if self.tool_calls else None,
+            "tool_call_ids": _IDS[self.call_ids] if self.tool_calls else None,
         }
 
 

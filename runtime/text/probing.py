@@ -199,7 +199,6 @@ def _turns(probe: _Probe, _: ChatFormat) -> dict[str, Any]:
         and probe.takes(user(0), assistant(0), user(1), user(2)),
         "repeats_assistant": probe.takes(user(0), assistant(0), assistant(1), user(1)),
         "starts_with_assistant": probe.takes(assistant(0), user(0)),
-        "continues": probe.takes(user(0), assistant(0)),
     }
 
 
@@ -210,8 +209,11 @@ def _tools(probe: _Probe, _: ChatFormat) -> dict[str, Any]:
     }  # fmt: skip
     function: Json = {"name": _FUNCTIONS[0], "description": "d", "parameters": parameters}
     tool: Json = {"type": "function", "function": function}
-    prompt = probe.render([_user()], tools=[tool])
-    return {"tools": prompt is not None and _FUNCTIONS[0] in prompt}
+    prompts = [
+        probe.render(messages, tools=[tool])
+        for messages in ([_user()], [_said_by_system(), _user()])
+    ]
+    return {"tools": any(_FUNCTIONS[0] in (prompt or "") for prompt in prompts)}
 
 
 _Arguments: TypeAlias = Literal["string", "object"]

@@ -120,7 +120,7 @@ class ChatPrompt:
             if cut is not None:
                 return cut
             raise failure or error from None
-        return Prompt(_without_thinking(prompt.text, content) + content, prompt.call_ids)
+        return Prompt(_begun(prompt.text, content) + content, prompt.call_ids)
 
     def _refusal(
         self, messages: list[Message], options: dict[str, Any], failure: TemplateError
@@ -174,13 +174,18 @@ def _filled(options: dict[str, Json]) -> dict[str, Json]:
     }
 
 
-def _without_thinking(text: str, content: str) -> str:
-    """The beginning of an answer without a block for thinking, if the content brings its own."""
-    begun = re.match(r"\s*<(\w+)>", content)
-    if begun is None:
-        return text
-    tag = begun[1]
-    return re.sub(rf"(<{tag}>\s*(</{tag}>\s*)?|</{tag}>\s*)$", "", text)
+def _begun(text: str, content: str) -> str:
+    """The beginning of an answer that goes on with the content.
+
+    A block for thinking is left out if the content brings its own, and closed if it has none.
+    """
+    if (own := re.match(r"\s*<(\w+)>", content)) is not None:
+        tag = own[1]
+        return re.sub(rf"(<{tag}>\s*(</{tag}>\s*)?|</{tag}>\s*)$", "", text)
+    if (opened := re.search(r"<(\w*think\w*)>\s*$", text)) is not None:
+        if f"</{opened[1]}>" not in content:
+            return f"{text}</{opened[1]}>"
+    return text
 
 
 def _attempts(form: ChatFormat) -> list[ChatFormat]:
@@ -196,6 +201,7 @@ def _attempts(form: ChatFormat) -> list[ChatFormat]:
         user_after_result=False,
         content_with_calls=False,
         parallel_tool_calls=False,
+        string_arguments=False,
     )
     folded = msgspec.structs.replace(strict, system_first=False)
     spoken = msgspec.structs.replace(strict, tool_calls=False, tool_results=False)

@@ -114,21 +114,22 @@ def _function(call: Call) -> dict[str, Any]:
 
 
 def _call(call: Call, form: ChatFormat) -> Call:
-    """A call with its arguments as they are wanted."""
+    """A call with its arguments as they are wanted.
+
+    Models write JSON that is none. As a text it may come out all the same; else it is wrapped.
+    """
     function = _function(call)
     arguments = function.get("arguments")
-    wanted: object
     if isinstance(arguments, dict) and form.object_arguments:
-        wanted = arguments
-    elif form.tool_arguments == "string":
-        wanted = arguments if isinstance(arguments, str) else _json(arguments)
-    else:
-        wanted = _object(arguments)
-        # Models write JSON that is none. A text may come out all the same; else it is wrapped.
-        if not isinstance(wanted, dict) and not form.string_arguments:
-            wanted = {"arguments": wanted}
-    if wanted is arguments:
         return call
+    if form.tool_arguments == "string" and form.string_arguments and isinstance(arguments, str):
+        return call
+    wanted = _object(arguments)
+    if not isinstance(wanted, dict) and not form.string_arguments:
+        wanted = {"arguments": wanted}
+    if form.tool_arguments == "string":
+        is_object = isinstance(arguments, str) and arguments.lstrip().startswith("{")
+        wanted = arguments if is_object and wanted == _object(arguments) else _json(wanted)
     return call | {"function": function | {"arguments": wanted}}
 
 

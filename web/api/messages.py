@@ -1,6 +1,6 @@
 """The messages of a chat request: what each may hold, how templates read it, how the last ends."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,25 +10,6 @@ from runtime.requests import ChatMessage, Turn
 from web.errors import ApiError
 
 Text = Annotated[str, Meta(max_length=16 << 20)]
-
-
-class TextPart(msgspec.Struct, tag="text", tag_field="type"):
-    """A piece of text."""
-
-    text: Text
-
-
-class RefusalPart(msgspec.Struct, tag="refusal", tag_field="type"):
-    """What an assistant said instead of an answer: for a template it is text like any other."""
-
-    refusal: Text
-
-    @property
-    def text(self) -> str:
-        return self.refusal
-
-
-Part: TypeAlias = TextPart | RefusalPart
 
 
 class FunctionCall(msgspec.Struct):
@@ -42,7 +23,7 @@ class Message(msgspec.Struct):
     """One turn as clients send it."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Text | list[Part] | None = None
+    content: Text | list[dict[str, Any]] | None = None
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
@@ -89,9 +70,22 @@ _ROLES = {"developer": "system", "function": "tool"}
 def _content(number: int, message: Message) -> str | None:
     if not isinstance(message.content, list):
         return message.content
-    if message.role != "assistant" and any(isinstance(p, RefusalPart) for p in message.content):
-        raise _wrong(number, f"is of the role '{message.role}'; a 'refusal' is the assistant's.")
-    return "".join(part.text for part in message.content)
+    return "".join(
+        _text(number, f"content[{place}]", part, message.role)
+        for place, part in enumerate(message.content)
+    )
+
+
+def _text(number: int, name: str, part: dict[str, Any], role: str) -> str:
+    """What a part says. Of OpenAI's kinds a text model reads `text`, and what was refused."""
+    kind = part.get("type")
+    known = ("text", "refusal") if role == "assistant" else ("text",)
+    if not isinstance(kind, str) or kind not in known:
+        kinds = " or ".join(repr(kind) for kind in known)
+        raise _wrong(number, f"has {name} of the type {kind!r:.100}; the {role}'s may be {kinds}.")
+    if not isinstance(text := part.get(kind), str):
+        raise _wrong(number, f"has {name} without a text in its field '{kind}'.")
+    return text
 
 
 def _call_of_old(number: int, message: Message) -> list[dict[str, Json]] | None:

@@ -173,6 +173,14 @@ def test_a_continued_answer_keeps_its_thinking(begin: str) -> None:
     assert prompt == "[user]hi[end][assistant]" + content
 
 
+def test_a_continued_answer_closes_the_thinking() -> None:
+    """Where the template refuses an answer that comes last, and begins one with thinking."""
+    source = traits.turns(traits.refusing("loop.last and m.role != 'user'", "User last"))
+    prompt = ChatPrompt(traits.template(source.replace("[assistant]", "[assistant]<think>")))
+    messages = [*said("u:hi"), {"role": "assistant", "content": "Sure"}]
+    assert prompt.render(messages, {}, "continued").text.endswith("[assistant]<think></think>Sure")
+
+
 def test_a_date_that_nobody_gives() -> None:
     """A template that cannot do without one gets that of today."""
     source = "{{ 'It is ' + date_string + '.' + other }}" + traits.ANYTHING

@@ -61,6 +61,23 @@ def test_arguments_as_a_string() -> None:
     assert arguments == ['{"ä": 1}', '{ "b":2}', "{}"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ('{ "a": 1}', '{ "a": 1}'),
+        ("", "{}"),
+        ("null", "{}"),
+        (None, "{}"),
+        ('{"a": ', '{"arguments": "{\\"a\\": "}'),
+    ],
+)
+def test_a_string_that_is_read_as_json(sent: Any, expected: str) -> None:
+    """By a template in Python: then it is JSON in any case."""
+    form = {"string_arguments": False, "object_arguments": False}
+    message = told([calling(call("f", sent))], **form)[0]
+    assert message["tool_calls"][0]["function"]["arguments"] == expected
+
+
 def test_an_object_may_stay() -> None:
     """Where both are taken, arguments are as the client has them."""
     assert told([calling(call("f", {"a": 1}))]) == [calling(call("f", {"a": 1}))]
