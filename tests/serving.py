@@ -47,11 +47,12 @@ class ServerProcess:
         *flags: str,
         environment: dict[str, str] | None = None,
         max_files: int | None = None,
+        module: str = "scripts.cli",
     ) -> None:
         self.home = home
         self._log = home.parent / f"{home.name}.log"
         self._file = self._log.open("w+")
-        command = [sys.executable, "-m", "scripts.cli", "--home", str(home), "serve", "--port", "0"]
+        command = [sys.executable, "-m", module, "--home", str(home), "serve", "--port", "0"]
         if max_files is not None:
             command = ["bash", "-c", f'ulimit -n {max_files}; exec "$@"', "-", *command]
         self.process = subprocess.Popen(

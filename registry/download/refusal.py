@@ -10,7 +10,7 @@ import time
 
 import httpx
 
-from registry.errors import SourceMissing, SourceRefused
+from registry.errors import ProxyRefused, SourceMissing, SourceRefused
 
 from . import address
 from .proxies import Proxy
@@ -41,17 +41,17 @@ def through(proxy: Proxy | None) -> str:
     return "" if proxy is None else f" through the proxy {proxy}"
 
 
-def proxy_refusal(proxy: Proxy, answer: str, host: str) -> Interrupted | SourceRefused:
+def proxy_refusal(proxy: Proxy, answer: str, host: str) -> Interrupted | ProxyRefused:
     """The error to raise for a proxy's own answer, such as "407 Proxy Authentication Required"."""
     matched = re.match(r"[1-5]\d\d\b", answer)
     status = int(matched[0]) if matched else 0
     if status == 407:
-        return SourceRefused(
+        return ProxyRefused(
             f"The proxy {proxy} answered 407: it wants a user name and a password. Set "
             f"{proxy.variable} to http://USER:PASSWORD@HOST:PORT with the right ones."
         )
     if 400 <= status < 500 and status not in RETRIED:
-        return SourceRefused(
+        return ProxyRefused(
             f"The proxy {proxy} answered {answer.strip()}: it does not let through to {host}. If "
             "that can be reached without a proxy, name it in NO_PROXY."
         )

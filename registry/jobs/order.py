@@ -45,6 +45,14 @@ class Import(msgspec.Struct, frozen=True, omit_defaults=True, tag="import", tag_
     recipe: Recipe = Recipe()
 
 
+class Package(msgspec.Struct, frozen=True, omit_defaults=True, tag="package", tag_field="action"):
+    """The model that a package of the Python index carries, as `hub.packages` knows it."""
+
+    model_id: str
+    package: str
+    recipe: Recipe = Recipe()
+
+
 class Convert(msgspec.Struct, frozen=True, omit_defaults=True, tag="convert", tag_field="action"):
     """A model of the store, converted to another id."""
 
@@ -59,9 +67,9 @@ class Verify(msgspec.Struct, frozen=True, omit_defaults=True, tag="verify", tag_
     model_id: str
 
 
-Order: TypeAlias = Pull | Download | Upload | Import | Convert | Verify
+Order: TypeAlias = Pull | Download | Upload | Import | Package | Convert | Verify
 
 
 def action_of(order: Order) -> str:
-    """The order's name: "pull", "download", "upload", "import", "convert" or "verify"."""
+    """The order's name: "pull", "download", "upload", "import", "package", "convert", "verify"."""
     return str(order.__struct_config__.tag)

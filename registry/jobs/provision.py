@@ -38,7 +38,7 @@ from .acquire import Acquired, ProvisionSettings, Receive
 from .conversion import run_work
 from .fetching import Counter, OnStage
 from .naming import name
-from .order import Convert, Download, Import, Order, Pull, Upload, Verify, action_of
+from .order import Convert, Download, Import, Order, Package, Pull, Upload, Verify, action_of
 from .recipe import check_recipe, check_small_files
 
 
@@ -124,7 +124,9 @@ async def _carry_out(
         await _finish(order, acquired, store, owned, report)
     except RegistryError as error:
         # A download is kept for the next try, unless it is itself what is wrong.
-        if not isinstance(order, Pull | Download) or isinstance(error, NotAModel | BrokenWeights):
+        if not isinstance(order, Pull | Download | Package) or isinstance(
+            error, NotAModel | BrokenWeights
+        ):
             await to_the_end(owned.discard)
         raise
     await to_the_end(owned.discard)
@@ -138,7 +140,7 @@ def run_now(order: Order, store: Store, settings: ProvisionSettings | None = Non
 
 
 async def _acquire(
-    order: Pull | Download | Upload | Import | Convert,
+    order: Pull | Download | Upload | Import | Package | Convert,
     store: Store,
     owned: Ownership,
     settings: ProvisionSettings,
@@ -154,6 +156,8 @@ async def _acquire(
             return await acquire.receive_upload(order, owned, receive, report)
         case Import():
             return await acquire.import_path(order, owned, settings, report)
+        case Package():
+            return await acquire.take_from_package(order, owned, settings, report)
         case Convert():
             owned.discard()
             entry = _ready(order.from_id, store)
@@ -164,7 +168,7 @@ async def _acquire(
 
 
 async def _finish(
-    order: Pull | Download | Upload | Import | Convert,
+    order: Pull | Download | Upload | Import | Package | Convert,
     acquired: Acquired,
     store: Store,
     owned: Ownership,

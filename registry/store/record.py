@@ -18,9 +18,9 @@ DEFAULT_VERSION = "1.0.0"
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a model's files came from; of a hub's branch, the commit that it stood at."""
 
-    kind: Literal["hub", "url", "upload", "folder"]
-    location: str  # repo_id, URL, file name or path
-    revision: str | None = None
+    kind: Literal["hub", "url", "upload", "folder", "package"]
+    location: str  # repo_id, URL, file name, path, or a package's name
+    revision: str | None = None  # of a package, its version
     sha256: dict[str, str] = {}  # file -> hash, before any conversion
     note: str | None = None  # what was found odd there, and what was made of it
 

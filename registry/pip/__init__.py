@@ -1,0 +1,1 @@
+"""A child process: the user's pip, which ends when we do."""
