@@ -1,5 +1,6 @@
 // The page, put together: which conversation is shown, and what a click or a key does.
 
+import { Arrival } from "./arrival.js";
 import { Channel } from "./channel.js";
 import { ChatSocket } from "./chat_socket.js";
 import { Composer } from "./composer.js";
@@ -47,6 +48,7 @@ const transcript = new Transcript(isRunning, {
   newChat,
   settings: () => settings.open(shown),
 });
+new Arrival(jobs, models, { isChatting: () => shown.messages.length > 0, begin: newChat });
 let shown = conversations.get(localStorage.getItem(SHOWN)) ?? conversations.create(null);
 
 // What is shown
