@@ -41,6 +41,17 @@ def test_held_out_questions_are_never_drawn() -> None:
     assert not held_out & drawn
 
 
+def test_the_held_out_first_words_are_200_different_ones() -> None:
+    """What a percentage of them means does not move unseen."""
+    openings = [
+        opening.lower()
+        for kind in corpus.read("heldout_casual").values()
+        for opening in kind["openings"]
+    ]
+    assert len(openings) == len(set(openings)) == 200
+    assert {"hi", "hello", "hey there", "thanks", "ok", "help", "who r u"} <= set(openings)
+
+
 def normal(question: str) -> str:
     return question.lower().strip(string.punctuation + " ")
 
