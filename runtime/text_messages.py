@@ -55,7 +55,7 @@ class Tokens(msgspec.Struct, frozen=True, tag=True):
     """The prompt."""
 
     tokens: list[int]
-    call_ids: dict[str, str] = {}  # of tool calls: the client's -> what stands for it there
+    call_ids: dict[str, str] = {}  # of tool calls, as they stand there -> the client's
 
 
 class Texts(msgspec.Struct, frozen=True, tag=True):

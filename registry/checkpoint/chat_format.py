@@ -26,6 +26,7 @@ class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
     repeats_assistant: bool = True
     starts_with_assistant: bool = True
     filler: str = ""  # what an answer without words says, where it may not be empty
+    blank_reasoning: bool = False  # an answer says that nothing was thought
     parts: tuple[str, ...] = ()  # roles whose content is a list of parts, and no string
     tools: bool = True  # definitions of tools
     tool_calls: bool = True

@@ -33,6 +33,7 @@ NAMES = frozenset(
         *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
         *("chat_template.jinja", "chat_template.json", "generation_config.json"),
         "additional_chat_templates/default.jinja",
+        "additional_chat_templates/tool_use.jinja",
         "hf_quant_config.json",
         *EMBEDDER_FILES,
     }

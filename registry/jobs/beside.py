@@ -30,6 +30,7 @@ _OPTIONAL = (
     "chat_template.jinja",
     "chat_template.json",
     "additional_chat_templates/default.jinja",
+    "additional_chat_templates/tool_use.jinja",
     "hf_quant_config.json",
 )
 _VOCABULARIES = (*vocabulary.NAMES, "qwen.tiktoken", "hy.tiktoken")  # where there is no listing

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _NINE = re.compile(r"[a-zA-Z0-9]{9}")
 _OF_FUNCTION = re.compile(r"functions\.[^:]+:[0-9]+")
@@ -32,16 +32,18 @@ def _words(name: str) -> Iterable[str]:
         yield "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:9])
 
 
-def of_functions(functions: dict[str, str]) -> dict[str, str]:
-    """What stands for each id in Kimi's templates: `functions.NAME:NUMBER`, counted from 0.
+def of_functions(calls: Sequence[tuple[str, str]]) -> list[str]:
+    """What stands for each call's id in Kimi's templates: `functions.NAME:NUMBER`, from 0 on.
 
-    `functions` has the ids in their order, with the names. No two get the same.
+    `calls` has the id and the name of each, in their order; clients use an id again, so it is the
+    call that decides. One that has the form stays itself. No two get the same.
     """
-    mapped = {name: name for name in functions if _OF_FUNCTION.fullmatch(name)}
-    taken = set(mapped)
-    for number, (name, function) in enumerate(functions.items()):
-        if name not in mapped:
+    taken = {name for name, _ in calls if _OF_FUNCTION.fullmatch(name)}
+    told: list[str] = []
+    for number, (name, function) in enumerate(calls):
+        if not _OF_FUNCTION.fullmatch(name):
             ids = (f"functions.{function}:{place}" for place in itertools.count(number))
-            mapped[name] = next(word for word in ids if word not in taken)
-            taken.add(mapped[name])
-    return mapped
+            name = next(word for word in ids if word not in taken)
+            taken.add(name)
+        told.append(name)
+    return told

@@ -22,7 +22,7 @@ class Conversation:
 
     messages: list[Message]
     numbers: list[int]  # for each, which of the client's messages it is, or stands before
-    call_ids: dict[str, str] = field(default_factory=dict)  # the client's -> the template's
+    call_ids: dict[str, str] = field(default_factory=dict)  # the template's -> the client's
 
 
 def shaped(messages: list[Message], form: ChatFormat) -> Conversation:
@@ -145,5 +145,7 @@ def _say(message: Message, form: ChatFormat) -> None:
         return
     if not content and message["role"] == "assistant":
         content = message["content"] = form.filler
+    if form.blank_reasoning and message["role"] == "assistant":
+        message.setdefault("reasoning_content", " ")
     if message["role"] in form.parts:
         message["content"] = [{"type": "text", "text": content or ""}]

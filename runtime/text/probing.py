@@ -8,15 +8,14 @@ its own renderer (common/jinja/caps.cpp).
 import contextlib
 import itertools
 import json
-import signal
 from collections.abc import Iterator, Sequence
-from types import FrameType
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from registry.checkpoint.chat_format import Absence, ChatFormat
 from registry.checkpoint.config import Json
 
 from .template import ChatTemplate, TemplateError
+from .time_limit import OutOfTime, time_limit
 
 _Ids: TypeAlias = Literal["any", "nine", "function"]
 
@@ -39,34 +38,10 @@ def learn(template: ChatTemplate) -> ChatFormat:
     """What it takes, in milliseconds. One that renders nothing at all is left as it is."""
     probe = _Probe(template)
     found: dict[str, Any] = {}
-    with contextlib.suppress(_OutOfTime), _time_limit(_LIMIT_S):
+    with contextlib.suppress(OutOfTime), time_limit(_LIMIT_S):
         for ask in (_options, _content, _system, _turns, _tools, _calls, _results):
             found |= ask(probe, ChatFormat(**found))
     return ChatFormat(**found)
-
-
-class _OutOfTime(BaseException):
-    """No `Exception`, so that nothing on its way takes it for the template's own."""
-
-
-@contextlib.contextmanager
-def _time_limit(limit_s: float) -> Iterator[None]:
-    """Raise _OutOfTime in the block when it has computed for so long."""
-
-    def end(_: int, __: FrameType | None) -> NoReturn:
-        raise _OutOfTime
-
-    try:
-        before = signal.signal(signal.SIGVTALRM, end)
-    except ValueError:  # not the main thread: nothing can end it here
-        yield
-        return
-    signal.setitimer(signal.ITIMER_VIRTUAL, limit_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
 
 
 class _Probe:

@@ -23,7 +23,7 @@ Message: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model reads; and for ids of calls that were changed, what they stand for."""
+    """What the model reads; and for ids of calls that are new there, the client's."""
 
     text: str
     call_ids: dict[str, str]
@@ -63,9 +63,9 @@ class ChatPrompt:
         failure: TemplateError | None = None
         incomplete: Prompt | None = None
         has_user = any(message["role"] == "user" for message in messages)
-        for form in _attempts(self.form):
-            if incomplete is not None and form.is_spoken and not self.form.is_spoken:
-                break  # that is for calls that are refused
+        for form, is_for_loss in _attempts(self.form):
+            if incomplete is not None and not is_for_loss:
+                break
             if failure is not None and not has_user:
                 break  # a user's message is asked for, not made up
             conversation = shaped(messages, form)
@@ -188,8 +188,11 @@ def _begun(text: str, content: str) -> str:
     return text
 
 
-def _attempts(form: ChatFormat) -> list[ChatFormat]:
-    """The form that was found; then stricter ones, for what small conversations did not show."""
+def _attempts(form: ChatFormat) -> list[tuple[ChatFormat, bool]]:
+    """The form that was found; then others, for what small conversations did not show.
+
+    With each, whether it is for texts that were lost too, or only for messages that were refused.
+    """
     strict = msgspec.structs.replace(
         form,
         system_repeated=False,
@@ -205,7 +208,8 @@ def _attempts(form: ChatFormat) -> list[ChatFormat]:
     )
     folded = msgspec.structs.replace(strict, system_first=False)
     spoken = msgspec.structs.replace(strict, tool_calls=False, tool_results=False)
-    return [form, strict, folded, spoken]
+    unthinking = msgspec.structs.replace(form, blank_reasoning=True)
+    return [(form, True), (strict, True), (folded, True), (unthinking, False), (spoken, False)]
 
 
 def _is_complete(text: str, messages: list[Message]) -> bool:

@@ -18,7 +18,7 @@ class ConversationRefused(TemplateError):
 
 
 def with_tools(messages: list[Message], form: ChatFormat) -> tuple[Turns, dict[str, str]]:
-    """Copies of the messages, each with its number; and the ids that were changed.
+    """Copies of the messages, each with its number; and for ids that are new, the client's.
 
     Raises ConversationRefused for a result without a call, if the template needs one.
     """
@@ -43,7 +43,7 @@ def with_tools(messages: list[Message], form: ChatFormat) -> tuple[Turns, dict[s
         told = _one_by_one(told)
     for _, message in told:
         message.pop(_FUNCTION, None)
-    return told, {old: new for old, new in ids.items() if old != new}
+    return told, {new: old for new, old in ids.items() if old != new}
 
 
 _FUNCTION = "_function"  # of a result: which function it is of, while the turns are shaped
@@ -83,8 +83,32 @@ def _name_calls(turns: Turns, form: ChatFormat) -> None:
 
 
 def _with_ids(turns: Turns, form: ChatFormat) -> dict[str, str]:
-    """Give every call and result an id of the form; the mapping from the client's ids."""
-    seen: dict[str, str] = {}
+    """Give every call and result an id of the form; what each stands for."""
+    _fill_ids(turns)
+    calls = [call for _, message in turns for call in message.get("tool_calls") or ()]
+    old = [call["id"] for call in calls]
+    results = [message["tool_call_id"] for _, message in turns if message["role"] == "tool"]
+    letters = nine_letters([*old, *results])
+    if form.call_ids == "nine":
+        new = iter([letters[name] for name in old])
+    else:
+        names = [str(_function(call).get("name")) for call in calls]
+        new = iter(of_functions(list(zip(old, names, strict=True))))
+    nearest: dict[str, str] = {}  # of a result, the last call before it that has its id
+    stands_for: dict[str, str] = {}
+    for _, message in turns:
+        for call in message.get("tool_calls") or ():
+            name = nearest[call["id"]] = next(new)
+            stands_for[name] = call["id"]
+            call["id"] = name
+        if message["role"] == "tool":
+            name = message["tool_call_id"]
+            message["tool_call_id"] = nearest.get(name, letters[name])
+    return stands_for
+
+
+def _fill_ids(turns: Turns) -> None:
+    """Calls and results that have no id get one of their places."""
     missing: list[str] = []
     for number, message in turns:
         if message.get("tool_calls"):
@@ -94,18 +118,8 @@ def _with_ids(turns: Turns, form: ChatFormat) -> dict[str, str]:
                 if not isinstance(call.get("id"), str):
                     call["id"] = f"{number}.{place}"
                     missing.append(call["id"])
-                seen[call["id"]] = str(_function(call).get("name"))
-        elif message["role"] == "tool":
-            if not isinstance(message.get("tool_call_id"), str):
-                message["tool_call_id"] = missing.pop(0) if missing else f"{number}"
-            seen.setdefault(message["tool_call_id"], message.get(_FUNCTION) or "unknown")
-    ids = nine_letters(seen) if form.call_ids == "nine" else of_functions(seen)
-    for _, message in turns:
-        for call in message.get("tool_calls") or ():
-            call["id"] = ids[call["id"]]
-        if message["role"] == "tool":
-            message["tool_call_id"] = ids[message["tool_call_id"]]
-    return ids
+        elif message["role"] == "tool" and not isinstance(message.get("tool_call_id"), str):
+            message["tool_call_id"] = missing.pop(0) if missing else f"{number}"
 
 
 def _function(call: Call) -> dict[str, Any]:

@@ -60,6 +60,23 @@ def test_where_it_is_found(tmp_path: Path, files: dict[str, Any], source: str | 
     assert chat_template.exists(tmp_path) == (source is not None)
 
 
+@pytest.mark.parametrize(
+    ("files", "source"),
+    [
+        ({}, None),
+        ({"tokenizer_config.json": {"chat_template": "C"}}, None),
+        ({"tokenizer_config.json": {"chat_template": _NAMED}}, "T"),
+        ({"chat_template.json": {"chat_template": {"default": "P", "tool_use": "Q"}}}, "Q"),
+        ({"chat_template.jinja": "J", "additional_chat_templates/tool_use.jinja": "A"}, "A"),
+        ({"chat_template.jinja": "J", "tokenizer_config.json": {"chat_template": _NAMED}}, None),
+    ],
+)
+def test_the_one_for_tools(tmp_path: Path, files: dict[str, Any], source: str | None) -> None:
+    """Of several that have names; where one has a file, those in JSON are not read."""
+    _write(tmp_path, files)
+    assert chat_template.find_for_tools(tmp_path) == source
+
+
 @pytest.mark.parametrize("name", [[], {}, {"a": []}, None, 7])
 def test_a_name_that_is_no_text(tmp_path: Path, name: Any) -> None:
     """Strangers wrote it: such a template is passed over, the others count."""
@@ -74,8 +91,10 @@ def test_a_template_in_python(tmp_path: Path) -> None:
     """It is known by its type, and no Jinja source; an unknown type is no template."""
     _write(tmp_path, {"tokenizer_config.json": {"chat_template_type": "deepseek_v32"}})
     assert chat_template.find(tmp_path) is None and chat_template.exists(tmp_path)
-    _write(tmp_path, {"tokenizer_config.json": {"chat_template_type": "../../evil"}})
-    assert not chat_template.exists(tmp_path)
+    # The last one is a module of mlx-lm that has the format of answers and renders nothing.
+    for kind in ("../../evil", "", "__init__", "nothing", 7, "muse_spark"):
+        _write(tmp_path, {"tokenizer_config.json": {"chat_template_type": kind}})
+        assert not chat_template.exists(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["chat_template.jinja", "chat_template.json"])

@@ -62,6 +62,16 @@ async def test_a_chat_template_comes_along(
     assert chat_template.exists(folder)
 
 
+@pytest.mark.parametrize("way", ["folder", "url", "hub"])
+async def test_the_one_for_tools_comes_along(
+    store: Store, work: FakeWork, hub: HubServer, tmp_path: Path, way: str
+) -> None:
+    """A file of its own beside the default one's."""
+    files = MODEL | {"chat_template.jinja": b"A", "additional_chat_templates/tool_use.jinja": b"T"}
+    await run(offered(files, hub, tmp_path / "source")[way], store, settings_of(hub))
+    assert chat_template.find_for_tools(store.get("m").folder) == "T"
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_chat_template_stays_when_weights_are_converted(tmp_path: Path, name: str) -> None:
     """The job process takes what it knows by name."""

@@ -32,7 +32,8 @@ def test_no_two_get_the_same() -> None:
 
 def test_ids_of_functions() -> None:
     """Counted over the conversation; one that has the form stays, and no two get the same."""
-    assert of_functions({"call_a": "f", "call_b": "g", "functions.f:7": "f"}) == {
-        "call_a": "functions.f:0", "call_b": "functions.g:1", "functions.f:7": "functions.f:7",
-    }  # fmt: skip
-    assert of_functions({"call_a": "f", "functions.f:0": "f"})["call_a"] == "functions.f:1"
+    calls = [("call_a", "f"), ("call_b", "g"), ("functions.f:7", "f"), ("call_a", "h")]
+    assert of_functions(calls) == [
+        "functions.f:0", "functions.g:1", "functions.f:7", "functions.h:3",
+    ]  # fmt: skip
+    assert of_functions([("call_a", "f"), ("functions.f:0", "f")])[0] == "functions.f:1"

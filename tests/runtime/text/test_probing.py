@@ -7,7 +7,7 @@ import pytest
 
 from registry.checkpoint.chat_format import ChatFormat
 from runtime.text.probing import learn
-from runtime.text.template import PythonTemplate, TemplateError
+from runtime.text.template import PythonTemplate
 
 from . import traits
 
@@ -117,13 +117,3 @@ def test_one_trait_is_shown_in_words() -> None:
     assert learn(traits.template(traits.NO_SYSTEM)).shown()["system"] == "none"
     assert learn(traits.template(traits.ANYTHING)).shown()["system"] == "anywhere"
     assert learn(traits.template(traits.ITEMS)).shown()["tool_arguments"] == "object"
-
-
-def test_what_a_probe_leaves_behind() -> None:
-    """The clock is off again: a later render has all the time that the worker's deadline leaves."""
-    import signal
-
-    learn(traits.template(traits.ANYTHING))
-    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
-    with pytest.raises(TemplateError):
-        traits.template("{{ raise_exception('x') }}").render([], {})

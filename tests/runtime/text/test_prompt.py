@@ -103,6 +103,13 @@ def test_a_rule_that_small_conversations_do_not_show() -> None:
     assert "g\n\nh" in prompt.render(messages, {}).text
 
 
+def test_an_answer_that_must_have_been_thought_of() -> None:
+    """As mlx-lm's template of DeepSeek-V3.2 has it: a blank stands for what nobody sent."""
+    unthought = "m.role == 'assistant' and loop.last and not m.reasoning_content"
+    prompt = ChatPrompt(traits.template(traits.turns(traits.refusing(unthought, "Think"))))
+    assert prompt.render(said("u:a a:b"), {}).text == "[user]a[end][assistant]b[end][assistant]"
+
+
 def test_a_system_message_that_is_lost_now_and_then() -> None:
     """As in Mistral-Nemo's template, which tells it with a user's last turn only."""
     source = (

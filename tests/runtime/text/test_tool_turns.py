@@ -92,9 +92,9 @@ def test_ids_of_nine_letters() -> None:
     ]
     turns, ids = with_tools(messages, ChatFormat(call_ids="nine"))
     first, second, third = (message for _, message in turns)
-    assert first["tool_calls"][0]["id"] == third["tool_call_id"] == ids["call_1"]
+    assert first["tool_calls"][0]["id"] == third["tool_call_id"]
     assert first["tool_calls"][1]["id"] == second["tool_call_id"] == "abcdefghi"
-    assert list(ids) == ["call_1"]
+    assert ids == {first["tool_calls"][0]["id"]: "call_1"}
 
 
 def test_ids_of_functions() -> None:
@@ -104,6 +104,19 @@ def test_ids_of_functions() -> None:
     first, second, third = told(messages, call_ids="function")
     assert [c["id"] for c in first["tool_calls"]] == ["functions.f:0", "functions.g:1"]
     assert [second["tool_call_id"], third["tool_call_id"]] == ["functions.f:0", "functions.g:1"]
+
+
+@pytest.mark.parametrize("form", ["nine", "function"])
+def test_ids_that_are_used_again(form: Any) -> None:
+    """Small servers begin anew in every turn: a result is of the nearest call before it."""
+    messages = [calling(call("f", id="call_0")), result("x", tool_call_id="call_0"),
+                calling(call("g", id="call_0")), result("y", tool_call_id="call_0")]  # fmt: skip
+    turns, ids = with_tools(messages, ChatFormat(call_ids=form))
+    shown = [message for _, message in turns]
+    for calls, answer in (shown[:2], shown[2:]):
+        assert calls["tool_calls"][0]["id"] == answer["tool_call_id"]
+    if form == "function":
+        assert ids == {"functions.f:0": "call_0", "functions.g:1": "call_0"}
 
 
 def test_ids_that_nobody_sent() -> None:
