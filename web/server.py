@@ -9,8 +9,10 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config
+from hypercorn.config import Sockets as Listeners
+from hypercorn.utils import wrap_app
 
 from registry.jobs.jobs import Jobs
 from registry.store.store import Store
@@ -22,10 +24,12 @@ from .app import create_app
 from .serving import loadable
 from .settings import WebSettings, check_bind
 from .transport import hypercorn_patches
+from .transport.connections import Limits
 
 logger = logging.getLogger(__name__)
 
-_SPARE_DESCRIPTORS = 256  # for children, files and downloads
+_MAX_QUEUED = 1024  # clients that are not accepted yet; systems allow less, macOS 128
+_SPARE_DESCRIPTORS = 256  # for children, files, downloads, and clients that are being refused
 
 
 async def serve(
@@ -44,7 +48,7 @@ async def serve(
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    hypercorn_patches.apply(_max_connections(settings), settings.stall_limit_s)
+    hypercorn_patches.apply(_limits(settings))
     first, second, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
     _on_signals(lambda: second.set() if first.is_set() else first.set())
     await pool.start()
@@ -52,9 +56,13 @@ async def serve(
     sockets = Sockets(settings)
     app: Any = create_app(settings, pool, store, jobs, sockets)
     guard: Any = Guard(app, settings)
+    config = _config(settings)
     server = asyncio.create_task(
-        hypercorn_serve(
-            guard, _config(listener, settings), shutdown_trigger=closed.wait, mode="asgi"
+        worker_serve(
+            wrap_app(guard, config.wsgi_max_body_size, "asgi"),
+            config,
+            sockets=Listeners([], [listener], []),
+            shutdown_trigger=closed.wait,
         )
     )
     preload = asyncio.create_task(_preload(settings, pool, store))
@@ -71,29 +79,47 @@ async def serve(
         await server
 
 
-def _max_connections(settings: WebSettings) -> int:
-    """As many as are wanted, but never all file descriptors: engines and files need some too."""
+def _limits(settings: WebSettings) -> Limits:
+    """As many connections as are wanted, but never all file descriptors: others need some too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.max_connections + _SPARE_DESCRIPTORS
     if soft < wanted and (hard == resource.RLIM_INFINITY or hard > soft):
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return min(settings.max_connections, max(soft - _SPARE_DESCRIPTORS, soft // 2))
+    return Limits(
+        max_connections=min(settings.max_connections, max(soft - _SPARE_DESCRIPTORS, soft // 2)),
+        header_timeout_s=settings.header_timeout_s,
+        keep_alive_s=settings.idle_timeout_s,
+        stall_limit_s=settings.stall_limit_s,
+    )
 
 
-def _listen(settings: WebSettings) -> socket.socket:
+class Listener(socket.socket):
+    """The port. A client for whom its queue has no room tries again after a whole second.
+
+    asyncio has one number for the queue's length and for how many it accepts at a time, before
+    anybody counts them.
+    """
+
+    def listen(self, backlog: int = 0, /) -> None:
+        super().listen(_MAX_QUEUED)
+
+
+def _listen(settings: WebSettings) -> Listener:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=256)
+    opened = socket.create_server((settings.host, settings.port), family=family)
+    listener = Listener(fileno=opened.detach())
+    listener.setblocking(False)
+    listener.listen()
+    return listener
 
 
-def _config(listener: socket.socket, settings: WebSettings) -> Config:
+def _config(settings: WebSettings) -> Config:
     config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = 32  # so many are accepted at a time, before their number is looked at
+    config.backlog = 32  # so many are accepted at a time
     config.include_server_header = False
     config.errorlog = None
     config.accesslog = None
-    config.keep_alive_timeout = 5  # also the limit for slow request headers
     config.graceful_timeout = 2  # what runs was drained before; this is for last writes
     config.h11_max_incomplete_size = 32 << 10
     config.websocket_max_message_size = settings.max_message_bytes

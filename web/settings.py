@@ -24,7 +24,9 @@ class WebSettings:
     max_body_bytes: int = 16 << 20
     max_message_bytes: int = 1 << 20  # of a WebSocket
     ping_interval_s: float = 20.0  # of a WebSocket; who is silent for two of them is gone
+    header_timeout_s: float = 10.0  # from a connection's begin, or a request's first byte
     body_timeout_s: float = 30.0
+    idle_timeout_s: float = 75.0  # between two requests; longer than the pools of clients wait
     heartbeat_s: float = 10.0  # between two signs of life on a stream
     drain_timeout_s: float = 20.0
     stall_limit_s: float = 30.0  # how long one write to a client, or read of an upload, may take

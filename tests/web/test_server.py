@@ -311,6 +311,30 @@ def test_ready_means_that_a_model_can_answer(server: ServerProcess) -> None:
     assert httpx.get(server.url + "/ready").json() == {"status": "ready"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("is_read", [True, False])
+def test_short_connections_in_a_row_are_all_served(tmp_path: Path, is_read: bool) -> None:
+    """Four times as many as there are places, each closed by its client: `curl` in a loop."""
+    with ServerProcess(tmp_path / "home") as server:
+        for _ in range(2000):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
+                sock.sendall(b"GET /health HTTP/1.1\r\n" + host(server) + b"\r\n")
+                assert not is_read or sock.recv(1000).startswith(b"HTTP/1.1 200")
+        assert server.get("/health") == {"status": "ok"}
+        assert "Traceback" not in server.log
+
+
+def test_idle_clients_do_not_delay_the_end(home: Path) -> None:
+    """They are let go at once, though they might have waited for 75 s."""
+    with ServerProcess(home) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
+            sock.sendall(b"GET /health HTTP/1.1\r\n" + host(server) + b"\r\n")
+            assert b"keep-alive: timeout=75" in sock.recv(1000)
+            server.process.send_signal(signal.SIGTERM)
+            assert sock.recv(1000) == b""
+            assert server.process.wait(20) == 0
+
+
 def test_clients_beyond_the_limit_do_not_take_the_server_down(tmp_path: Path) -> None:
     """Few file descriptors and many half-open sockets: those inside the limit are served."""
     with ServerProcess(tmp_path / "home", max_files=256) as server:

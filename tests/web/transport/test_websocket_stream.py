@@ -4,20 +4,19 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from web.transport import hypercorn_patches
+from tests.web.transport.served import PING_INTERVAL_S, App
+from tests.web.transport.served import served as served_within
+from web.transport import closing
+from web.transport.connections import Limits
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
-PING_INTERVAL_S = 0.2
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: %d\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -48,26 +47,8 @@ class Recorder:
         self.gone.set()
 
 
-@asynccontextmanager
-async def served(app: App, stall_limit_s: float = 5) -> AsyncIterator[int]:
-    """Hypercorn as `server` runs it, on a free port."""
-    hypercorn_patches.apply(100, stall_limit_s)
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = Config()
-    config.errorlog = None
-    config.websocket_ping_interval = PING_INTERVAL_S
-    config.websocket_max_message_size = 1000
-    config.graceful_timeout = 1
-    port: int = listener.getsockname()[1]
-    config.bind = [f"fd://{listener.detach()}"]
-    ended = asyncio.Event()
-    running: Any = app
-    task = asyncio.create_task(serve(running, config, shutdown_trigger=ended.wait, mode="asgi"))
-    try:
-        yield port
-    finally:
-        ended.set()
-        await task
+def served(app: App, stall_limit_s: float = 5) -> AbstractAsyncContextManager[int]:
+    return served_within(app, Limits(stall_limit_s=stall_limit_s))
 
 
 def client(port: int, **options: Any) -> Any:
@@ -312,7 +293,7 @@ async def test_what_nobody_reads_is_not_kept_after_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The connection is cut then: its client may never read on."""
-    monkeypatch.setattr(hypercorn_patches, "_FLUSH_S", 0.2)
+    monkeypatch.setattr(closing, "_FLUSH_S", 0.2)
     app = Sender()
     async with served(app) as port, raw(port) as (reader, writer):
         writer.write_eof()
