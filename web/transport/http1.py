@@ -2,6 +2,7 @@
 
 - It switches to HTTP/2 for whoever asks by upgrade or by preface, and brings HTTP/2's own attacks
   along. Here both are ignored.
+- What is no request is answered by an empty body. Here it is told in a sentence.
 - It never says how long an idle connection lives, so clients reuse one that is about to close.
 - It waits without end to tell an application that its client left, where that reads no more: the
   rest of a body that was too large kept its connection for ever.
@@ -11,9 +12,20 @@ import asyncio
 from typing import Any
 
 import h11
+import msgspec
 from hypercorn.protocol.events import Event, Response, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+
+from web.dialect import OPENAI
+from web.errors import Failure
+
+_UNREADABLE = {
+    400: "This is no request of HTTP/1.1; send a whole one, to http:// and not https://.",
+    408: "The head of the request did not come in time; send it in one piece.",
+    431: "The head of the request is too long; send fewer or shorter headers.",
+    501: "This Transfer-Encoding is not known here; send the body as chunked or with its length.",
+}
 
 
 class Http1(H11Protocol):
@@ -22,7 +34,6 @@ class Http1(H11Protocol):
     def __init__(self, keep_alive_s: float, *args: Any) -> None:
         super().__init__(*args)
         self._keep_alive_s = keep_alive_s
-        self._may_stay = False  # after the answer
 
     @property
     def is_answering(self) -> bool:
@@ -46,31 +57,32 @@ class Http1(H11Protocol):
 
     def _persistence(self, answer: Response) -> list[tuple[bytes, bytes]]:
         """How long the connection will live, for clients that keep it."""
-        if self.context.terminated.is_set() or self.is_answering:
+        is_told = any(name == b"connection" for name, _ in answer.headers)
+        if is_told or self.keep_alive_requests >= self.config.keep_alive_max_requests:
+            return []  # the latter is told by Hypercorn
+        # Not so in HTTP/1.0, where the client sends no more, or has not sent all of its body yet.
+        may_stay = self.connection.their_state is h11.DONE
+        if not may_stay or self.context.terminated.is_set():
             return [(b"connection", b"close")]
-        is_last = self.keep_alive_requests >= self.config.keep_alive_max_requests
-        if (
-            is_last
-            or not self._may_stay
-            or any(name == b"connection" for name, _ in answer.headers)
-        ):
-            return []
         timeout = b"timeout=%d" % self._keep_alive_s
         return [(b"connection", b"keep-alive"), (b"keep-alive", timeout)]
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn's would switch to HTTP/2."""
 
-    async def _create_stream(self, request: h11.Request) -> None:
-        tokens = [
-            token.strip().lower()
-            for name, value in request.headers
-            if name == b"connection"
-            for token in value.split(b",")
+    async def _send_error_response(self, status_code: int) -> None:
+        """Of what is no request; Hypercorn's has no body."""
+        failure = Failure(status_code, _UNREADABLE.get(status_code, _UNREADABLE[400]))
+        body = msgspec.json.encode(failure.body(OPENAI))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
         ]
-        # h11 keeps no connection of HTTP/1.0.
-        self._may_stay = request.http_version >= b"1.1" and b"close" not in tokens
-        await super()._create_stream(request)
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
 
 
 class HttpStream(HTTPStream):

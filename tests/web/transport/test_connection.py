@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -155,13 +156,36 @@ async def test_slow_headers_are_bounded(before: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [request(headers=CLOSE), request(version="1.0"), b"no HTTP at all\r\n\r\n"]
+    "sent",
+    [
+        request(headers=CLOSE),
+        request(version="1.0"),
+        b"no HTTP at all\r\n\r\n",
+        b"POST /too-large HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc",
+    ],
 )
-async def test_who_is_not_kept_is_not_told_so(sent: bytes) -> None:
-    """Also HTTP/1.0 and what is no request."""
+async def test_who_is_not_kept_is_told_so(sent: bytes) -> None:
+    """HTTP/1.0, what is no request, and who sends on when the answer is there."""
     async with served(Answers(), Limits()) as port:
         head = (await whole(port, sent)).lower()
     assert b"\r\nconnection: close\r\n" in head and b"keep-alive" not in head
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"no HTTP at all\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
+        (request(headers=b"X-Long: " + b"x" * 100_000 + b"\r\n"), 431),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: br\r\n\r\n", 501),
+        (b"POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: ten\r\n\r\n", 400),
+    ],
+)
+async def test_what_is_no_request_is_told_in_a_sentence(sent: bytes, status: int) -> None:
+    async with served(Answers(), Limits()) as port:
+        head, _, body = (await whole(port, sent)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d" % status)
+    assert json.loads(body)["error"]["message"].endswith(".")
 
 
 async def test_two_requests_in_one_write() -> None:
