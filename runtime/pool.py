@@ -61,9 +61,11 @@ class ModelPool:
         model was being unloaded, the last two. Leaving the iterator cancels the request.
         """
         slot = self.residency.slot(model)
-        with slot.stats.count():
+        with slot.stats.count() as finish:
             async with aclosing(self._generate(slot, model, request)) as events:
                 async for event in events:
+                    if isinstance(event, Finished):
+                        finish()
                     yield event
 
     async def _generate(

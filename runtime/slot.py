@@ -101,14 +101,22 @@ class RequestStats:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
     @contextmanager
-    def count(self) -> Iterator[None]:
-        """Note how a request ends: every one ends in exactly one way."""
+    def count(self) -> Iterator[Callable[[], None]]:
+        """Note how a request ends: every one ends in exactly one way.
+
+        Call what it yields once the whole answer is out: who leaves after that was answered.
+        """
         outcome: Outcome = "failed"
-        try:
-            yield
+
+        def finish() -> None:
+            nonlocal outcome
             outcome = "finished"
+
+        try:
+            yield finish
+            finish()
         except (asyncio.CancelledError, GeneratorExit):
-            outcome = "cancelled"
+            outcome = "finished" if outcome == "finished" else "cancelled"
             raise
         except (QueueFull, InvalidRequest, Unavailable):
             outcome = "refused"

@@ -35,6 +35,17 @@ async def test_the_order_of_events(pool: ModelPool, model: Model) -> None:
     assert not any(isinstance(event, Loading) for event in await ask(pool, model, max_tokens=3))
 
 
+async def test_who_leaves_with_the_whole_answer_was_answered(pool: ModelPool, model: Model) -> None:
+    """Counted as finished; who leaves at the first text is counted as cancelled."""
+    for last, max_tokens in ((Finished, 2), (TextDelta, 2000)):
+        asked = request(max_tokens=max_tokens, temperature=0)
+        async with aclosing(pool.generate(model, asked)) as events:
+            async for event in events:
+                if isinstance(event, last):
+                    break
+    assert pool.outcomes() == {"tiny": {"finished": 1, "cancelled": 1}}
+
+
 async def test_a_queue_is_bounded_and_tells_positions(pool: ModelPool, model: Model) -> None:
     """Two rows and three waiting are admitted; the sixth is refused; then there is room again."""
     await load(pool, model)
