@@ -20,6 +20,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
@@ -131,11 +132,7 @@ class WebSocketStream(WSStream):
     async def _tell_app(self, message: dict[str, Any]) -> None:
         """Waits while the application is slow, which slows the client; not for one at its end."""
         assert self.app_put is not None
-        putting = asyncio.ensure_future(self.app_put(message))
-        ending = asyncio.ensure_future(self._app_is_over.wait())
-        await asyncio.wait({putting, ending}, return_when=asyncio.FIRST_COMPLETED)
-        putting.cancel()
-        ending.cancel()
+        await _until(self._app_is_over, self.app_put(message))
 
     async def _on_end(self) -> None:
         if self.closed:
@@ -161,7 +158,8 @@ class WebSocketStream(WSStream):
         while not await self._ends_within(interval):
             if time.monotonic() - self._heard_at > 2 * interval:
                 return await self.send(StreamClosed(stream_id=self.stream_id))
-            await self._send_wsproto_event(Ping())
+            # It waits where the client is behind, and the connection's end would wait for it.
+            await _until(self._is_over, self._send_wsproto_event(Ping()))
 
     async def _ends_within(self, seconds: float) -> bool:
         try:
@@ -169,3 +167,11 @@ class WebSocketStream(WSStream):
                 return await self._is_over.wait()
         except TimeoutError:
             return False
+
+
+async def _until(end: asyncio.Event, action: Awaitable[None]) -> None:
+    """Do it, but no longer than until the end."""
+    acting, ending = asyncio.ensure_future(action), asyncio.ensure_future(end.wait())
+    await asyncio.wait({acting, ending}, return_when=asyncio.FIRST_COMPLETED)
+    acting.cancel()
+    ending.cancel()
