@@ -15,7 +15,7 @@ import base64
 import sys
 from array import array
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,11 +25,12 @@ from registry.store.store import Store
 from runtime.pool import ModelPool
 from runtime.requests import EmbeddingRequest, Embeddings
 from web.dialect import Dialect
-from web.door.body import read_json
+from web.door.body import Neutral, RequestBody, read_json
 from web.errors import ApiError
 from web.serving import servable
 from web.settings import WebSettings
 
+from . import parameters
 from .schema import keep_alive_s
 
 MAX_INPUTS = 2048
@@ -38,8 +39,10 @@ _ON_LOOP_BYTES = 64 << 10  # of vectors that are written within a millisecond or
 _encode = msgspec.json.Encoder().encode
 
 
-class EmbeddingsBody(msgspec.Struct):
-    """POST /embeddings. Fields that are not listed are ignored."""
+class EmbeddingsBody(RequestBody):
+    """POST /embeddings. Fields that are neither listed nor unhonoured are ignored."""
+
+    unhonoured: ClassVar[Neutral] = parameters.EMBEDDINGS
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     input: str | list[str | int | list[int]]

@@ -5,7 +5,7 @@
 """
 
 import secrets
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -16,12 +16,13 @@ from registry.store.store import Store
 from runtime.pool import ModelPool
 from runtime.requests import RerankRequest, Scores
 from web.dialect import Dialect
-from web.door.body import read_json
+from web.door.body import Neutral, RequestBody, read_json
 from web.errors import ApiError
 from web.serving import servable
 from web.settings import WebSettings
 from web.transport.reply import json_reply
 
+from . import parameters
 from .schema import keep_alive_s
 
 MAX_DOCUMENTS = 2048
@@ -33,8 +34,10 @@ class Document(msgspec.Struct):
     text: str
 
 
-class RerankBody(msgspec.Struct):
-    """POST /rerank. Fields that are not listed are ignored."""
+class RerankBody(RequestBody):
+    """POST /rerank. Fields that are neither listed nor unhonoured are ignored."""
+
+    unhonoured: ClassVar[Neutral] = parameters.RERANK
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     query: Annotated[str, Meta(min_length=1)]

@@ -1,11 +1,11 @@
 """What a chat request may say: shapes and ranges, and the refusal of what cannot be honoured.
 
-The rule is "refuse, never ignore": a known parameter passes at its neutral value, those on the
-accept-and-ignore list change nothing about the answer, and unknown vendor fields pass.
+The rule is "refuse, never ignore": of the parameters that cannot be honoured yet (`parameters`)
+only neutral values pass. What changes nothing about the answer, and what nobody documents, passes.
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,8 +13,10 @@ from msgspec import Meta
 from registry.checkpoint.config import Json
 from runtime.requests import GenerationRequest, SamplingRequest
 from web import duration
+from web.door.body import Neutral, RequestBody
 from web.errors import ApiError
 
+from . import parameters
 from .messages import Message, conversation, turn_of
 
 MetadataKey = Annotated[str, Meta(max_length=64)]
@@ -29,8 +31,10 @@ class StreamOptions(msgspec.Struct):
     include_obfuscation: bool | None = None
 
 
-class ChatBody(msgspec.Struct):
-    """POST /chat/completions. Fields that are not listed are ignored."""
+class ChatBody(RequestBody):
+    """POST /chat/completions. Fields that are neither listed nor unhonoured are ignored."""
+
+    unhonoured: ClassVar[Neutral] = parameters.CHAT
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
@@ -42,21 +46,6 @@ class ChatBody(msgspec.Struct):
     max_completion_tokens: Count | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    # What `_NEUTRAL` lists the only values of.
-    n: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    tools: list[Any] | None = None
-    tool_choice: Any = None
-    functions: list[Any] | None = None
-    function_call: Any = None
-    response_format: dict[str, Any] | None = None
-    reasoning_effort: str | None = None
-    modalities: list[str] | None = None
-    audio: Any = None
     # Accepted: they change nothing about the answer.
     parallel_tool_calls: bool | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
@@ -75,37 +64,8 @@ class ChatBody(msgspec.Struct):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-# Known parameters that cannot be honoured yet, with the values at which they ask for nothing.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
-    "reasoning_effort": ("none",),
-    "modalities": (["text"],),
-    "audio": (),
-}
-
-
 def generation_request(body: ChatBody) -> GenerationRequest:
     """The request as the runtime takes it. Raises ApiError that names what cannot be honoured."""
-    for name, neutral in _NEUTRAL.items():
-        value = getattr(body, name)
-        if value is not None and value not in neutral:
-            raise ApiError(
-                400,
-                f"'{name}' cannot be honoured by this server yet, and is never silently ignored. "
-                "Leave it out" + (f", or send {_json(neutral[0])}." if neutral else "."),
-                param=name,
-                code="unsupported_parameter",
-            )
     if body.stream_options is not None and not body.stream:
         raise ApiError(400, "'stream_options' goes with 'stream': true.", param="stream_options")
     return GenerationRequest(
@@ -121,10 +81,6 @@ def generation_request(body: ChatBody) -> GenerationRequest:
         turn=turn_of(body.messages, body.continue_final_message, body.add_generation_prompt),
         keep_alive_s=keep_alive_s(body.keep_alive),
     )
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def keep_alive_s(value: float | str | None) -> float | None:

@@ -2,18 +2,30 @@
 
 import asyncio
 import re
-from typing import TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import msgspec
 from quart import Request
 from werkzeug.http import parse_options_header
 
+from registry.checkpoint.config import Json
 from web.errors import ApiError
 from web.settings import WebSettings
 
 T = TypeVar("T")
+# For each parameter, the values at which it asks for nothing.
+Neutral: TypeAlias = dict[str, tuple[Json, ...]]
 
 _PATH = re.compile(r" - at `(?:key in )?\$(.*)`$")
+_WANTS_INTEGER = re.compile(r"Expected `[^`]*\bint\b[^`]*`, got `float`")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RequestBody(msgspec.Struct):
+    """A body with parameters that are known, but cannot be honoured."""
+
+    unhonoured: ClassVar[Neutral] = {}
 
 
 async def read_json(request: Request, settings: WebSettings, shape: type[T]) -> T:
@@ -47,14 +59,92 @@ def decode(body: bytes, shape: type[T]) -> T:
     try:
         # msgspec skips over what it does not need; this looks at every byte.
         body.decode("utf-8")
-        return msgspec.json.decode(body, type=shape)
+        value = _decode(body, shape)
+        if issubclass(shape, RequestBody):
+            _refuse_unhonoured(body, shape.unhonoured)
     except msgspec.ValidationError as error:
         message = str(error)
-        path = match[1].lstrip(".") if (match := _PATH.search(message)) else ""
-        param = path.split("[")[0].split(".")[0] or _missing_field(message)
+        param = _top_field(message) or _missing_field(message)
         raise ApiError(400, f"{message}.", param=param, code="invalid_value") from None
     except (ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
         raise ApiError(400, f"The body is not valid JSON: {error}", code="invalid_json") from None
+    _check_carried(value)
+    return value
+
+
+def _decode(body: bytes, shape: type[T]) -> T:
+    """JSON of a shape, where 4.0 is an integer too, as in JSON Schema (2020-12 core, 4.2.2)."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        failure = error
+    if _WANTS_INTEGER.match(str(failure)) is None:
+        raise failure
+    value = msgspec.json.decode(body)
+    tried: set[str] = set()  # top fields; in others 4.0 stays what it is
+    while _WANTS_INTEGER.match(str(failure)) and isinstance(value, dict):
+        field = _top_field(str(failure))
+        if field is None or field in tried:
+            break
+        tried.add(field)
+        value[field] = _with_integers(value[field])
+        try:
+            return msgspec.convert(value, shape)
+        except msgspec.ValidationError as error:
+            failure = error
+    raise failure
+
+
+def _with_integers(value: Json) -> Json:
+    match value:
+        case float():
+            return int(value) if value.is_integer() and abs(value) < 2**63 else value
+        case list():
+            return [_with_integers(item) for item in value]
+        case dict():
+            return {name: _with_integers(item) for name, item in value.items()}
+    return value
+
+
+def _refuse_unhonoured(body: bytes, unhonoured: Neutral) -> None:
+    for name, raw in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items():
+        if (neutral := unhonoured.get(name)) is None:
+            continue
+        value = msgspec.json.decode(raw)
+        if value is None or value in neutral:
+            continue
+        instead = f", or send {msgspec.json.encode(neutral[0]).decode()}" if neutral else ""
+        raise ApiError(
+            400,
+            f"'{name}' cannot be honoured by this server yet, and is never silently ignored. "
+            f"Leave it out{instead}.",
+            param=name,
+            code="unsupported_parameter",
+        )
+
+
+def _check_carried(value: object) -> None:
+    """Raises ApiError for a number that no message to another process could carry."""
+    if not isinstance(value, msgspec.Struct):
+        return
+    fields = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+    for attribute, name in fields:
+        try:
+            _encode(getattr(value, attribute))
+        except OverflowError:
+            raise ApiError(
+                400,
+                f"'{name}' holds an integer of more than 64 bits; send one between -2^63 and "
+                "2^64-1, or a string.",
+                param=name,
+            ) from None
+        except RecursionError:
+            raise ApiError(400, f"'{name}' is nested too deeply.", param=name) from None
+
+
+def _top_field(message: str) -> str | None:
+    path = match[1].lstrip(".") if (match := _PATH.search(message)) else ""
+    return path.split("[")[0].split(".")[0] or None
 
 
 def _missing_field(message: str) -> str | None:

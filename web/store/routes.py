@@ -135,6 +135,8 @@ def _description(body: _Description, kind: Kind | None, version: str | None) -> 
     context = body.init_context_size
     if context is None and body.gguf is not None:
         context = body.gguf.get("initContextSize")
+        if isinstance(context, float) and context.is_integer():
+            context = int(context)
         if context is not None and not (type(context) is int and 1 <= context <= _LAST_CONTEXT):
             raise ApiError(
                 400,

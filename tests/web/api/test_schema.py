@@ -84,9 +84,9 @@ def test_what_cannot_be_honoured_is_a_400_that_names_it(name: str, value: Any) -
         {"logprobs": False}, {"top_logprobs": 0}, {"tools": []}, {"tool_choice": "auto"},
         {"tool_choice": "none"}, {"response_format": {"type": "text"}}, {"modalities": ["text"]},
         {"reasoning_effort": "none"}, {"parallel_tool_calls": True}, {"store": True},
-        {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "auto"}, {"top_k": 40},
+        {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "auto"}, {"top_k": 0},
         {"verbosity": "low"},
-        {"min_p": 0.1}, {"repetition_penalty": 1.1}, {"whatever": {"deep": [1]}},
+        {"min_p": 0.0}, {"repetition_penalty": 1}, {"whatever": {"deep": [1]}},
         {name: None for name in ("temperature", "top_p", "stop", "seed", "n", "tools", "stream")},
         {"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}},
     ],
@@ -125,6 +125,29 @@ def test_messages_become_what_templates_read() -> None:
     assert request.messages[1].content == "ab"
     assert request.messages[2].tool_calls == [{"id": "1"}]
     assert request.messages[3].tool_call_id == "1"
+
+
+def test_whole_floats_are_integers() -> None:
+    """As JSON Schema has it, in every field that takes integers; what is open stays as it was."""
+    calls = [{"id": "1", "function": {"name": "f", "arguments": {"x": 2.0}}}]
+    message = {"role": "assistant", "content": "", "tool_calls": calls}
+    asked = parse(max_tokens=4.0, seed=7.0, messages=[message])
+    assert (asked.sampling.max_tokens, asked.sampling.seed) == (4, 7)
+    assert type(asked.sampling.seed) is int
+    assert repr(asked.messages[0].tool_calls[0]["function"]["arguments"]["x"]) == "2.0"
+    for wrong in (4.5, 0.0, -1.0, 1e300):
+        assert refused(max_tokens=wrong, seed=1.0).param == "max_tokens"
+    assert refused(max_tokens=1.0, seed=1e19).param == "seed"
+
+
+def test_integers_that_no_process_could_carry_are_refused() -> None:
+    """Beyond 64 bits, in any open field."""
+    for number in (-231050743355263811584, 2**64):
+        call = [{"role": "assistant", "content": "", "tool_calls": [{"x": [{"y": number}]}]}]
+        assert refused(messages=call).param == "messages"
+        assert refused(chat_template_kwargs={"x": number}).param == "chat_template_kwargs"
+    call = [{"role": "assistant", "content": "", "tool_calls": [{"x": 2**64 - 1}]}]
+    assert parse(messages=call).messages[0].tool_calls == [{"x": 2**64 - 1}]
 
 
 @pytest.mark.parametrize(
