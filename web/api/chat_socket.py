@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from contextlib import aclosing
 
-import msgspec
 from quart import Blueprint, websocket
 
 from registry.checkpoint.config import Json
@@ -22,6 +21,7 @@ from web.door.body import decode
 from web.errors import ApiError, Failure, answer_to
 from web.serving import servable
 from web.settings import WebSettings
+from web.transport.encoding import encode
 from web.transport.socket import Message, Socket, Sockets
 
 from .chat import completion_of
@@ -29,8 +29,6 @@ from .completion import Completion, Envelope, rate, usage_of
 from .schema import ChatBody, generation_request
 
 _MAX_STREAMS = 64  # of one socket, running and waiting
-
-_encode = msgspec.json.Encoder().encode
 
 
 def blueprint(
@@ -177,7 +175,7 @@ class ChatStream:
         self._body = b""
         model = servable(store, body.model)
         request = generation_request(body)
-        head = _encode({"type": "chat.completion.chunk", **self._names})[:-1] + b","
+        head = encode({"type": "chat.completion.chunk", **self._names})[:-1] + b","
         dialect = self._socket.dialect
         completion = completion_of(dialect, pool, body, Envelope(head, b"}"))
         self._completion = completion
@@ -221,7 +219,7 @@ class ChatStream:
                 told |= {"done": done, "total": total, "cached": cached}
             case _:
                 return None
-        return _encode({"type": "progress", **self._names, **told})
+        return encode({"type": "progress", **self._names, **told})
 
     async def _send_done(self, finished: Finished | None) -> None:
         """The last frame; of an answer that was cancelled without `finished`."""
@@ -237,7 +235,7 @@ class ChatStream:
                 "usage": completion.usage(finished),
                 "timings": _timings(completion, finished),
             }
-        await self._socket.send(_encode(frame))
+        await self._socket.send(encode(frame))
 
 
 def _timings(completion: Completion, finished: Finished) -> dict[str, Json]:

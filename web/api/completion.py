@@ -8,13 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from registry.checkpoint.config import Json
 from runtime.events import Event, Finished, Loading, Prefill, TextDelta, Usage
 from web.dialect import Dialect
-
-_encode = msgspec.json.Encoder().encode
+from web.transport.encoding import encode
 
 _STATUS_INTERVAL_S = 0.1  # between two progress chunks of the same stage
 
@@ -55,7 +52,7 @@ class Completion:
 
     @property
     def _start(self) -> bytes:
-        return self.envelope.head + _encode(self._object("chat.completion.chunk"))[1:-1]
+        return self.envelope.head + encode(self._object("chat.completion.chunk"))[1:-1]
 
     @property
     def _sends_null_usage(self) -> bool:
@@ -81,7 +78,7 @@ class Completion:
         match event:
             case TextDelta(_, text):
                 self.note_token()
-                return (self._chunk(b'{"content":' + _encode(text) + b"}"),)
+                return (self._chunk(b'{"content":' + encode(text) + b"}"),)
             case Finished():
                 return self._last_chunks(event)
             case Loading():
@@ -106,8 +103,8 @@ class Completion:
         return self._head + delta + b',"finish_reason":null}]' + self._tail
 
     def _last_chunks(self, finished: Finished) -> tuple[bytes, ...]:
-        reason = _encode(finished.reason)
-        usage = _encode(self.usage(finished))
+        reason = encode(finished.reason)
+        usage = encode(self.usage(finished))
         end = self._head + b'{},"finish_reason":' + reason + b"}]"
         if self.dialect.always_sends_usage:
             return (end + b',"usage":' + usage + self.envelope.tail,)
@@ -130,7 +127,7 @@ class Completion:
             "progress": round(fraction, 4),
             "message": f"{words} ({fraction:.0%})",
         }
-        chunk = b'{},"finish_reason":null}],"mimoe_status":' + _encode(status)
+        chunk = b'{},"finish_reason":null}],"mimoe_status":' + encode(status)
         return (self._head + chunk + self._tail,)
 
     def _object(self, kind: str) -> dict[str, Json]:

@@ -18,10 +18,9 @@ from web.door.body import decode
 from web.errors import ApiError
 from web.settings import WebSettings
 from web.transport import sse
+from web.transport.encoding import encode
 from web.transport.reply import json_reply
 from web.transport.socket import Message, Socket, Sockets
-
-_encode = msgspec.json.Encoder().encode
 
 
 class _Cancel(msgspec.Struct):
@@ -105,7 +104,7 @@ class JobsChannel:
 
     async def _tell(self) -> None:
         async for state in self._jobs.watch():
-            await self._socket.send(_encode({"type": "progress", "job": describe(state)}))
+            await self._socket.send(encode({"type": "progress", "job": describe(state)}))
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)

@@ -30,11 +30,26 @@ class RequestBody(msgspec.Struct):
 
 async def read_json(request: Request, settings: WebSettings, shape: type[T]) -> T:
     """The body as `shape`. Raises ApiError with 400, 408, 413 or 415."""
+    check_identity(request)
     media_type, options = parse_options_header(request.headers.get("Content-Type"))
     is_utf8 = options.get("charset", "utf-8").lower() in ("utf-8", "utf8")
     if media_type.lower() != "application/json" or not is_utf8:
         raise ApiError(415, "Send the body as UTF-8 JSON, with Content-Type: application/json.")
     return decode(await _read(request, settings), shape)
+
+
+def check_identity(request: Request) -> None:
+    """Raises ApiError 415 for a body that is compressed (RFC 9110, 15.5.16)."""
+    encodings = request.headers.get("Content-Encoding", "").split(",")
+    named = [name for name in map(str.strip, encodings) if name.lower() not in ("", "identity")]
+    if named:
+        raise ApiError(
+            415,
+            f"The body has Content-Encoding: {', '.join(named)[:100]}, which is not read here; "
+            "send it uncompressed.",
+            code="unsupported_content_encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
 
 
 async def _read(request: Request, settings: WebSettings) -> bytes:

@@ -32,10 +32,9 @@ _PUBLIC = {"/", "/health", "/ready"}
 _PUBLIC_FOLDERS = (STORE_BASE + "/", "/static/")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(\d{1,5}))?")
 _METHODS = "GET, POST, PUT, DELETE, OPTIONS"
-_CLIENT_HEADERS = re.compile(
-    r"authorization|content-type|accept|user-agent|x-api-key|x-request-id|openai-[a-z-]+"
-    r"|x-stainless-[a-z-]+|anthropic-[a-z-]+"
-)
+# SDKs, tracers and browsers bring names of their own; a token as in RFC 9110, 5.6.2.
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_MAX_GRANTED = 64
 _EXPOSED = b"x-request-id, x-should-retry, retry-after"
 # How browsers send a key, which can set no header on a socket (OpenAI's Realtime convention).
 _KEY_PROTOCOL = "openai-insecure-api-key."
@@ -58,7 +57,8 @@ class Guard:
         request_id = f"req_{secrets.token_hex(12)}"
         scope[REQUEST_ID] = request_id
         origin = headers.one("origin")
-        is_known_origin = origin is not None and self._is_allowed_origin(origin, scope)
+        host = headers.one("host")
+        is_known_origin = origin is not None and self._is_allowed_origin(origin, host, scope)
         extra = [(b"x-request-id", request_id.encode()), (b"vary", b"Origin")]
         if is_known_origin and origin is not None:
             extra.append((b"access-control-allow-origin", origin.encode()))
@@ -113,12 +113,17 @@ class Guard:
         if match is None:
             return False
         name, port = match[1].strip("[]"), match[2]
-        if name in LOOPBACK:
-            return int(port or 80) == _port(scope)
-        return name in self._hosts or match[0] in self._hosts
+        if name in self._hosts or match[0] in self._hosts:
+            return True
+        return name in LOOPBACK and int(port or 80) == _port(scope)
 
-    def _is_allowed_origin(self, origin: str, scope: Scope) -> bool:
-        """Listed exactly; or our own pages, whose Host was checked against rebinding before."""
+    def _is_allowed_origin(self, origin: str, host: str | None, scope: Scope) -> bool:
+        """Listed exactly; or our own pages, whose Host is checked against rebinding.
+
+        Behind a tunnel or a mapped port these come from the name and port that Host tells.
+        """
+        if host and origin == f"http://{host.lower()}" and self._is_allowed_host(host, scope):
+            return True
         port = "" if _port(scope) == 80 else f":{_port(scope)}"  # browsers leave 80 out
         own = {f"http://{name}{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
         return origin in self._origins or origin in own
@@ -211,7 +216,8 @@ async def _preflight(headers: _Headers, is_known_origin: bool, send: Send) -> No
     extra: list[tuple[bytes, bytes]] = [(b"allow", _METHODS.encode())]
     if is_known_origin:
         asked = (headers.one("access-control-request-headers") or "").lower().split(",")
-        granted = [name.strip() for name in asked if _CLIENT_HEADERS.fullmatch(name.strip())]
+        names = [name.strip() for name in asked]
+        granted = [name for name in names if _HEADER_NAME.fullmatch(name)][:_MAX_GRANTED]
         extra += [
             (b"access-control-allow-methods", _METHODS.encode()),
             (b"access-control-allow-headers", ", ".join(granted).encode()),

@@ -21,7 +21,7 @@ from registry.jobs.jobs import Jobs
 from registry.store.model_id import check_id
 from registry.store.record import Recipe
 from registry.store.store import Entry, Store
-from web.door.body import read_json
+from web.door.body import check_identity, read_json
 from web.errors import ApiError, failure_of
 from web.serving import check_kind
 from web.settings import WebSettings
@@ -49,6 +49,7 @@ def add_routes(routes: Blueprint, settings: WebSettings, store: Store, jobs: Job
     @routes.post("/models/<model_id>/upload")
     async def upload_files(model_id: str) -> Response:
         try:
+            check_identity(request)
             await _upload(request, settings, store, jobs, model_id)
         except Exception as error:
             if (failure := failure_of(error)) is None:

@@ -1,20 +1,19 @@
 """Compact JSON responses."""
 
-import msgspec
 from quart import Response
 
 from registry.checkpoint.config import Json
 from web.dialect import Dialect
 from web.errors import Failure
 
-_encode = msgspec.json.Encoder().encode
+from .encoding import encode
 
 
 def json_reply(
     value: dict[str, Json], status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     """No space after a colon or comma: shell scripts look for `"readyToUse":true`."""
-    return Response(_encode(value), status, headers, content_type="application/json")
+    return Response(encode(value), status, headers, content_type="application/json")
 
 
 def failure_reply(failure: Failure, dialect: Dialect) -> Response:

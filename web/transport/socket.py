@@ -25,6 +25,7 @@ from web.door.guard import REQUEST_ID, SENT_KEY
 from web.errors import ApiError, Failure, answer_to
 from web.settings import WebSettings
 
+from .encoding import encode
 from .websocket_stream import MAX_FIRST
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,6 @@ _INTERNAL_ERROR = 1011
 _SERVICE_RESTART = 1012
 
 StreamId = Annotated[str, Meta(min_length=1, max_length=128)]
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Message(msgspec.Struct):
@@ -104,7 +103,7 @@ class Socket:
         body = failure.body(self.dialect)
         if failure.headers and isinstance(body["error"], dict):
             body["error"]["headers"] = dict(failure.headers)
-        await self.send(_encode(frame | body))
+        await self.send(encode(frame | body))
 
     async def serve(self, channel: Channel) -> None:
         """Hand the client's messages to the channel until the socket ends. Raises Closed."""

@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-import msgspec
 from quart import Response
+
+from .encoding import encode
 
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -19,17 +20,15 @@ _HEADERS = {
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": keep-alive\n\n"
 
-_encode = msgspec.json.Encoder().encode
-
 
 def data(value: Any) -> bytes:
     """One event with a compact JSON value."""
-    return b"data: " + _encode(value) + b"\n\n"
+    return b"data: " + encode(value) + b"\n\n"
 
 
 def error(body: Any) -> bytes:
     """The event that ends a stream which failed; official SDKs raise it."""
-    return b"event: error\ndata: " + _encode(body) + b"\n\n"
+    return b"event: error\ndata: " + encode(body) + b"\n\n"
 
 
 def reply(pieces: AsyncIterator[bytes], heartbeat_s: float) -> Response:

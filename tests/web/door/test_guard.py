@@ -10,7 +10,7 @@ from web.settings import WebSettings
 
 SETTINGS = WebSettings(
     api_key="sesame",
-    allowed_hosts=("edge.local", "box:9000"),
+    allowed_hosts=("edge.local", "box:9000", "localhost:9000", "127.0.0.1:9000", "[::1]:9000"),
     allowed_origins=("https://app.example",),
 )
 
@@ -60,7 +60,8 @@ HOST = ("host", "127.0.0.1:8083")
 KEY = ("authorization", "Bearer sesame")
 
 GOOD_HOSTS = ["127.0.0.1:8083", "localhost:8083", "LOCALHOST:8083", "[::1]:8083", "edge.local",
-              "edge.local:443", "box:9000"]  # fmt: skip
+              "edge.local:443", "box:9000", "localhost:9000", "127.0.0.1:9000",
+              "[::1]:9000"]  # fmt: skip
 BAD_HOSTS = ["", "evil.example", "127.0.0.1", "127.0.0.1:80", "localhost:8084", "0.0.0.0:8083",
              "127.0.0.1.evil:8083", "localhost.evil:8083", "user@127.0.0.1:8083", "127.1:8083",
              "localhost.:8083", "[::]:8083", "2130706433:8083", "127.0.0.1:8083:1",
@@ -123,13 +124,22 @@ async def test_a_foreign_link_opens_the_page_and_nothing_else() -> None:
 
 
 async def test_preflight_needs_no_key_but_a_known_origin() -> None:
-    """The SDKs' headers are granted, others are not, and private-network only when asked for."""
-    asked = "authorization, content-type, user-agent, x-stainless-retry-count, x-evil"
+    """It gets the headers it asks for, if they are names; private-network only when asked for."""
+    wanted = ["authorization", "content-type", "user-agent", "x-stainless-retry-count", "baggage"]
+    wanted += ["dangerously-allow-browser", "http-referer", "x-title", "x-requested-with"]
+    wanted += ["cache-control", "traceparent"]
+    asked = ", ".join([*wanted, "no name", "", "x" * 65, "a:b", "é"])
     headers = [HOST, ("origin", "https://app.example"), ("access-control-request-headers", asked)]
     status, answer = await call(headers, method="OPTIONS")
     assert status == 204
     granted = answer["access-control-allow-headers"].split(", ")
-    assert {"x-stainless-retry-count", "user-agent"} <= set(granted) and "x-evil" not in granted
+    assert granted == wanted
+    many = [
+        *headers[:2],
+        ("access-control-request-headers", ",".join(f"x-{n}" for n in range(999))),
+    ]
+    _, few = await call(many, method="OPTIONS")
+    assert len(few["access-control-allow-headers"].split(", ")) == 64
     assert "access-control-allow-private-network" not in answer
     _, answer = await call(
         [*headers, ("access-control-request-private-network", "true")], method="OPTIONS"
@@ -238,3 +248,14 @@ async def test_a_target_that_is_no_path_is_refused() -> None:
     """What no router can parse is a 400 of ours, not a crash of its."""
     status, headers = await call([HOST, KEY], method="GET", path="http://[/")
     assert status == 400 and headers["x-request-id"]
+
+
+async def test_own_pages_behind_a_mapped_port() -> None:
+    """They come from the name and port that Host tells, once that is allowed; no others do."""
+    for name in ("localhost:9000", "[::1]:9000", "box:9000"):
+        page = [("host", name), KEY, ("origin", f"http://{name}")]
+        assert (await call(page))[0] == 200, name
+        assert (await call([HOST, KEY, ("origin", f"http://{name}")]))[0] == 403, name
+    for name in ("localhost:9001", "evil.example"):
+        status, headers = await call([("host", name), KEY, ("origin", f"http://{name}")])
+        assert status == 403 and "access-control-allow-origin" not in headers
