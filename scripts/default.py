@@ -22,7 +22,7 @@ def default(home: Path, model_id: str | None) -> None:
         click.echo(default_model(store).id)
         return
     try:
-        servable(store, model_id)
+        model_id = servable(store, model_id).id
         choice.choose(home, model_id)
     except ModelNotFound as error:
         raise click.ClickException(f"{error}. {who_can(store, 'chat')}") from error

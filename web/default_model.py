@@ -31,6 +31,7 @@ def default_model(store: Store) -> Default:
 
 def _can_answer(store: Store, model_id: str) -> bool:
     try:
+        store.get(model_id)  # by this very id
         servable(store, model_id)
     except (RegistryError, ApiError):
         return False

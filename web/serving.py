@@ -17,6 +17,7 @@ from registry.store.store import Entry, Store
 from runtime.residency import OnLoad
 
 from .errors import ApiError
+from .model_name import hint, meant
 
 logger = logging.getLogger(__name__)
 
@@ -131,15 +132,21 @@ def who_can(store: Store, task: Task) -> str:
 
 
 def known(store: Store, model_id: str) -> Entry:
-    """The entry of an id. For one that is only in the catalog, the 404 says how to get it."""
+    """The entry that a name means. The 404 says how to get one of the catalog, or what is near."""
     try:
         return store.get(model_id)
     except ModelNotFound as error:
-        if catalog.find(model_id) is None:
-            raise
+        missing = error
+    ids = [entry.id for entry in store.entries()]
+    if (other := meant(model_id, ids)) is not None:
+        return store.get(other)
+    if catalog.find(model_id) is not None:
         raise _not_found(
-            f"{error}; it is in the catalog: get it with `mlx-edge pull {model_id}`."
+            f"{missing}; it is in the catalog: get it with `mlx-edge pull {model_id}`."
         ) from None
+    if near := hint(model_id, ids):
+        raise _not_found(f"{missing}{near}") from None
+    raise missing
 
 
 def _not_found(message: str) -> ApiError:

@@ -28,6 +28,7 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
     async def chat_completions() -> Response:
         body = await read_json(request, settings, ChatBody)
         model = servable(store, body.model)
+        body.model = model.id  # which the answer tells
         events = pool.generate(model, generation_request(body))
         # The first event comes fast, and whatever can be refused is refused before it: from here
         # on the status is 200, and the headers of a stream go out at once.

@@ -174,6 +174,7 @@ class ChatStream:
         body.stream = True  # there is no other way here
         self._body = b""
         model = servable(store, body.model)
+        body.model = model.id  # which the answer tells
         request = generation_request(body)
         head = encode({"type": "chat.completion.chunk", **self._names})[:-1] + b","
         dialect = self._socket.dialect

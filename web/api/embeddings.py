@@ -62,12 +62,13 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
     async def create_embeddings() -> Response:
         body = await read_json(request, settings, EmbeddingsBody)
         asked = embedding_request(body)
-        made = await pool.embed(servable(store, body.model, "embeddings"), asked)
+        model = servable(store, body.model, "embeddings")
+        made = await pool.embed(model, asked)
         write = _base64 if body.encoding_format == "base64" else _floats
         if len(made.vectors) <= _ON_LOOP_BYTES:
-            content = answer(made, body.model, write)
+            content = answer(made, model.id, write)
         else:  # nobody else's stream waits for it
-            content = await asyncio.to_thread(answer, made, body.model, write)
+            content = await asyncio.to_thread(answer, made, model.id, write)
         return Response(content, content_type="application/json")
 
     return routes

@@ -10,6 +10,7 @@ from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Batching
 from registry.hub.sampling import defaults_of
 from registry.store.store import Entry, Store
+from runtime.errors import ModelNotLoaded
 from runtime.events import Loading
 from runtime.residency import Residency, ResidentModel
 from web.default_model import Default, default_model
@@ -17,7 +18,8 @@ from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError
 from web.loading import LoadReply
-from web.serving import Task, can_chat, loadable, model_of, task_of
+from web.model_name import hint, meant
+from web.serving import Task, can_chat, known, loadable, model_of, task_of
 from web.settings import WebSettings
 from web.transport import sse
 from web.transport.reply import json_reply
@@ -56,7 +58,7 @@ def blueprint(
 
     @routes.get("/models/<path:model_id>")
     async def show_model(model_id: str) -> Response:
-        entry = store.get(model_id)
+        entry = known(store, model_id)
         loaded = {model.model.id: model for model in residency.loaded()}
         shown = _describe(entry, loaded.get(entry.id))
         return json_reply(shown | _choice(entry, default_model(store)))
@@ -64,13 +66,14 @@ def blueprint(
     @routes.post("/models")
     async def load_model() -> Response:
         body = await read_json(request, settings, LoadBody)
+        model = loadable(store, body.model)
         load = await LoadReply.begin(
             residency,
-            loadable(store, body.model),
+            model,
             keep_alive_s=keep_alive_s(body.keep_alive),
             pin=body.pin,
         )
-        entry = store.get(body.model)
+        entry = store.get(model.id)
         if wants_events(request.headers.get("Accept")):
             pieces = load.events(
                 dialect,
@@ -96,7 +99,12 @@ def blueprint(
 
 
 async def _unload(residency: Residency, model_id: str) -> Response:
-    unloaded = await residency.unload(model_id)
+    ids = [model.model.id for model in residency.loaded()]
+    try:
+        unloaded = await residency.unload(meant(model_id, ids) or model_id)
+    except ModelNotLoaded as error:
+        near = hint(model_id, ids)
+        raise ApiError(404, f"{error}{near}", param="model", code=error.code) from None
     return json_reply(
         {
             "id": unloaded.id,

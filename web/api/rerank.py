@@ -57,7 +57,9 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
     async def rerank_documents() -> Response:
         body = await read_json(request, settings, RerankBody)
         asked = rerank_request(body)
-        scores = await pool.rerank(servable(store, body.model, "rerank"), asked)
+        model = servable(store, body.model, "rerank")
+        body.model = model.id  # which the answer tells
+        scores = await pool.rerank(model, asked)
         return json_reply(_answer(body, asked, scores))
 
     return routes
