@@ -184,7 +184,8 @@ class Connection:
             self._patience = self._loop.call_later(seconds, self._lose_patience)
 
     def _lose_patience(self) -> None:
-        if not self._has_unread():
+        # A first byte that has just come gets the time for its head; one byte more of it does not.
+        if self._has_begun or not self._has_unread():
             self._stop_reading()
 
     def _end(self) -> None:

@@ -155,6 +155,18 @@ async def test_slow_headers_are_bounded(before: bytes) -> None:
             assert (await reading).startswith(b"HTTP/1.1 408")
 
 
+async def test_a_head_that_never_pauses_is_bounded_too() -> None:
+    """There is always a byte of it that was not read yet when the time is over."""
+    async with served(Answers(), Limits(header_timeout_s=0.1)) as port:
+        async with connected(port) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
+            reading = asyncio.create_task(reader.read())
+            while not reading.done():
+                writer.write(b"x")
+                await asyncio.sleep(0)
+            assert (await reading).startswith(b"HTTP/1.1 408")
+
+
 @pytest.mark.parametrize(
     "sent",
     [
