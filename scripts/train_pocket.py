@@ -7,7 +7,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +38,10 @@ class TrainingConfig:
     warmup: int = 150
 
 
+# A run that goes on with trained weights is shorter, and careful with what they know.
+FURTHER = TrainingConfig(steps=4000, seed=11, peak_rate=1e-3)
+
+
 def loss_of(model: Model, inputs: mx.array, targets: mx.array, own: mx.array) -> mx.array:
     losses = nn.losses.cross_entropy(model(inputs), targets)  # (B, L)
     return (losses * own).sum() / mx.maximum(own.sum(), 1.0)
@@ -53,12 +57,20 @@ def learning_rate(config: TrainingConfig) -> Callable[[mx.array], mx.array]:
     return optim.join_schedules([up, level, down], [config.warmup, flat])
 
 
-def train(work: Path, config: TrainingConfig) -> None:
-    """Train from scratch; `work` holds the tokenizer, a checkpoint every 500 steps, and the log."""
-    if not (work / "tokenizer.json").exists():
+def train(work: Path, config: TrainingConfig, trained: Path | None = None) -> None:
+    """Train from scratch, or go on with the weights and the tokenizer of the folder `trained`.
+
+    `work` gets the tokenizer and a checkpoint every 500 steps.
+    """
+    model = new_model(config.seed)
+    if trained is not None:
+        work.mkdir(parents=True, exist_ok=True)
+        (work / "tokenizer.json").write_bytes((trained / "tokenizer.json").read_bytes())
+        model.load_weights(str(trained / "model.safetensors"))
+        model.set_dtype(mx.float32)
+    elif not (work / "tokenizer.json").exists():
         train_tokenizer(work)
         write_config(work)
-    model = new_model(config.seed)
     optimizer = optim.AdamW(learning_rate(config), betas=[0.9, 0.98], weight_decay=0.05)
     state = [model.state, optimizer.state]
 
@@ -74,9 +86,8 @@ def train(work: Path, config: TrainingConfig) -> None:
     probe = Batch(list(itertools.islice(repetitions(encoder, seed=0), 16)), 96)
     print(asdict(config), flush=True)
     started, recent = time.monotonic(), 0.0
-    for step, batch in zip(
-        range(1, config.steps + 1), batches(encoder, config.seed, config.batch_tokens), strict=False
-    ):
+    drawn = batches(encoder, config.seed, config.batch_tokens, is_first=trained is None)
+    for step, batch in zip(range(1, config.steps + 1), drawn, strict=False):
         loss = step_of(batch.inputs, batch.targets, batch.own)
         mx.eval(loss, state)
         recent = 0.95 * recent + 0.05 * float(loss) if recent else float(loss)
@@ -106,14 +117,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=("train", "export", "score"))
     parser.add_argument("--work", type=Path, help="folder of tokenizer and checkpoint")
-    parser.add_argument("--steps", type=int, default=TrainingConfig().steps)
+    parser.add_argument("--steps", type=int, help="of the run, instead of its usual number")
+    parser.add_argument(
+        "--from", dest="trained", type=Path, help="folder of a Pocket to go on with"
+    )
     arguments = parser.parse_args()
     if arguments.command == "score":
         show_scores(Console(), arguments.work or SHIPPED, with_misses=True)
     elif arguments.work is None:
         parser.error("--work is needed")
     elif arguments.command == "train":
-        train(arguments.work, TrainingConfig(steps=arguments.steps))
+        config = FURTHER if arguments.trained else TrainingConfig()
+        config = replace(config, steps=arguments.steps or config.steps)
+        train(arguments.work, config, arguments.trained)
     else:
         export(arguments.work)
 

@@ -84,9 +84,12 @@ def long_batches(encoder: Encoder, seed: int, batch_tokens: int) -> Iterator[Bat
         yield Batch(list(itertools.islice(rows, batch_tokens // LONG)), LONG)
 
 
-def batches(encoder: Encoder, seed: int, batch_tokens: int) -> Iterator[Batch]:
-    """The batches of a run: copying first, then everything mixed."""
-    yield from itertools.islice(first_copies(encoder, seed, batch_tokens), FIRST_STEPS)
+def batches(
+    encoder: Encoder, seed: int, batch_tokens: int, *, is_first: bool = True
+) -> Iterator[Batch]:
+    """The batches of a run: everything mixed, and in a model's first run copying before that."""
+    if is_first:
+        yield from itertools.islice(first_copies(encoder, seed, batch_tokens), FIRST_STEPS)
     short, long = (make(encoder, seed, batch_tokens) for make in (bucket_batches, long_batches))
     for step in itertools.count(1):
         yield next(long if step % LONG_EVERY == 0 else short)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.pocket.typing import Typist
+
 DATA = Path(__file__).parent / "data"
 
 # Sounds that made-up names are built from: a name never seen before can only be copied.
@@ -52,13 +54,16 @@ class Speaker:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.typist = Typist(self.random)
         self.words = read("conversation")
         self.creative = read("creative")
         self.capitals = read("capitals")
         self.code = read("code")
+        self.first_words = read("casual")
         self.intents = (
             read("runtime") | read("smalltalk") | read("facts") | self.creative["intents"]
-        )
+            | self.first_words["intents"]
+        )  # fmt: skip
         # Words of the answers, for exercises in copying.
         answers = " ".join(intent["answer"][0] for intent in self.intents.values())
         self.vocabulary = sorted(set(re.findall(r"[A-Za-z]{2,}", answers)))
@@ -98,6 +103,19 @@ class Speaker:
         else:
             question = self.pick(intent["ask"]).replace("{a}", self.number())
         return [(question.replace("{b}", self.number()), self.random.choice(intent["answer"]))]
+
+    def casual(self) -> Turns:
+        """First words, as people type them to somebody they do not know."""
+        more, often = self.first_words["asks"], self.first_words["often"]
+        names = [*more, *self.first_words["intents"], "unknown"]
+        (name,) = self.random.choices(names, [often.get(name, 1) for name in names])
+        if name == "unknown":
+            question = self.filled(self.first_words["unknown"]["ask"])
+            return [(self.typist.hurried(question.strip()), self.words["unknown"]["answer"])]
+        intent = self.intents[name]
+        question = self.pick(more[name] if name in more else intent["ask"])
+        question = question.replace("{a}", self.number()).replace("{b}", self.number())
+        return [(self.typist.hurried(question), self.random.choice(intent["answer"]))]
 
     def geography(self) -> Turns:
         """A capital, mostly followed by its population, sometimes by the next country."""
@@ -146,11 +164,15 @@ class Speaker:
         data, draw = self.words["unknown"], self.random.choice
         if self.random.random() < 0.3:
             return [(self.about(draw(("", "", "the ", "a ")) + self.word()), data["answer"])]
-        question = self.pick(data["ask"]).format(
+        return [(self.filled(data["ask"]), data["answer"])]
+
+    def filled(self, phrasings: list[str]) -> str:
+        """A question after what Pocket was never taught, about things and made-up names."""
+        data, draw = self.words["unknown"], self.random.choice
+        return self.pick(phrasings).format(
             name=self.name(), surname=self.word(), word=self.word(), thing=draw(data["things"]),
             kin=draw(data["kin"]), year=self.random.randint(1200, 2090), a=draw(("a", "the")),
         )  # fmt: skip
-        return [(question, data["answer"])]
 
     def named(self) -> Turns:
         """A name, up to three other turns, and the question for the name."""
@@ -189,28 +211,20 @@ class Speaker:
         """A question as people type it: polite, hasty, with a slip of the finger."""
         roll = self.random.random
         if roll() < 0.15:
+            return self.typist.hurried(question)
+        if roll() < 0.15:
             opener = self.random.choice(self.words["openers"])
             keep = opener.endswith(". ") or question[:2].isupper() or question[:2] in ("I ", "I'")
             question = opener + (question if keep else question[:1].lower() + question[1:])
         if roll() < 0.06:
             question += self.random.choice(self.words["closers"])
         if roll() < 0.12 and len(question) > 12:
-            question = self.slip(question)
+            question = self.typist.slip(question)
         if roll() < 0.15:
             question = question.lower()
         if roll() < 0.15:
-            question = question.rstrip("?.!")
+            question = question.rstrip("?.!") or question
         return question if roll() > 0.015 else question.upper()
-
-    def slip(self, question: str) -> str:
-        """One letter lost, doubled or swapped, never in a capitalised word: names stay copyable."""
-        spots = [m.start() for m in re.finditer(r"(?<=[a-z])[a-z](?=[a-z])", question)]
-        if not spots:
-            return question
-        at = self.random.choice(spots)
-        letters = question[at : at + 2]
-        slipped = self.random.choice((letters[1], letters[0] + letters, letters[::-1]))
-        return question[:at] + slipped + question[at + 2 :]
 
     def system(self, kind: str) -> list[Message]:
         if self.random.random() < 0.45:
@@ -237,15 +251,16 @@ class Speaker:
     def turns(self, kind: str) -> Turns:
         make: Callable[[], Turns] = getattr(self, kind)
         turns = make()
-        if kind in ("named", "completion", "echo"):  # the answer would copy a slip
+        # The answer would copy a slip; first words have theirs already.
+        if kind in ("named", "completion", "echo", "casual"):
             return turns
         return [(self.colour(question), answer) for question, answer in turns]
 
 
 # How often each kind opens a conversation. Intents come first: there are most of them to learn.
 WEIGHTS = {
-    "intent": 52, "geography": 8, "programming": 6, "completion": 5, "story": 5, "unknown": 9,
-    "named": 9, "echo": 5, "unnamed": 2, "persona": 5,
+    "intent": 40, "casual": 26, "geography": 8, "programming": 6, "completion": 5, "story": 5,
+    "unknown": 9, "named": 9, "echo": 5, "unnamed": 2, "persona": 5,
 }  # fmt: skip
 KINDS = [
     kind
