@@ -102,6 +102,7 @@ class Speaker:
             question = self.about(self.random.choice(intent["topics"]))
         else:
             question = self.pick(intent["ask"]).replace("{a}", self.number())
+            question = question.replace("{word}", self.word())
         return [(question.replace("{b}", self.number()), self.random.choice(intent["answer"]))]
 
     def casual(self) -> Turns:
@@ -114,7 +115,9 @@ class Speaker:
             return [(self.typist.hurried(question.strip()), self.words["unknown"]["answer"])]
         intent = self.intents[name]
         question = self.pick(more[name] if name in more else intent["ask"])
-        question = question.replace("{a}", self.number()).replace("{b}", self.number())
+        for slot, draw in (("{a}", self.number), ("{b}", self.number), ("{word}", self.word)):
+            while slot in question:
+                question = question.replace(slot, draw(), 1)
         return [(self.typist.hurried(question), self.random.choice(intent["answer"]))]
 
     def geography(self) -> Turns:
@@ -259,8 +262,8 @@ class Speaker:
 
 # How often each kind opens a conversation. Intents come first: there are most of them to learn.
 WEIGHTS = {
-    "intent": 40, "casual": 26, "geography": 8, "programming": 6, "completion": 5, "story": 5,
-    "unknown": 9, "named": 9, "echo": 5, "unnamed": 2, "persona": 5,
+    "intent": 42, "casual": 28, "geography": 8, "programming": 6, "completion": 5, "story": 5,
+    "unknown": 11, "named": 9, "echo": 5, "unnamed": 2, "persona": 7,
 }  # fmt: skip
 KINDS = [
     kind

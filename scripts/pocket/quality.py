@@ -15,6 +15,7 @@ from rich.table import Table
 
 from scripts.pocket import corpus
 from scripts.pocket.corpus import Conversation, Message
+from scripts.pocket.model import SERVED
 from scripts.pocket.tokenizer import Encoder
 
 SHIPPED = Path(__file__).parents[2] / "registry" / "pocket"
@@ -93,6 +94,34 @@ def sample_cases() -> Iterator[Case]:
         )
 
 
+# What answers any first words without misleading: a greeting, an offer of help; and to say that it
+# is not known. Below, what else fits words of a kind.
+_HARMLESS = ("hello", "what_can_you_do", "unclear")
+_FITTING = {
+    "greeting": ("how_are_you", "good_morning", "good_night"),
+    "help": ("bigger_model", "list_models"),
+    "identity": ("who_are_you", "are_you_human", "who_made_you", "your_size", "what_is_mlx_edge"),
+    "thanks": ("thanks",),
+    "ok": ("acknowledged", "compliment", "thanks"),
+    "bye": ("bye", "good_night"),
+    "smalltalk": ("how_are_you", "bored", "joke", "feelings", "compliment", "insult", "sad_user",
+                  "are_you_human", "who_made_you", "acknowledged"),
+    "unknown": ("weather", "clock", "arithmetic", "languages"),
+    "nonsense": ("acknowledged",),
+}  # fmt: skip
+
+
+def casual_cases() -> Iterator[Case]:
+    """Held-out first words, as people type them."""
+    speaker = corpus.Speaker(0)
+    not_known = speaker.words["unknown"]["answer"]
+    for kind, words in corpus.read("heldout_casual").items():
+        names = (*_HARMLESS, *_FITTING[kind])
+        right = [not_known, *(a for name in names for a in speaker.intents[name]["answer"])]
+        for opening in words["openings"]:
+            yield Case("first words", [Message("user", opening)], right)
+
+
 def trained_cases(seed: int = 0) -> Iterator[Case]:
     """Every intent, in one of the phrasings it was trained on."""
     speaker = corpus.Speaker(seed)
@@ -107,11 +136,13 @@ class Way:
 
     name: str
     temperature: float = 0.0
+    top_p: float = 1.0
     bits: int | None = None  # weights quantised to these, in groups of 64
 
 
 WAYS = (
     Way("greedy"),
+    Way("as served", SERVED["temperature"], SERVED["top_p"]),
     Way("temperature 1", temperature=1.0),
     Way("8 bits", bits=8),
     Way("4 bits", bits=4),
@@ -133,7 +164,7 @@ def answers_to(
         tokenizer,
         [encoder.prompt(prompt) for prompt in prompts],
         max_tokens=max_tokens,
-        sampler=make_sampler(way.temperature),
+        sampler=make_sampler(way.temperature, way.top_p),
     ).texts
     return answers
 
@@ -163,7 +194,7 @@ def score(folder: Path, way: Way, cases: Sequence[Case]) -> dict[str, Score]:
 
 
 def all_cases() -> list[Case]:
-    return [*held_out_cases(), *sample_cases(), *trained_cases()]
+    return [*held_out_cases(), *casual_cases(), *sample_cases(), *trained_cases()]
 
 
 def show_scores(console: Console, folder: Path = SHIPPED, *, with_misses: bool = False) -> None:
