@@ -101,15 +101,19 @@ def train(work: Path, config: TrainingConfig, trained: Path | None = None) -> No
             model.save_weights(str(work / "checkpoint.safetensors"))
 
 
-def export(work: Path, folder: Path = SHIPPED) -> None:
-    """The last checkpoint in bf16, with the files that stock mlx-lm loads it by."""
+def export(works: list[Path], folder: Path = SHIPPED) -> None:
+    """The mean of the runs' last checkpoints in bf16, with the files that stock mlx-lm loads it by.
+
+    Runs that go on from one another end in one valley, and their mean knows what each has learnt
+    ("Model soups", arXiv:2203.05482).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.json").write_bytes((work / "tokenizer.json").read_bytes())
+    (folder / "tokenizer.json").write_bytes((works[0] / "tokenizer.json").read_bytes())
     write_tokenizer_config(folder)
     write_config(folder)
-    weights = mx.load(str(work / "checkpoint.safetensors"))
-    halved = tree_map(lambda value: value.astype(mx.bfloat16), weights)
-    mx.save_safetensors(str(folder / "model.safetensors"), halved, metadata={"format": "mlx"})
+    weights = [mx.load(str(work / "checkpoint.safetensors")) for work in works]
+    mean = tree_map(lambda *values: (sum(values) / len(values)).astype(mx.bfloat16), *weights)
+    mx.save_safetensors(str(folder / "model.safetensors"), mean, metadata={"format": "mlx"})
 
 
 def main() -> None:
@@ -117,6 +121,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=("train", "export", "score"))
     parser.add_argument("--work", type=Path, help="folder of tokenizer and checkpoint")
+    parser.add_argument("--with", dest="others", type=Path, nargs="*", default=[],
+                        help="folders of other runs, to export the mean of all")  # fmt: skip
     parser.add_argument("--steps", type=int, help="of the run, instead of its usual number")
     parser.add_argument(
         "--from", dest="trained", type=Path, help="folder of a Pocket to go on with"
@@ -131,7 +137,7 @@ def main() -> None:
         config = replace(config, steps=arguments.steps or config.steps)
         train(arguments.work, config, arguments.trained)
     else:
-        export(arguments.work)
+        export([arguments.work, *arguments.others])
 
 
 if __name__ == "__main__":
