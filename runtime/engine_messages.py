@@ -8,17 +8,22 @@ from registry.checkpoint.exactness import Exactness, Probed
 from registry.checkpoint.kind import ModelKind
 
 from .events import Loading, RowEvent
-from .requests import SamplingParams
+from .requests import Priority, SamplingParams
 
 # --- Commands: web process to engine --------------------------------------------------------
 
 
 class Generate(msgspec.Struct, frozen=True, tag=True):
-    """Start a row. `sampling.max_tokens` is resolved, so that prompt and answer fit the context."""
+    """Start a row, or continue it: a generation is its prompt, its sampling and what it drew.
+
+    `sampling.max_tokens` is resolved, so that prompt and answer fit the context.
+    """
 
     id: int
-    tokens: list[int]
+    tokens: list[int]  # the prompt
     sampling: SamplingParams
+    drawn: list[int] = []  # by an earlier row, and told already
+    priority: Priority = "interactive"
 
 
 class Embed(msgspec.Struct, frozen=True, tag=True):
@@ -28,6 +33,13 @@ class Embed(msgspec.Struct, frozen=True, tag=True):
     inputs: list[list[int]]
     first_lengths: list[int] = []  # tokens of each pair's first half, for models that mark it
     dimensions: int | None = None  # cut to so many, and normalised again
+    priority: Priority = "interactive"
+
+
+class PutAside(msgspec.Struct, frozen=True, tag=True):
+    """Give up a row that will be continued later; answered by `SetAside` if it is still there."""
+
+    id: int
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -46,7 +58,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
     """End the process."""
 
 
-Command: TypeAlias = Generate | Embed | Cancel | Ping | Stop
+Command: TypeAlias = Generate | Embed | PutAside | Cancel | Ping | Stop
 
 # --- Reports: engine to web process ---------------------------------------------------------
 
@@ -97,7 +109,6 @@ Report: TypeAlias = Loading | Ready | LoadError | Step | Pong
 class EngineSettings(msgspec.Struct, frozen=True):
     """What an engine is started with."""
 
-    max_rows: int = 16  # rows computed at once; the rest wait
     prefill_chunk_tokens: int = 512
     pack_tokens: int = 4096  # of an embedding model, read in one forward pass
     probed: Probed | None = None  # what an earlier load found out

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import logging
 import signal
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,21 +25,28 @@ from .engine_messages import (
     ModelInfo,
     Ping,
     Pong,
+    PutAside,
     Ready,
     Report,
     Step,
     Stop,
 )
-from .errors import EngineDied, EngineFailed, LoadFailed, RuntimeFault, Stalled
-from .events import Embedded, Failed, Finished, Loading, Prefill, Queued, RowEvent, TextDelta
-from .mailbox import Mailbox
-from .requests import SamplingParams
+from .errors import (
+    EngineDied,
+    EngineFailed,
+    EngineStopped,
+    LoadFailed,
+    RuntimeFault,
+    Stalled,
+)
+from .events import Embedded, Failed, Finished, Loading, Prefill, RowEvent, SetAside, TextDelta
+from .generation import Generation
+from .requests import Priority
 
 logger = logging.getLogger(__name__)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
-_row_ids = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -53,19 +60,46 @@ class Watch:
     stop_grace_s: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What an engine is computing, and who wants to know."""
+
+    generation: Generation | None  # told of text; None for inputs of an encoder
+    ended: asyncio.Future[RowEvent]
+
+    def put(self, event: RowEvent) -> None:
+        if isinstance(event, TextDelta | Prefill):
+            if self.generation is not None:
+                self.generation.put(event)
+        elif not self.ended.done():
+            self.ended.set_result(event)
+
+    def fail(self, fault: RuntimeFault) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(fault)
+            self.ended.exception()  # seen, should its task be cancelled in this moment
+
+
 class EngineProcess:
     """A child with one model. `start` once; after `has_ended` is set it is of no more use."""
 
-    def __init__(self, model: Model, settings: EngineSettings, watch: Watch) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: EngineSettings,
+        watch: Watch,
+        on_end: Callable[["EngineProcess"], None] = lambda _: None,
+    ) -> None:
+        """`on_end` is told when a loaded engine has ended, before those whose rows it held."""
         self.model = model
         self.has_ended = asyncio.Event()
         self.is_stopping = False  # an end from here on is wanted, not a crash
         self.num_rows = 0  # rows the engine said it holds
         self._settings = settings
         self._watch = watch
+        self._on_end = on_end
         self._child: Child | None = None
-        self._mailboxes: dict[int, Mailbox] = {}  # in the order of their coming
-        self._positions: dict[int, int] = {}  # rows that wait, and how many in front of them
+        self._rows: dict[int, _Row] = {}  # by number
         self._tasks: list[asyncio.Task[None]] = []
         self._silent_beats = 0
         self._is_hung = False
@@ -74,11 +108,6 @@ class EngineProcess:
     @property
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether requests still read from this engine."""
-        return bool(self._mailboxes)
 
     def footprint_bytes(self) -> int:
         return machine.footprint_bytes(self._child.pid) if self._child else 0
@@ -123,75 +152,67 @@ class EngineProcess:
             ) from None
 
     async def generate(
-        self, tokens: list[int], sampling: SamplingParams
-    ) -> AsyncGenerator[Queued | Prefill | TextDelta | Finished, None]:
-        """One row's events up to `Finished`; `Queued` whenever it moves up in the queue.
+        self, number: int, generation: Generation, priority: Priority
+    ) -> Finished | SetAside:
+        """Draw on: the generation is told all text; what is returned ends the row, not always it.
 
         Leaving early cancels the row. Raises EngineFailed, or what `fail_all` was given.
         """
-        with self._mailbox() as (row_id, mailbox):
-            if (position := len(self._mailboxes) - self._settings.max_rows) > 0:
-                self._positions[row_id] = position
-            self._send(Generate(row_id, tokens, sampling))
-            while True:
-                event = await mailbox.get()
-                if isinstance(event, (Failed, Embedded)):
-                    raise _failure(event)
-                yield event
-                if isinstance(event, Finished):
-                    return
+        value = generation.prompt, generation.sampling, generation.drawn
+        with self._row(number, generation) as ended, generation.row():
+            self._send(Generate(number, *value, priority))
+            event = await ended
+        if isinstance(event, SetAside):
+            generation.drawn += event.tokens
+        elif not isinstance(event, Finished):
+            raise _failure(event)
+        return event
+
+    def put_aside(self, number: int) -> None:
+        """Have a row leave the batch, to be continued later: its `generate` returns soon."""
+        self._send(PutAside(number))
 
     async def encode(
         self,
+        number: int,
         inputs: list[list[int]],
         first_lengths: list[int] | None = None,
         dimensions: int | None = None,
+        priority: Priority = "interactive",
     ) -> Embedded:
         """A vector per input, or a score. Leaving (cancelling) drops what is left of the inputs.
 
         Raises as `generate` does.
         """
-        with self._mailbox() as (row_id, mailbox):
-            self._send(Embed(row_id, inputs, first_lengths or [], dimensions))
-            event = await mailbox.get()
-            if not isinstance(event, Embedded):
-                raise _failure(event)
+        with self._row(number) as ended:
+            self._send(Embed(number, inputs, first_lengths or [], dimensions, priority))
+            event = await ended
+        if isinstance(event, Embedded):
             return event
+        raise _failure(event)
 
     @contextmanager
-    def _mailbox(self) -> Iterator[tuple[int, Mailbox]]:
-        """A new row's id and mailbox; a row that is not finished at the end is cancelled."""
-        row_id = next(_row_ids)
-        mailbox = self._mailboxes[row_id] = Mailbox()
+    def _row(
+        self, number: int, generation: Generation | None = None
+    ) -> Iterator[asyncio.Future[RowEvent]]:
+        """A row's last event, to be waited for; a row that has none at the end is cancelled."""
+        row = self._rows[number] = _Row(generation, asyncio.get_running_loop().create_future())
         if self.has_ended.is_set():
-            mailbox.fail(self._died())
+            row.fail(self.death())
         try:
-            yield row_id, mailbox
+            yield row.ended
         finally:
-            if self._mailboxes.pop(row_id, None) is not None and not mailbox.is_finished:
-                self._send(Cancel(row_id))
-            self._positions.pop(row_id, None)
-            self._move_up()
-
-    def _move_up(self) -> None:
-        """Tell the rows that wait where they stand, now that one has left."""
-        if not self._positions:
-            return
-        for index, (row_id, mailbox) in enumerate(self._mailboxes.items()):
-            position = max(0, index + 1 - self._settings.max_rows)
-            if row_id in self._positions and position != self._positions[row_id]:
-                self._positions[row_id] = position
-                mailbox.put(Queued(row_id, position))
-                if position == 0:
-                    del self._positions[row_id]
+            del self._rows[number]
+            if not row.ended.done() or row.ended.cancelled():
+                self._send(Cancel(number))
 
     def fail_all(self, fault: RuntimeFault) -> None:
         """End every running row with this fault."""
-        for mailbox in self._mailboxes.values():
-            mailbox.fail(fault)
+        for row in self._rows.values():
+            row.fail(fault)
 
     async def stop(self) -> None:
-        """End the child: asked first, killed after the grace. Running rows get EngineDied."""
+        """End the child: asked first, killed after the grace. Running rows get EngineStopped."""
         self.is_stopping = True
         if self._child is not None:
             self._send(Stop())
@@ -211,10 +232,9 @@ class EngineProcess:
                     case Step(events, num_rows):
                         self.num_rows = num_rows
                         for event in events:
-                            self._positions.pop(event.id, None)  # it waits no more
-                            # A row that was cancelled has no mailbox any more.
-                            if (mailbox := self._mailboxes.get(event.id)) is not None:
-                                mailbox.put(event)
+                            # Of a row that was cancelled nobody wants to know.
+                            if (row := self._rows.get(event.id)) is not None:
+                                row.put(event)
                     case Pong():
                         pass
         except ValueError:  # also a frame that msgspec cannot decode
@@ -226,7 +246,8 @@ class EngineProcess:
             self._tasks[1].cancel()
             self.num_rows = 0
             self.has_ended.set()
-            self.fail_all(self._died())
+            self._on_end(self)
+            self.fail_all(self.death())
 
     async def _beat(self) -> None:
         """Ping the engine's loop, kill it when it is silent, and end rows that nobody reads."""
@@ -238,26 +259,25 @@ class EngineProcess:
                 await self._child.kill()
                 return
             self._send(Ping(number))
-            for row_id, mailbox in list(self._mailboxes.items()):
-                if mailbox.unread_s() > self._watch.stall_limit_s:
-                    limit = self._watch.stall_limit_s
-                    mailbox.fail(Stalled(f"The client read nothing for {limit:g} s."))
+            limit = self._watch.stall_limit_s
+            for row_id, row in self._rows.items():
+                if row.generation is not None and row.generation.unread_s() > limit:
+                    row.fail(Stalled(f"The client read nothing for {limit:g} s."))
                     self._send(Cancel(row_id))
 
-    def _died(self) -> EngineDied:
+    def death(self) -> EngineDied:
+        """What its rows are told when it has ended."""
         if self.is_stopping:
-            return EngineDied(f"Model '{self.model.id}' was unloaded while this request ran.")
+            return EngineStopped(f"Model '{self.model.id}' was unloaded while this request ran.")
         if self._is_hung:
             seconds = self._watch.silent_beats * self._watch.beat_s
             reason = f"it did not answer for {seconds:g} s and was ended"
         else:
             reason = _describe_exit(self._exit_status)
-        return EngineDied(
-            f"The engine of '{self.model.id}' died ({reason}). The next request starts a new one."
-        )
+        return EngineDied(f"The engine of '{self.model.id}' died ({reason}).", reason)
 
 
-def _failure(event: Queued | RowEvent) -> EngineFailed:
+def _failure(event: RowEvent) -> EngineFailed:
     if isinstance(event, Failed):
         return EngineFailed(event.message)
     return EngineFailed(f"The engine answered with {type(event).__name__}, which was not asked.")

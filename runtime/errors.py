@@ -11,13 +11,19 @@ RuntimeFault
 ├── Unavailable                 the server's state forbids it now: come back in `retry_after_s`
 │   ├── Draining                the server is shutting down
 │   ├── InsufficientMemory      the model does not fit beside what is loaded and in use
-│   └── CrashLoop               the engine died too often in a row to be started again at once
-└── EngineFailed                the engine could not do it
-    ├── LoadFailed              the folder could not be made into a model
-    ├── EngineDied              the process ended or hung while this request ran
-    ├── ModelRemoved            the model was removed from disk, and so from memory
-    └── Stalled                 the reader of this stream took nothing for too long
+│   ├── CrashLoop               the engine died too often in a row to be started again at once
+│   └── TooSlow                 the first token cannot come as early as it is wanted
+├── EngineFailed                the engine could not do it
+│   ├── LoadFailed              the folder could not be made into a model
+│   ├── Blamed                  engines died of this request, as far as can be told
+│   ├── EngineDied              the process ended or hung; its requests are carried to the next
+│   │   └── EngineStopped       it was ended on purpose: they are not
+│   ├── ModelRemoved            the model was removed from disk, and so from memory
+│   └── Stalled                 the reader of this stream took nothing for too long
+└── Cancelled                   whoever asked wants it no more
 """
+
+import math
 
 
 class RuntimeFault(Exception):
@@ -146,6 +152,20 @@ class CrashLoop(Unavailable):
     code = "engine_crash_loop"
 
 
+class TooSlow(Unavailable):
+    """The first token is expected later than `max_ttft_s` allows."""
+
+    code = "ttft_out_of_reach"
+
+    def __init__(self, expected_s: float, max_ttft_s: float) -> None:
+        super().__init__(
+            f"The first token is expected in {expected_s * 1000:.0f} ms, by the queue and the "
+            f"speed measured so far, but 'max_ttft_ms' allows {max_ttft_s * 1000:.0f} ms.",
+            retry_after_s=math.ceil(max(1.0, expected_s - max_ttft_s)),
+        )
+        self.expected_s = expected_s
+
+
 class EngineFailed(RuntimeFault):
     """The engine accepted the request but could not finish it."""
 
@@ -158,10 +178,27 @@ class LoadFailed(EngineFailed):
     code = "model_load_failed"
 
 
+class Blamed(EngineFailed):
+    """Two engines died while this request was in them, the second of it as far as can be told."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"Two engines died of this request, so it is not tried again (the last: {reason})."
+        )
+
+
 class EngineDied(EngineFailed):
-    """The engine process ended, or did not answer its heartbeat, while the request ran."""
+    """The engine process ended, or did not answer its heartbeat. `reason` says how it ended."""
 
     code = "engine_died"
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class EngineStopped(EngineDied):
+    """The engine was ended on purpose, by an unload or with the server."""
 
 
 class ModelRemoved(EngineFailed):
@@ -171,6 +208,15 @@ class ModelRemoved(EngineFailed):
 
     def __init__(self, model_id: str) -> None:
         super().__init__(f"Model '{model_id}' was removed from this machine meanwhile.")
+
+
+class Cancelled(RuntimeFault):
+    """The request was cancelled."""
+
+    code = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The request was cancelled.")
 
 
 class Stalled(EngineFailed):

@@ -19,7 +19,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Where the time of one generation went, in seconds of the engine's monotonic clock."""
+    """Where the time of one generation went, in seconds of a monotonic clock."""
 
     queued_s: float
     prefill_s: float
@@ -54,20 +54,35 @@ class Prefill(msgspec.Struct, frozen=True, tag=True):
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag=True):
-    """More text of the answer, from `num_tokens` tokens. Never splits a character."""
+    """More text of the answer, and the tokens it is made of. Never splits a character."""
 
     id: int
     text: str
-    num_tokens: int = 1
+    tokens: list[int]
+
+
+class Restarted(msgspec.Struct, frozen=True, tag=True):
+    """The engine died (`reason`); the answer goes on behind `num_tokens` tokens in the next one."""
+
+    reason: str
+    num_tokens: int
+
+
+class SetAside(msgspec.Struct, frozen=True, tag=True):
+    """The row left the batch, to be continued later. `tokens` were drawn and made no text yet."""
+
+    id: int
+    tokens: list[int]
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The last event of a generation that went well."""
+    """The last event of a generation that went well. `tokens` made no text, such as the last."""
 
     id: int
     reason: FinishReason
     usage: Usage
     timings: Timings
+    tokens: list[int] = []
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -85,5 +100,5 @@ class Embedded(msgspec.Struct, frozen=True, tag=True):
     num_dimensions: int  # 1: the scores of a reranker
 
 
-Event: TypeAlias = Queued | Loading | Prefill | TextDelta | Finished
-RowEvent: TypeAlias = Prefill | TextDelta | Finished | Failed | Embedded
+Event: TypeAlias = Queued | Loading | Prefill | TextDelta | Restarted | Finished
+RowEvent: TypeAlias = Prefill | TextDelta | SetAside | Finished | Failed | Embedded

@@ -1,14 +1,15 @@
 """What models are asked for: requests admitted, read by a text worker, answered by an engine.
 
-The web layer's door to the runtime: `generate` is one stream of events per request. What is in
+The web layer's door to the runtime: `begin` starts an answer that readers follow. What is in
 memory, and what shall be, is asked of its `residency`.
 """
 
 import asyncio
+import itertools
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from registry.checkpoint import chat_template
@@ -17,14 +18,27 @@ from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
 from registry.errors import NotAModel
 
+from .carrier import Carrier
 from .context import context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
-from .errors import QueueFull
-from .events import Embedded, Event, Finished, Queued
-from .requests import EmbeddingRequest, Embeddings, GenerationRequest, RerankRequest, Scores
+from .engine_process import EngineProcess
+from .errors import QueueFull, TooSlow
+from .events import Embedded, Finished, Queued, SetAside
+from .generation import Generation
+from .requests import (
+    EmbeddingRequest,
+    Embeddings,
+    GenerationRequest,
+    Priority,
+    RerankRequest,
+    Scores,
+)
 from .residency import IsRemoved, OnLoad, PoolSettings, Residency
+from .schedule import Interruption, Ticket
 from .slot import Outcome, Slot
 from .text_workers import TextWorkers
+
+_numbers = itertools.count(1)  # of requests: theirs in the queue, and in every engine
 
 
 class ModelPool:
@@ -51,55 +65,61 @@ class ModelPool:
 
     # --- requests -------------------------------------------------------------------------------
 
-    async def generate(
-        self, model: Model, request: GenerationRequest
-    ) -> AsyncGenerator[Event, None]:
-        """Answer one request. The first event is `Queued`; what can be refused is raised before.
+    async def begin(self, model: Model, request: GenerationRequest) -> Generation:
+        """Start to answer a request. What can be refused is raised here, the rest by following.
 
-        Before `Queued`: Draining, QueueFull, InvalidRequest, LoadFailed, CrashLoop,
-        InsufficientMemory. After it: EngineFailed, Draining, and for a request that came while its
-        model was being unloaded, the last two. Leaving the iterator cancels the request.
+        Here: Draining, QueueFull, InvalidRequest, TooSlow, LoadFailed, CrashLoop and
+        InsufficientMemory. Later: EngineFailed, Draining, Cancelled and, for one that is carried to
+        another engine or came while its model was being unloaded, the last three again.
         """
-        slot = self.residency.slot(model)
-        with slot.stats.count() as finish:
-            async with aclosing(self._generate(slot, model, request)) as events:
-                async for event in events:
-                    if isinstance(event, Finished):
-                        finish()
-                    yield event
+        generation = Generation()
+        await generation.start(self._generate(model, request, generation))
+        return generation
 
     async def _generate(
-        self, slot: Slot, model: Model, request: GenerationRequest
-    ) -> AsyncGenerator[Event, None]:
-        with self._admitted(slot) as position:
+        self, model: Model, request: GenerationRequest, generation: Generation
+    ) -> Finished:
+        slot = self.residency.slot(model)
+        schedule = slot.schedule
+
+        def tell_position(position: int) -> None:
+            generation.put(Queued(0, position))
+
+        with slot.stats.count(), self._admitted(slot, request.priority, tell_position) as ticket:
             check_kind(model, "llm")
             context_length = context_length_of(model)
             refuse_hopeless(request, context_length)
-            tokens = await self._text.encode_chat(
+            generation.prompt = await self._text.encode_chat(
                 model.folder, request.messages, request.template_options, request.turn
             )
-            sampling = fit(context_length, tokens, request.sampling.completed(model.sampling))
-            is_leaving = slot.unloading is not None
-            if is_leaving:  # an unload may wait long for other requests: let the headers out
-                yield Queued(0, position)
+            sampling = request.sampling.completed(model.sampling)
+            generation.sampling = fit(context_length, generation.prompt, sampling)
+            if slot.unloading is not None:  # which may wait long for others: let the headers out
+                generation.put(Queued(0, 0))
+                generation.accept()
             async with self.residency.in_use(slot, request.keep_alive_s) as load:
-                if not is_leaving:
-                    yield Queued(0, position)
-                if load is not None:
-                    async for progress in load.watch():
-                        yield progress
-                engine = await self.residency.engine(slot, load)
+                schedule.ask(ticket)
+                if request.max_ttft_s is not None:
+                    self._refuse_too_slow(slot, ticket, len(generation.prompt), request.max_ttft_s)
+                generation.accept()
+
+                async def draw(engine: EngineProcess) -> Finished | SetAside:
+                    if ticket.is_suspect:
+                        generation.watch(partial(schedule.clear, ticket))
+                    priority = schedule.rank(ticket)
+                    return await engine.generate(ticket.number, generation, priority)
+
+                carrier = Carrier(self.residency, slot, ticket, generation)
                 started = time.monotonic()
-                async with aclosing(engine.generate(tokens, sampling)) as events:
-                    async for event in events:
-                        if isinstance(event, Finished):
-                            slot.stats.add(event, time.monotonic() - started)
-                        yield event
+                finished = await carrier.carry(load, draw)
+                finished = generation.whole(finished, ticket.waited_s)
+                slot.stats.add(finished, time.monotonic() - started)
+                return finished
 
     async def embed(self, model: Model, request: EmbeddingRequest) -> Embeddings:
         """The vectors of texts, by an embedding model. Cancelling it cancels the request.
 
-        Raises InvalidRequest, InputTooLong, and what `generate` raises.
+        Raises InvalidRequest, InputTooLong, what `begin` raises and what following raises.
         """
         encoding, embedded = await self._encode(model, request, partial(embedding, request))
         return Embeddings(embedded.vectors, embedded.num_dimensions, encoding.num_tokens)
@@ -117,38 +137,78 @@ class ModelPool:
         prepare: Callable[[Model, TextWorkers], Awaitable[Encoding]],
     ) -> tuple[Encoding, Embedded]:
         slot = self.residency.slot(model)
-        with slot.stats.count(), self._admitted(slot):
+        with (
+            slot.stats.count(),
+            self._admitted(slot, request.priority, lambda _: None, takes_row=False) as ticket,
+        ):
             encoding = await prepare(model, self._text)
             async with self.residency.in_use(slot, request.keep_alive_s) as load:
-                engine = await self.residency.engine(slot, load)
+                slot.schedule.ask(ticket)
+
+                async def encode(engine: EngineProcess) -> Embedded:
+                    inputs = encoding.inputs, encoding.first_lengths, encoding.dimensions
+                    return await engine.encode(ticket.number, *inputs, request.priority)
+
                 started = time.monotonic()
-                embedded = await engine.encode(
-                    encoding.inputs, encoding.first_lengths, encoding.dimensions
-                )
+                embedded = await Carrier(self.residency, slot, ticket).carry(load, encode)
                 slot.stats.add_request(time.monotonic() - started)
                 return encoding, embedded
 
     @contextmanager
-    def _admitted(self, slot: Slot) -> Iterator[int]:
-        """Count a request in; yields how many of its model wait in front of it.
-
-        Raises Draining, or QueueFull.
-        """
+    def _admitted(
+        self,
+        slot: Slot,
+        priority: Priority,
+        on_position: Callable[[int], None],
+        *,
+        takes_row: bool = True,
+    ) -> Iterator[Ticket]:
+        """A place among the requests of a model. Raises Draining, or QueueFull."""
         self.residency.refuse_when_draining()
         settings = self._settings
-        if slot.requests.number >= settings.max_rows + settings.max_queue:
+        if slot.schedule.is_full(priority):
             wait_s = slot.stats.request_s * settings.max_queue / settings.max_rows
             raise QueueFull(
-                f"{settings.max_queue} requests already wait for '{slot.model.id}'; "
+                f"{settings.max_queue} {priority} requests already wait for '{slot.model.id}'; "
                 "send fewer at once, or try again later.",
                 retry_after_s=min(60, max(1, math.ceil(wait_s))),
             )
-        with slot.admitted():
-            yield max(0, slot.requests.number - settings.max_rows)
+        ticket = slot.schedule.enter(next(_numbers), priority, on_position, takes_row=takes_row)
+        try:
+            with slot.admitted():
+                yield ticket
+        finally:
+            slot.schedule.leave(ticket)
+
+    def _refuse_too_slow(
+        self, slot: Slot, ticket: Ticket, num_tokens: int, max_ttft_s: float
+    ) -> None:
+        """Raises TooSlow where what is known forbids the first token in time.
+
+        What is not known counts as nothing, so the first requests of a model are never refused.
+        """
+        stats = slot.stats
+        expected_s = stats.request_s * (ticket.position or 0) / self._settings.max_rows
+        if slot.engine is None:
+            expected_s += slot.load_s or 0.0
+        if stats.prefilled_per_s:
+            expected_s += num_tokens / stats.prefilled_per_s
+        if expected_s > max_ttft_s:
+            raise TooSlow(expected_s, max_ttft_s)
 
     def outcomes(self) -> dict[str, dict[Outcome, int]]:
         """How the requests of each model ended, since the start of the pool."""
         return {name: dict(slot.stats.outcomes) for name, slot in self.residency.slots.items()}
+
+    def interruptions(self) -> dict[str, dict[Interruption, int]]:
+        """How many rows of each model left their engine before their answer was whole."""
+        slots = self.residency.slots.items()
+        return {name: dict(slot.schedule.interruptions) for name, slot in slots}
+
+    def continuations(self) -> dict[str, dict[Interruption, int]]:
+        """And how many of them went on."""
+        slots = self.residency.slots.items()
+        return {name: dict(slot.schedule.continuations) for name, slot in slots}
 
     # --- life -----------------------------------------------------------------------------------
 

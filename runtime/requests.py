@@ -1,5 +1,6 @@
 """What the web layer asks of a model, and what it is given when that is no stream of events."""
 
+import secrets
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -10,6 +11,8 @@ from registry.checkpoint.sampling import SamplingDefaults
 # How a prompt ends: where the assistant begins; behind the last words of the assistant's, which is
 # gone on with; or behind the last message, and nothing is added.
 Turn: TypeAlias = Literal["new", "continued", "none"]
+# Who goes first: somebody waits for an interactive answer; a background one gets what is left.
+Priority: TypeAlias = Literal["interactive", "background"]
 
 
 class SamplingParams(msgspec.Struct, frozen=True):
@@ -19,7 +22,7 @@ class SamplingParams(msgspec.Struct, frozen=True):
     top_p: float = 1.0
     max_tokens: int | None = None  # None: what is left of the context
     stop: tuple[str, ...] = ()
-    seed: int | None = None  # None: the engine draws one
+    seed: int = 0  # with a token's position it is all that chance depends on
 
 
 class SamplingRequest(msgspec.Struct, frozen=True):
@@ -35,13 +38,13 @@ class SamplingRequest(msgspec.Struct, frozen=True):
     seed: int | None = None
 
     def completed(self, defaults: SamplingDefaults) -> SamplingParams:
-        """What is said as it is said, and the model's own where nothing is."""
+        """What is said as it is said, and the model's own where nothing is; a seed is drawn."""
         return SamplingParams(
             defaults.temperature if self.temperature is None else self.temperature,
             defaults.top_p if self.top_p is None else self.top_p,
             self.max_tokens,
             self.stop,
-            self.seed,
+            secrets.randbits(63) if self.seed is None else self.seed,
         )
 
 
@@ -65,6 +68,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     template_options: dict[str, Json] = {}
     turn: Turn = "new"
     keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
+    priority: Priority = "interactive"
+    max_ttft_s: float | None = None  # refuse at once what will have no first token by then
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True):
@@ -75,6 +80,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
     dimensions: int | None = None  # None: all of the model's
     truncate: bool = False  # read the beginning of an over-long text instead of refusing it
     keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
+    priority: Priority = "interactive"
 
 
 class Embeddings(msgspec.Struct, frozen=True):
@@ -93,6 +99,7 @@ class RerankRequest(msgspec.Struct, frozen=True):
     truncate: bool = False  # of the documents: the query is never cut
     keep_alive_s: float | None = None
     instruction: str | None = None  # what to judge by, for a model that is asked in words
+    priority: Priority = "interactive"
 
 
 class Scores(msgspec.Struct, frozen=True):

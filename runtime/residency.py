@@ -20,13 +20,14 @@ from .engine_process import EngineProcess, Watch
 from .errors import (
     Draining,
     EngineDied,
-    EngineFailed,
+    EngineStopped,
     LoadFailed,
     ModelNotLoaded,
     ModelRemoved,
 )
 from .events import Loading
 from .eviction import Eviction
+from .schedule import Schedule
 from .slot import Load, Slot
 
 # Told of every load: the model, its seconds, the engine's memory, what its probe found out, and
@@ -71,6 +72,8 @@ class ResidentModel:
     num_running: int
     num_waiting: int
     num_rows: int  # rows the engine itself says it holds
+    num_aside: int  # of those that wait: rows that were set aside
+    num_continued: int  # since the model is known: rows that left early and went on
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,6 @@ class Residency:
         self._ask_template = ask_template
         self._eviction = Eviction(self.slots, self._unload)
         self._clock: asyncio.Task[None] | None = None
-        self._watchers: set[asyncio.Task[None]] = set()
 
     # --- for requests -------------------------------------------------------------------------
 
@@ -108,7 +110,9 @@ class Residency:
         """The model's slot. A model whose folder is another now is loaded anew."""
         slot = self.slots.get(model.id)
         if slot is None:
-            slot = self.slots[model.id] = Slot(model, self._settings.keep_alive_s)
+            settings = self._settings
+            schedule = Schedule(settings.max_rows, settings.max_queue)
+            slot = self.slots[model.id] = Slot(model, settings.keep_alive_s, schedule)
         elif slot.model.folder != model.folder:  # registered anew under the same name
             slot.model = model
             if (slot.engine or slot.load) and slot.unloading is None:
@@ -127,13 +131,25 @@ class Residency:
                 slot.keep_alive_s = keep_alive_s
             yield load
 
-    async def engine(self, slot: Slot, load: Load | None) -> EngineProcess:
-        """The engine of a slot in use. Raises what its load raised, or EngineFailed."""
-        if load is not None:
-            return await self._outcome(slot, load)
-        if slot.engine is None:
-            raise EngineFailed(f"The engine of '{slot.model.id}' ended just now. Try again.")
-        return slot.engine
+    async def engine(
+        self, slot: Slot, load: Load | None, tell: Callable[[Loading], None]
+    ) -> EngineProcess:
+        """The engine of a slot in use: the one that this load makes, or that is there, or a new one
+        where the last has died. `tell` is told how its load comes on.
+
+        Raises what its load raises, EngineStopped while the model is being unloaded, and what
+        `in_use` raises.
+        """
+        while True:
+            if load is not None:
+                async for progress in load.watch():
+                    tell(progress)
+                return await self._outcome(slot, load)
+            if slot.engine is not None:
+                return slot.engine
+            if slot.unloading is not None:
+                raise EngineStopped(f"Model '{slot.model.id}' was unloaded while this request ran.")
+            load = await self._ensure_loading(slot)
 
     # --- loading and unloading ----------------------------------------------------------------
 
@@ -177,6 +193,7 @@ class Residency:
             return
         if slot.engine is not None:
             slot.engine.fail_all(ModelRemoved(model_id))
+        slot.schedule.fail(ModelRemoved(model_id))
         if slot.unloading is None and (slot.engine or slot.load):
             slot.unloading = asyncio.create_task(self._unload(slot, grace_s=0))
         if slot.unloading is not None:
@@ -201,6 +218,7 @@ class Residency:
             elif slot.load is not None:
                 return slot.load
             else:
+                self.refuse_when_draining()
                 async with self._eviction.lock:
                     # Another request may have started it while this one waited.
                     if slot.engine is None and slot.load is None:
@@ -227,33 +245,35 @@ class Residency:
         engine = EngineProcess(
             slot.model,
             EngineSettings(
-                max_rows=settings.max_rows,
                 prefill_chunk_tokens=settings.prefill_chunk_tokens,
                 probed=slot.info.probed if slot.info is not None else slot.model.probed,
             ),
             settings.watch,
+            lambda engine: self._ended(slot, engine),
         )
         asking = asyncio.create_task(self._chat_format(slot.model))
         try:
             await asyncio.sleep(slot.crashes.backoff_s())
             started = time.monotonic()
-            slot.info = await engine.start(load.report)
-            load_s = time.monotonic() - started
+            try:
+                slot.info = await engine.start(load.report)
+            except EngineDied:
+                slot.crashes.add()
+                raise
+            slot.load_s = time.monotonic() - started
             await asyncio.wait({asking}, timeout=_TEMPLATE_S)
             slot.chat_format = asking.result() if asking.done() else None
-        except EngineDied:
-            slot.crashes.add()
-            raise
-        else:
+            if engine.has_ended.is_set():
+                raise engine.death()
             slot.engine = engine
             slot.loaded_at = slot.last_used = time.time()
             if self._on_load is not None:
-                memory_bytes = engine.footprint_bytes()
-                self._on_load(slot.model, load_s, memory_bytes, slot.info.probed, slot.chat_format)
-            watcher = asyncio.create_task(self._watch_end(slot, engine))
-            self._watchers.add(watcher)
-            watcher.add_done_callback(self._watchers.discard)
+                memory_bytes, probed = engine.footprint_bytes(), slot.info.probed
+                self._on_load(slot.model, slot.load_s, memory_bytes, probed, slot.chat_format)
             return engine
+        except BaseException:
+            await engine.stop()
+            raise
         finally:
             asking.cancel()
             slot.load = None
@@ -261,9 +281,8 @@ class Residency:
     async def _chat_format(self, model: Model) -> ChatFormat | None:
         return await self._ask_template(model) if self._ask_template is not None else None
 
-    async def _watch_end(self, slot: Slot, engine: EngineProcess) -> None:
-        """Forget an engine when it ends, whoever ended it: the next request starts a new one."""
-        await engine.has_ended.wait()
+    def _ended(self, slot: Slot, engine: EngineProcess) -> None:
+        """Forget an engine when it ends, whoever ended it: who needs one starts another."""
         if slot.engine is engine:
             slot.engine = None
         if not engine.is_stopping:
@@ -288,6 +307,7 @@ class Residency:
             slot.keep_alive_s = self._settings.keep_alive_s
             freed = engine.footprint_bytes()
             await engine.stop()
+            slot.schedule.fail(engine.death())
             return freed - engine.footprint_bytes()
         finally:
             slot.unloading = None
@@ -295,7 +315,7 @@ class Residency:
     def _describe(self, slot: Slot) -> ResidentModel:
         if slot.engine is None or slot.info is None:
             raise LoadFailed(f"Model '{slot.model.id}' was unloaded while it loaded.")
-        stats, running = slot.stats, min(slot.requests.number, self._settings.max_rows)
+        stats, running = slot.stats, slot.schedule.num_running
         return ResidentModel(
             slot.model,
             slot.info,
@@ -311,6 +331,8 @@ class Residency:
             num_running=running,
             num_waiting=slot.requests.number - running,
             num_rows=slot.engine.num_rows,
+            num_aside=slot.schedule.num_aside,
+            num_continued=slot.schedule.continuations.total(),
         )
 
     # --- life -----------------------------------------------------------------------------------
@@ -346,6 +368,7 @@ class Residency:
                 slot.load.task.cancel()
             if slot.engine is not None:
                 slot.engine.fail_all(Draining())
+            slot.schedule.fail(Draining())
 
     async def close(self) -> None:
         """End every engine. The residency is of no more use."""
@@ -363,6 +386,7 @@ class Residency:
         while True:
             await asyncio.sleep(_TICK_S)
             for slot in list(self.slots.values()):
+                slot.schedule.dispatch()
                 if (slot.engine or slot.load) and self._is_removed(slot.model):
                     await self.remove(slot.model.id)
                 elif slot.is_idle and slot.expires_in_s == 0:

@@ -16,6 +16,7 @@ from .engine_messages import ModelInfo
 from .engine_process import EngineProcess
 from .errors import CrashLoop, InvalidRequest, QueueFull, Unavailable
 from .events import Finished, Loading
+from .schedule import Schedule
 
 Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
 
@@ -98,6 +99,7 @@ class RequestStats:
     decoded_tokens: int = 0
     decode_s: float = 0.0
     request_s: float = 1.0  # a moving average, for Retry-After
+    prefilled_per_s: float | None = None  # tokens; a moving average, None before the first
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
     @contextmanager
@@ -126,6 +128,9 @@ class RequestStats:
 
     def add(self, finished: Finished, elapsed_s: float) -> None:
         self.add_request(elapsed_s)
+        if finished.timings.prefill_s > 0:
+            speed = finished.usage.prompt_tokens / finished.timings.prefill_s
+            self.prefilled_per_s = speed + 0.8 * ((self.prefilled_per_s or speed) - speed)
         # The first token is drawn by the prefill's last pass: the rest took the decode's time.
         count, seconds = finished.usage.completion_tokens - 1, finished.timings.decode_s
         if count > 0 and seconds > 0:
@@ -172,6 +177,7 @@ class Slot:
 
     model: Model
     keep_alive_s: float
+    schedule: Schedule
     engine: EngineProcess | None = None
     info: ModelInfo | None = None
     chat_format: ChatFormat | None = None
@@ -183,6 +189,7 @@ class Slot:
     users: Headcount = field(default_factory=Headcount)
     stats: RequestStats = field(default_factory=RequestStats)
     crashes: CrashHistory = field(default_factory=CrashHistory)
+    load_s: float | None = None  # how long the last load took
     loaded_at: float = 0.0  # unix time
     last_used: float = 0.0  # unix time, for people
     idle_since: float = field(default_factory=time.monotonic)

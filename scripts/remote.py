@@ -41,6 +41,8 @@ def ps(server: str, api_key: str) -> None:
             click.echo(
                 f"{model['id']:32} {model['memory_bytes'] / 1e6:10.1f} MB  "
                 f"{model['num_running']} running, {model['num_waiting']} waiting"
+                + (f", {n} of them set aside" if (n := model["num_set_aside"]) else "")
+                + (f", {n} continued" if (n := model["num_continued"]) else "")
             )
 
 

@@ -73,12 +73,12 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(404, str(error), error.code, "model")
         case runtime.QueueFull():
             return Failure(429, str(error), error.code, headers=_retry(error.retry_after_s))
-        case runtime.InsufficientMemory():
+        case runtime.InsufficientMemory() | runtime.TooSlow():
             headers = _retry(error.retry_after_s) | _HOPELESS
             return Failure(503, str(error), error.code, headers=headers)
         case runtime.Unavailable():
             return Failure(503, str(error), error.code, headers=_retry(error.retry_after_s))
-        case runtime.LoadFailed():
+        case runtime.LoadFailed() | runtime.Blamed():
             return Failure(500, str(error), error.code, headers=_HOPELESS)
         case runtime.ModelRemoved():
             return Failure(404, str(error), error.code, "model")

@@ -1,7 +1,8 @@
 """/health, /ready and /metrics: for supervisors and dashboards."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -52,6 +53,7 @@ class _PoolMetrics(Collector):
             ("requests_running", "Requests being computed", [m.num_running for m in loaded]),
             ("requests_waiting", "Requests in the queue", [m.num_waiting for m in loaded]),
             ("engine_rows", "Rows the engine holds", [m.num_rows for m in loaded]),
+            ("rows_set_aside", "Rows that wait to be continued", [m.num_aside for m in loaded]),
             ("memory_bytes", "Memory of the engine", [m.memory_bytes for m in loaded]),
             (
                 "decode_tokens_per_second",
@@ -63,10 +65,20 @@ class _PoolMetrics(Collector):
             for model, value in zip(loaded, values, strict=True):
                 family.add_metric([model.model.id], value)
             yield family
-        requests = CounterMetricFamily(
-            "mlx_edge_requests", "Requests by how they ended", labels=["model", "outcome"]
+        pool = self._pool
+        yield _counter("requests", "Requests by how they ended", "outcome", pool.outcomes())
+        yield _counter(
+            "rows_interrupted", "Rows that left early, by why", "by", pool.interruptions()
         )
-        for name, outcomes in self._pool.outcomes().items():
-            for outcome, count in outcomes.items():
-                requests.add_metric([name, outcome], count)
-        yield requests
+        yield _counter("rows_continued", "And those that went on", "by", pool.continuations())
+
+
+def _counter(
+    name: str, help_text: str, label: str, values: Mapping[str, Mapping[Any, int]]
+) -> CounterMetricFamily:
+    """One number for each model and value of the label."""
+    family = CounterMetricFamily(f"mlx_edge_{name}", help_text, labels=["model", label])
+    for model, counts in values.items():
+        for value, count in counts.items():
+            family.add_metric([model, value], count)
+    return family

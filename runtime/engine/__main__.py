@@ -75,11 +75,8 @@ def _loop(
 
     if kind_of(model) == "llm":
         loaded = load(folder, report, settings.probed)
-        rows, chunk = settings.max_rows, settings.prefill_chunk_tokens
-        return (
-            EngineLoop(loaded, inbox, send, max_rows=rows, prefill_chunk_tokens=chunk),
-            loaded.info,
-        )
+        chunk = settings.prefill_chunk_tokens
+        return EngineLoop(loaded, inbox, send, prefill_chunk_tokens=chunk), loaded.info
     encoder = load_encoder(model, report)
     return EncodeLoop(encoder, inbox, send, pack_tokens=settings.pack_tokens), encoder.info
 

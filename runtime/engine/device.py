@@ -32,8 +32,15 @@ if sys.platform == "linux":
 
 import mlx.core as mx  # noqa: E402
 
+from runtime import machine  # noqa: E402
+
 _CACHE_SHARE = 0.1  # of the working set may be kept as free buffers for reuse
 _CACHE_BYTES = 1 << 30  # where the machine does not tell its working set
+_FULL_SHARE = 0.95  # of the working set; beyond it the next command may end the process
+_SPARE_BYTES = 256 << 20  # what is left to the machine
+# MLX: "[malloc] Unable to allocate 8 bytes.", "[metal::malloc] Attempting to allocate ...", and
+# Metal's own "Insufficient Memory (kIOGPUCommandBufferCallbackErrorOutOfMemory)".
+_MEMORY_WORDS = ("to allocate", "insufficient memory", "out of memory")
 
 
 def is_gpu() -> bool:
@@ -65,6 +72,20 @@ def limit_memory() -> None:
             mx.set_wired_limit(working_set)
     else:
         mx.set_cache_limit(_CACHE_BYTES)
+
+
+def memory_is_short() -> bool:
+    """Whether what MLX holds leaves too little room to go on with all that it computes."""
+    working_set = mx.device_info().get("max_recommended_working_set_size")
+    if isinstance(working_set, int) and mx.get_active_memory() > working_set * _FULL_SHARE:
+        return True
+    return machine.available_bytes() < _SPARE_BYTES
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a computation failed for want of memory: MLX has no type for that, only words."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in words for word in _MEMORY_WORDS)
 
 
 def name() -> str:

@@ -2,14 +2,23 @@
 
 import logging
 import queue
-import secrets
 from collections.abc import Callable
 
-import msgspec
-
-from runtime.engine_messages import Cancel, Command, Embed, Generate, Ping, Pong, Report, Step, Stop
+from runtime.engine_messages import (
+    Cancel,
+    Command,
+    Embed,
+    Generate,
+    Ping,
+    Pong,
+    PutAside,
+    Report,
+    Step,
+    Stop,
+)
 from runtime.events import Failed
 
+from . import device
 from .answer.decoder import Decoder
 from .answer.detokenizer import Detokenizer
 from .answer.follower import Follower
@@ -29,7 +38,6 @@ class EngineLoop:
         inbox: "queue.SimpleQueue[Command]",
         send: Callable[[Report], None],
         *,
-        max_rows: int,
         prefill_chunk_tokens: int,
     ) -> None:
         self._loaded = loaded
@@ -39,8 +47,8 @@ class EngineLoop:
         self._batch = Batch(
             loaded.model,
             loaded.info.probed.exactness,
-            max_rows=max_rows,
             prefill_chunk_tokens=prefill_chunk_tokens,
+            is_memory_short=device.memory_is_short,
         )
 
     def run(self) -> None:
@@ -68,6 +76,9 @@ class EngineLoop:
                 case Embed():
                     failed = Failed(command.id, "This is a language model: it does not embed.")
                     self._send(Step([failed], self._batch.num_rows))
+                case PutAside():
+                    if (events := self._batch.set_aside(command.id)) is not None:
+                        self._send(Step(events, self._batch.num_rows))
                 case Cancel():
                     if (events := self._batch.remove(command.id)) is not None:
                         # It is gone now, not a step on.
@@ -78,13 +89,16 @@ class EngineLoop:
                     return False
 
     def _start(self, command: Generate) -> None:
-        sampling = command.sampling
+        sampling, tokens = command.sampling, [*command.tokens, *command.drawn]
         num_embeddings = self._loaded.info.vocab_size
-        if (highest := max(command.tokens)) >= num_embeddings:
+        if (highest := max(tokens)) >= num_embeddings:
             # MLX does not check: it would read foreign memory.
             raise ValueError(f"token {highest} is beyond the model's {num_embeddings} embeddings")
-        if sampling.seed is None:
-            sampling = msgspec.structs.replace(sampling, seed=secrets.randbits(63))
         detokenizer = Detokenizer(self._decoder.stream(), sampling.stop)
         follower = Follower(detokenizer, self._loaded.eos_token_ids, sampling.max_tokens or 1)
-        self._batch.add(Row(command.id, command.tokens, sampling, follower))
+        verdict = follower.replay(command.drawn)
+        row = Row(command.id, tokens, sampling, follower, len(command.drawn), command.priority)
+        if verdict is not None:  # its end was drawn, and only the word of it was lost
+            self._send(Step([row.finished(verdict)], self._batch.num_rows))
+        else:
+            self._batch.add(row)

@@ -1,15 +1,21 @@
 """What the tests of the pool and of the residency ask for: answers, loads, a kill."""
 
+import itertools
 import os
 import signal
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Any
 
 from registry.checkpoint.model import Model
-from runtime.events import Event
+from runtime.engine_process import EngineProcess
+from runtime.events import Event, Finished, TextDelta
+from runtime.generation import Generation
 from runtime.pool import ModelPool
-from runtime.requests import ChatMessage, GenerationRequest, SamplingRequest
+from runtime.requests import ChatMessage, GenerationRequest, SamplingParams, SamplingRequest
 from runtime.residency import ResidentModel
 from tests import processes
+
+numbers = itertools.count(1)  # of rows
 
 
 def request(text: str = "Hello", keep_alive_s: float | None = None, **sampling: Any) -> Any:
@@ -18,8 +24,46 @@ def request(text: str = "Hello", keep_alive_s: float | None = None, **sampling: 
     )
 
 
+async def generate(
+    pool: ModelPool, model: Model, request: GenerationRequest
+) -> AsyncGenerator[Event, None]:
+    """The events of an answer, which ends when its one reader leaves."""
+    async with await pool.begin(model, request) as generation:
+        async for event in generation.follow():
+            yield event
+
+
+async def draw(
+    engine: EngineProcess, tokens: list[int], sampling: SamplingParams
+) -> AsyncGenerator[Event, None]:
+    """The events of one row of an engine, without a pool."""
+    generation = Generation()
+    generation.prompt, generation.sampling = tokens, sampling
+
+    async def life() -> Finished:
+        generation.accept()
+        finished = await engine.generate(next(numbers), generation, "interactive")
+        assert isinstance(finished, Finished)
+        return finished
+
+    await generation.start(life())
+    async with generation:
+        async for event in generation.follow():
+            yield event
+
+
 async def ask(pool: ModelPool, model: Model, **sampling: Any) -> list[Event]:
-    return [event async for event in pool.generate(model, request(**sampling))]
+    return [event async for event in generate(pool, model, request(**sampling))]
+
+
+async def tokens(events: AsyncIterable[Event]) -> list[int]:
+    """All that were drawn, of events up to the last."""
+    drawn: list[int] = []
+    async for event in events:
+        if isinstance(event, TextDelta | Finished):
+            drawn += event.tokens
+    assert isinstance(event, Finished) and event.usage.completion_tokens == len(drawn)
+    return drawn
 
 
 async def load(pool: ModelPool, model: Model, **options: Any) -> ResidentModel:

@@ -21,6 +21,7 @@ from runtime.events import Finished, Loading, Prefill, TextDelta
 from runtime.requests import SamplingParams
 from tests.models.tiny_encoders import make_bert
 from tests.models.tiny_models import make_llama
+from tests.runtime.asking import draw, numbers
 
 LONG = SamplingParams(temperature=0, max_tokens=8000)
 
@@ -36,7 +37,7 @@ async def engine(tmp_path: Path) -> AsyncGenerator[EngineProcess, None]:
 
 
 async def text_of(engine: EngineProcess, sampling: SamplingParams) -> str:
-    events = engine.generate([5, 6, 7], sampling)
+    events = draw(engine, [5, 6, 7], sampling)
     return "".join([event.text async for event in events if isinstance(event, TextDelta)])
 
 
@@ -67,12 +68,12 @@ async def test_load_tells_its_progress_in_bytes(tmp_path: Path) -> None:
 async def test_events_of_a_row_end_with_finished(engine: EngineProcess) -> None:
     """Prefill, text, then Finished with counts that add up."""
     sampling = SamplingParams(temperature=0, max_tokens=9)
-    events = [event async for event in engine.generate(list(range(5, 45)), sampling)]
+    events = [event async for event in draw(engine, list(range(5, 45)), sampling)]
     assert isinstance(events[0], Prefill) and events[0].total == 40
     finished = events[-1]
     assert isinstance(finished, Finished) and finished.reason in ("length", "stop")
     assert finished.usage.prompt_tokens == 40 and finished.usage.completion_tokens == 9
-    assert 0 < sum(event.num_tokens for event in events if isinstance(event, TextDelta)) <= 9
+    assert 0 < sum(len(event.tokens) for event in events if isinstance(event, TextDelta)) <= 9
     prefills = [event for event in events if isinstance(event, Prefill)]
     assert prefills[-1].done == prefills[-1].total
 
@@ -82,7 +83,7 @@ async def test_a_stop_sequence_in_the_last_token_is_a_stop(engine: EngineProcess
     free = await text_of(engine, SamplingParams(temperature=0, max_tokens=12))
     stop = next(free[-n:] for n in range(1, 20) if free.find(free[-n:]) == len(free) - n)
     sampling = SamplingParams(temperature=0, max_tokens=12, stop=(stop,))
-    *deltas, finished = [event async for event in engine.generate([5, 6, 7], sampling)]
+    *deltas, finished = [event async for event in draw(engine, [5, 6, 7], sampling)]
     assert isinstance(finished, Finished) and finished.reason == "stop"
     assert "".join(e.text for e in deltas if isinstance(e, TextDelta)) == free[: -len(stop)]
 
@@ -92,7 +93,7 @@ async def test_a_token_that_does_not_exist_costs_its_request_only(engine: Engine
     other = asyncio.create_task(text_of(engine, SamplingParams(temperature=0, max_tokens=300)))
     for tokens in ([5, 10**8], [5, 453, 6]):
         with pytest.raises(EngineFailed, match="embeddings"):
-            async for _ in engine.generate(tokens, LONG):
+            async for _ in draw(engine, tokens, LONG):
                 pass
     assert await other
 
@@ -120,7 +121,7 @@ async def test_an_engine_that_talks_nonsense_is_ended(
     async def nonsense() -> bytes:
         return b"\xc1"
 
-    events = engine.generate([5, 6], LONG)
+    events = draw(engine, [5, 6], LONG)
     await anext(events)
     monkeypatch.setattr(child, "receive", nonsense)
     with pytest.raises(EngineDied):
@@ -139,7 +140,7 @@ async def test_requests_at_once_equal_requests_alone(engine: EngineProcess) -> N
 
 async def test_leaving_the_iterator_cancels_the_row(engine: EngineProcess) -> None:
     """A reader that breaks off leaves no row in the engine."""
-    async with aclosing(engine.generate([5, 6], LONG)) as events:
+    async with aclosing(draw(engine, [5, 6], LONG)) as events:
         async for event in events:
             if isinstance(event, TextDelta):
                 break
@@ -151,7 +152,7 @@ async def test_kill_fails_the_running_request_at_once(engine: EngineProcess) -> 
     """kill -9 in mid-stream raises EngineDied in under two seconds, and tells the signal."""
     assert engine.pid is not None
     with pytest.raises(EngineDied, match="SIGKILL"):
-        async for event in engine.generate([5, 6], LONG):
+        async for event in draw(engine, [5, 6], LONG):
             if isinstance(event, TextDelta) and engine.pid:
                 os.kill(engine.pid, signal.SIGKILL)
                 killed_at = time.monotonic()
@@ -166,7 +167,7 @@ async def test_a_hung_engine_is_noticed_by_its_heartbeat(engine: EngineProcess) 
     assert engine.pid is not None
     with pytest.raises(EngineDied, match="did not answer"):
         async with asyncio.timeout(10):
-            async for event in engine.generate([5, 6], LONG):
+            async for event in draw(engine, [5, 6], LONG):
                 if isinstance(event, TextDelta):
                     os.kill(engine.pid, signal.SIGSTOP)
 
@@ -179,7 +180,7 @@ async def test_an_idle_engine_keeps_its_heartbeat(engine: EngineProcess) -> None
 
 async def test_a_reader_that_stalls_is_cancelled(engine: EngineProcess) -> None:
     """Events left unread for the stall limit end the row; others go on."""
-    events = engine.generate([5, 6], LONG)
+    events = draw(engine, [5, 6], LONG)
     await anext(events)
     await asyncio.sleep(3.0)
     with pytest.raises(Stalled):
@@ -190,7 +191,7 @@ async def test_a_reader_that_stalls_is_cancelled(engine: EngineProcess) -> None:
 
 async def test_fail_all_ends_every_stream_with_the_given_error(engine: EngineProcess) -> None:
     """Drain's last resort reaches a reader that waits."""
-    events = engine.generate([5, 6], LONG)
+    events = draw(engine, [5, 6], LONG)
     await anext(events)
     engine.fail_all(EngineFailed("going down"))
     with pytest.raises(EngineFailed, match="going down"):
@@ -267,8 +268,8 @@ async def embedder(tmp_path: Path) -> AsyncGenerator[EngineProcess, None]:
 async def test_an_embedding_model_answers_many_at_once(embedder: EngineProcess) -> None:
     """Ten requests through one engine give what each gives by itself."""
     work = [[[5 + n] * (n + 2 * m + 1) for m in range(3)] for n in range(10)]
-    alone = [await embedder.encode(inputs) for inputs in work]
-    together = await asyncio.gather(*(embedder.encode(inputs) for inputs in work))
+    alone = [await embedder.encode(next(numbers), inputs) for inputs in work]
+    together = await asyncio.gather(*(embedder.encode(next(numbers), inputs) for inputs in work))
     for one, other in zip(alone, together, strict=True):
         assert one.num_dimensions == other.num_dimensions == 32
         first, second = (memoryview(event.vectors).cast("f").tolist() for event in (one, other))
@@ -277,9 +278,9 @@ async def test_an_embedding_model_answers_many_at_once(embedder: EngineProcess) 
 
 async def test_a_faulty_embedding_costs_its_request_only(embedder: EngineProcess) -> None:
     """Foreign tokens are an error; so are chats with it, and embeddings of a chat model."""
-    other = asyncio.create_task(embedder.encode([[5] * 100] * 50))
+    other = asyncio.create_task(embedder.encode(next(numbers), [[5] * 100] * 50))
     with pytest.raises(EngineFailed, match="embeddings"):
-        await embedder.encode([[5, 10**8]])
+        await embedder.encode(next(numbers), [[5, 10**8]])
     with pytest.raises(EngineFailed, match="does not generate"):
         await text_of(embedder, LONG)
     assert len((await other).vectors) == 50 * 32 * 4
@@ -287,30 +288,30 @@ async def test_a_faulty_embedding_costs_its_request_only(embedder: EngineProcess
 
 async def test_a_language_model_does_not_embed(engine: EngineProcess) -> None:
     with pytest.raises(EngineFailed, match="does not embed"):
-        await engine.encode([[5]])
+        await engine.encode(next(numbers), [[5]])
 
 
 async def test_cancelling_an_embedding_empties_the_engine(embedder: EngineProcess) -> None:
     """What is left of its inputs is dropped, and the next request is answered."""
-    task = asyncio.create_task(embedder.encode([[5] * 128] * 20_000))
+    task = asyncio.create_task(embedder.encode(next(numbers), [[5] * 128] * 20_000))
     await asyncio.sleep(0.3)
     assert not task.done()
     task.cancel()
     await asyncio.wait({task})
     async with asyncio.timeout(5):
-        assert await embedder.encode([[5]])
+        assert await embedder.encode(next(numbers), [[5]])
     await until_empty(embedder)
 
 
 async def test_kill_fails_the_running_embedding(embedder: EngineProcess) -> None:
     assert embedder.pid is not None
-    task = asyncio.create_task(embedder.encode([[5] * 128] * 20_000))
+    task = asyncio.create_task(embedder.encode(next(numbers), [[5] * 128] * 20_000))
     await asyncio.sleep(0.1)
     os.kill(embedder.pid, signal.SIGKILL)
     with pytest.raises(EngineDied, match="SIGKILL"):
         await task
     with pytest.raises(EngineDied):
-        await embedder.encode([[5]])
+        await embedder.encode(next(numbers), [[5]])
 
 
 _PARENT = """
@@ -320,11 +321,12 @@ from registry.checkpoint.model import Model
 from runtime.engine_messages import EngineSettings
 from runtime.engine_process import EngineProcess, Watch
 from runtime.requests import SamplingParams
+from tests.runtime.asking import draw
 
 async def main():
     engine = EngineProcess(Model("tiny", Path(sys.argv[1])), EngineSettings(), Watch())
     await engine.start(lambda progress: None)
-    async for _ in engine.generate([5, 6], SamplingParams(temperature=0, max_tokens=8000)):
+    async for _ in draw(engine, [5, 6], SamplingParams(temperature=0, max_tokens=8000)):
         print(engine.pid, flush=True)
 asyncio.run(main())
 """

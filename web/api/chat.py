@@ -1,12 +1,12 @@
 """POST /chat/completions, streamed or whole."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from quart import Blueprint, Response, g, request
 
 from registry.store.store import Store
-from runtime.events import Event, Finished, TextDelta
+from runtime.events import Finished, TextDelta
+from runtime.generation import Generation
 from runtime.pool import ModelPool
 from web.dialect import Dialect
 from web.door.body import read_json
@@ -17,7 +17,7 @@ from web.transport import sse
 from web.transport.reply import json_reply
 
 from .completion import SSE, Completion, Envelope
-from .schema import ChatBody, generation_request
+from .schema import ChatBody, generation_request, priority_of
 
 
 def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
@@ -29,20 +29,17 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
         body = await read_json(request, settings, ChatBody)
         model = servable(store, body.model)
         body.model = model.id  # which the answer tells
-        events = pool.generate(model, generation_request(body))
-        # The first event comes fast, and whatever can be refused is refused before it: from here
-        # on the status is 200, and the headers of a stream go out at once.
-        try:
-            await anext(events)
-        except BaseException:
-            await events.aclose()
-            raise
-
+        body.priority = priority_of(body.priority, request.headers)
+        # Whatever can be refused is refused here, and fast: from here on the status is 200, and
+        # the headers of a stream go out at once.
+        generation = await pool.begin(model, generation_request(body))
         completion = completion_of(dialect, pool, body)
         if body.stream:
-            pieces = _stream(completion, events, g.request_id)
+            pieces = _stream(completion, generation, g.request_id)
+            # Now it is under way: should the client be gone already, dropping it ends the answer.
+            await anext(pieces)
             return sse.reply(pieces, settings.heartbeat_s)
-        return await _whole(completion, events)
+        return await _whole(completion, generation)
 
     return routes
 
@@ -59,11 +56,11 @@ def completion_of(
     return Completion(dialect, body.model, fingerprint, body.includes_usage, envelope)
 
 
-async def _whole(completion: Completion, events: AsyncGenerator[Event, None]) -> Response:
-    """The same stream, folded. A client that leaves cancels this task, and so the row."""
+async def _whole(completion: Completion, generation: Generation) -> Response:
+    """The same stream, folded. A client that leaves cancels this task, and so the answer."""
     text: list[str] = []
-    async with aclosing(events):
-        async for event in events:
+    async with generation:
+        async for event in generation.follow():
             if isinstance(event, TextDelta):
                 completion.note_token()
                 text.append(event.text)
@@ -73,12 +70,14 @@ async def _whole(completion: Completion, events: AsyncGenerator[Event, None]) ->
 
 
 async def _stream(
-    completion: Completion, events: AsyncGenerator[Event, None], request_id: str
+    completion: Completion, generation: Generation, request_id: str
 ) -> AsyncGenerator[bytes, None]:
-    async with aclosing(events):
+    """The pieces of the answer, after a first empty one."""
+    async with generation:
+        yield b""
         yield completion.first_chunk()
         try:
-            async for event in events:
+            async for event in generation.follow():
                 for chunk in completion.chunks(event):
                     yield chunk
             yield sse.DONE

@@ -8,13 +8,13 @@ an error that names no stream ends none.
 
 import asyncio
 import contextlib
-from contextlib import aclosing
 
+import msgspec
 from quart import Blueprint, websocket
 
 from registry.checkpoint.config import Json
 from registry.store.store import Store
-from runtime.events import Event, Finished, Loading, Prefill, Queued, TextDelta, Usage
+from runtime.events import Event, Finished, Loading, Prefill, Queued, Restarted, TextDelta, Usage
 from runtime.pool import ModelPool
 from web.dialect import Dialect
 from web.door.body import decode
@@ -26,7 +26,7 @@ from web.transport.socket import Message, Socket, Sockets
 
 from .chat import completion_of
 from .completion import Completion, Envelope, rate, usage_of
-from .schema import ChatBody, generation_request
+from .schema import ChatBody, generation_request, priority_of
 
 _MAX_STREAMS = 64  # of one socket, running and waiting
 
@@ -175,15 +175,16 @@ class ChatStream:
         self._body = b""
         model = servable(store, body.model)
         body.model = model.id  # which the answer tells
+        body.priority = priority_of(body.priority, self._socket.headers)
         request = generation_request(body)
         head = encode({"type": "chat.completion.chunk", **self._names})[:-1] + b","
         dialect = self._socket.dialect
         completion = completion_of(dialect, pool, body, Envelope(head, b"}"))
         self._completion = completion
         send = self._socket.send
-        async with aclosing(pool.generate(model, request)) as events:
+        async with await pool.begin(model, request) as generation:
             is_first = True
-            async for event in events:
+            async for event in generation.follow():
                 if self._wants_progress and (frame := self._progress(event)):
                     await send(frame)
                 if is_first:
@@ -198,12 +199,10 @@ class ChatStream:
     def _note(self, event: Event) -> None:
         """For the usage of an answer that is cancelled."""
         match event:
-            case TextDelta(_, _, num_tokens):
-                usage = self._usage
-                self._usage = Usage(
-                    usage.prompt_tokens, usage.completion_tokens + num_tokens, usage.cached_tokens
-                )
-            case Prefill(_, done, _, cached):
+            case TextDelta(_, _, tokens):
+                num_tokens = self._usage.completion_tokens + len(tokens)
+                self._usage = msgspec.structs.replace(self._usage, completion_tokens=num_tokens)
+            case Prefill(_, done, _, cached) if not self._usage.completion_tokens:
                 self._usage = Usage(done, 0, cached)
             case Finished():
                 self._is_ending = True  # a cancel comes too late
@@ -218,6 +217,8 @@ class ChatStream:
             case Prefill(_, done, total, cached):
                 told = {"stage": "prefill", "progress": round(done / total, 4)}
                 told |= {"done": done, "total": total, "cached": cached}
+            case Restarted(reason, num_tokens):
+                told = {"stage": "restarted", "reason": reason, "tokens": num_tokens}
             case _:
                 return None
         return encode({"type": "progress", **self._names, **told})

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from registry.checkpoint.config import Json
-from runtime.events import Event, Finished, Loading, Prefill, TextDelta, Usage
+from runtime.events import Event, Finished, Loading, Prefill, Restarted, TextDelta, Usage
 from web.dialect import Dialect
 from web.transport.encoding import encode
 
@@ -22,9 +22,10 @@ class Envelope:
 
     head: bytes
     tail: bytes
+    restarted: bytes = b""  # tells of an engine's death where the dialect has no word for it
 
 
-SSE = Envelope(b"data: {", b"}\n\n")
+SSE = Envelope(b"data: {", b"}\n\n", b": restarted\n\n")
 
 
 @dataclass(slots=True)
@@ -87,6 +88,10 @@ class Completion:
                 return self._status(
                     "processing_prompt", "Processing prompt", event.done / event.total
                 )
+            case Restarted():
+                if not self.dialect.reports_status:
+                    return (self.envelope.restarted,) if self.envelope.restarted else ()
+                return self._status("restarted", "The engine died, going on in a new one", 0.0)
         return ()
 
     def note_token(self) -> None:

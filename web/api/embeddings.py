@@ -23,7 +23,7 @@ from quart import Blueprint, Response, request
 
 from registry.store.store import Store
 from runtime.pool import ModelPool
-from runtime.requests import EmbeddingRequest, Embeddings
+from runtime.requests import EmbeddingRequest, Embeddings, Priority
 from web.dialect import Dialect
 from web.door.body import Neutral, RequestBody, read_json
 from web.errors import ApiError
@@ -31,7 +31,7 @@ from web.serving import servable
 from web.settings import WebSettings
 
 from . import parameters
-from .schema import keep_alive_s
+from .schema import keep_alive_s, priority_of
 
 MAX_INPUTS = 2048
 _ON_LOOP_BYTES = 64 << 10  # of vectors that are written within a millisecond or two
@@ -52,6 +52,7 @@ class EmbeddingsBody(RequestBody):
     prompt: Annotated[str, Meta(max_length=4096)] | None = None
     truncate: bool | None = None
     keep_alive: float | str | None = None
+    priority: Priority | None = None
 
 
 def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
@@ -61,6 +62,7 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
     @routes.post("/embeddings")
     async def create_embeddings() -> Response:
         body = await read_json(request, settings, EmbeddingsBody)
+        body.priority = priority_of(body.priority, request.headers)
         asked = embedding_request(body)
         model = servable(store, body.model, "embeddings")
         made = await pool.embed(model, asked)
@@ -82,6 +84,7 @@ def embedding_request(body: EmbeddingsBody) -> EmbeddingRequest:
         dimensions=body.dimensions,
         truncate=bool(body.truncate),
         keep_alive_s=keep_alive_s(body.keep_alive),
+        priority=body.priority or "interactive",
     )
 
 

@@ -255,6 +255,8 @@ def _in_memory(loaded: ResidentModel) -> dict[str, Json]:
         "num_running": loaded.num_running,
         "num_waiting": loaded.num_waiting,
         "num_rows": loaded.num_rows,
+        "num_set_aside": loaded.num_aside,
+        "num_continued": loaded.num_continued,
         "metrics": {
             "inference_count": loaded.num_requests,
             "last_used": int(loaded.last_used),

@@ -2,7 +2,7 @@
 
 At a neutral value, or null, a parameter asks for nothing and passes; at any other it is a 400 that
 names it. What changes nothing about the answer is not listed and passes: `user`, `service_tier`,
-`safety_identifier`, `prompt_cache_key`, `prediction`, `cache_prompt`, `id_slot`, `priority`, `ttl`,
+`safety_identifier`, `prompt_cache_key`, `prediction`, `cache_prompt`, `id_slot`, `ttl`,
 `draft_model`, `num_draft_tokens`, `provider`, `models`, `timings_per_token`. A parameter that says
 how another one works is neutral at the values that are its default somewhere.
 """

@@ -14,7 +14,7 @@ from quart import Blueprint, Response, request
 from registry.checkpoint.config import Json
 from registry.store.store import Store
 from runtime.pool import ModelPool
-from runtime.requests import RerankRequest, Scores
+from runtime.requests import Priority, RerankRequest, Scores
 from web.dialect import Dialect
 from web.door.body import Neutral, RequestBody, read_json
 from web.errors import ApiError
@@ -23,7 +23,7 @@ from web.settings import WebSettings
 from web.transport.reply import json_reply
 
 from . import parameters
-from .schema import keep_alive_s
+from .schema import keep_alive_s, priority_of
 
 MAX_DOCUMENTS = 2048
 
@@ -47,6 +47,7 @@ class RerankBody(RequestBody):
     instruction: Annotated[str, Meta(min_length=1)] | None = None
     truncate: bool | None = None
     keep_alive: float | str | None = None
+    priority: Priority | None = None
 
 
 def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
@@ -56,6 +57,7 @@ def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: S
     @routes.post("/rerank")
     async def rerank_documents() -> Response:
         body = await read_json(request, settings, RerankBody)
+        body.priority = priority_of(body.priority, request.headers)
         asked = rerank_request(body)
         model = servable(store, body.model, "rerank")
         body.model = model.id  # which the answer tells
@@ -79,6 +81,7 @@ def rerank_request(body: RerankBody) -> RerankRequest:
         instruction=body.instruction,
         truncate=bool(body.truncate),
         keep_alive_s=keep_alive_s(body.keep_alive),
+        priority=body.priority or "interactive",
     )
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
+from werkzeug.datastructures import Headers
 
 from registry.checkpoint.config import Json
-from runtime.requests import GenerationRequest, SamplingRequest
+from runtime.requests import GenerationRequest, Priority, SamplingRequest
 from web import duration
 from web.door.body import Neutral, RequestBody
 from web.errors import ApiError
@@ -22,6 +23,7 @@ from .messages import Message, conversation, turn_of
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
+_PRIORITY = "X-Priority"
 
 
 class StreamOptions(msgspec.Struct):
@@ -58,6 +60,8 @@ class ChatBody(RequestBody):
     enable_thinking: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     keep_alive: float | str | None = None
+    priority: Priority | None = None
+    max_ttft_ms: Annotated[float, Meta(gt=0)] | None = None
 
     @property
     def includes_usage(self) -> bool:
@@ -80,7 +84,23 @@ def generation_request(body: ChatBody) -> GenerationRequest:
         template_options=_template_options(body),
         turn=turn_of(body.messages, body.continue_final_message, body.add_generation_prompt),
         keep_alive_s=keep_alive_s(body.keep_alive),
+        priority=body.priority or "interactive",
+        max_ttft_s=None if body.max_ttft_ms is None else body.max_ttft_ms / 1000,
     )
+
+
+def priority_of(field: Priority | None, headers: Headers) -> Priority | None:
+    """The request's own; else that of X-Priority, for clients that cannot send fields."""
+    if field is not None or (header := headers.get(_PRIORITY)) is None:
+        return field
+    try:
+        priority: Priority = msgspec.convert(header, type=Priority)
+        return priority
+    except msgspec.ValidationError:
+        raise ApiError(
+            400, f"{_PRIORITY} is {header[:100]!r}; it may be 'interactive' or 'background'.",
+            param=_PRIORITY,
+        ) from None  # fmt: skip
 
 
 def keep_alive_s(value: float | str | None) -> float | None:

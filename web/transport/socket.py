@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 from msgspec import Meta
 from quart import Websocket
+from werkzeug.datastructures import Headers
 
 from registry.checkpoint.config import Json
 from web.dialect import Dialect
@@ -86,6 +87,7 @@ class Socket:
     def __init__(self, websocket: Websocket, settings: WebSettings, dialect: Dialect) -> None:
         self.dialect = dialect
         self.request_id = str(websocket.scope.get(REQUEST_ID, ""))
+        self.headers: Headers = websocket.headers  # of the upgrade
         self.wants_progress = "progress" in websocket.args.getlist("events")
         self._websocket = websocket
         self._settings = settings

@@ -4,7 +4,7 @@ The batch hands every token over within the step that reads it, so that all rows
 leave in one go, whatever ends them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from runtime.events import FinishReason
@@ -16,7 +16,7 @@ class Followed(NamedTuple):
     """What a token brought."""
 
     text: str  # that may be sent now; often none
-    num_tokens: int  # that the text is made of
+    tokens: list[int]  # that the text is made of; none where there is none
     verdict: FinishReason | None  # None: the answer goes on
 
 
@@ -30,12 +30,12 @@ class Follower:
         self._detokenizer = detokenizer
         self._eos_token_ids = eos_token_ids
         self.max_tokens = max_tokens
-        self._num_unsent = 0  # tokens that made no text yet
+        self._untold: list[int] = []  # tokens that made no text yet
 
     def take(self, token: int) -> Followed:
         """The row's next token. Not to be called again after a verdict."""
         self.num_taken += 1
-        self._num_unsent += 1
+        self._untold.append(token)
         is_eos = token in self._eos_token_ids
         is_last = is_eos or self.num_taken >= self.max_tokens
         text = "" if is_eos else self._detokenizer.add(token)
@@ -45,6 +45,17 @@ class Follower:
         verdict: FinishReason | None = "length" if is_last else None
         if is_eos or self._detokenizer.is_stopped:
             verdict = "stop"
-        num_tokens = self._num_unsent if text else 0
-        self._num_unsent -= num_tokens
-        return Followed(text, num_tokens, verdict)
+        return Followed(text, self.told() if text else [], verdict)
+
+    def replay(self, tokens: Sequence[int]) -> FinishReason | None:
+        """Take tokens that were told before, without telling them again. Returns the verdict."""
+        verdict: FinishReason | None = None
+        for token in tokens:
+            verdict = self.take(token).verdict
+        self._untold.clear()
+        return verdict
+
+    def told(self) -> list[int]:
+        """The tokens that were not told yet; now they are."""
+        tokens, self._untold = self._untold, []
+        return tokens

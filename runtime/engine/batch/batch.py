@@ -1,24 +1,26 @@
 """Continuous batching: rows join and leave at any step, over mlx-lm's models and cache protocol.
 
+Who may run is decided outside: what is added starts with the next step.
+
 A step has five phases: `forward` starts the pass over every group's pending tokens, `read` fetches
 those tokens, `follow` puts them into words and tells which rows are over, `draw` starts drawing
-the next ones, and the rows that are over `leave` in one go. Then waiting prompts get their chunk.
+the next ones, and the rows that are over `leave` in one go. Then new prompts get their chunk.
 """
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import mlx.core as mx
 import msgspec
 
 from registry.checkpoint.exactness import Exactness
+from runtime.engine import device
 from runtime.engine.cache import kv_cache
 from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.sampler import NUMERICAL_FAULT
-from runtime.events import Failed, Prefill, RowEvent, TextDelta
+from runtime.events import Failed, Prefill, RowEvent, SetAside, TextDelta
 
 from .group import DecodeGroup
 from .prefill import Prefilling
@@ -28,26 +30,27 @@ logger = logging.getLogger(__name__)
 
 _ALL_EXACT = Exactness()
 _REGROUP_STEPS = 64  # how often groups that grew alike in length are looked at for joining
+_MEMORY_STEPS = 8  # how often memory is looked at while no prompt is read
+_BACKGROUND_STEPS = 4  # of so many one is a background row's, while others' prompts are read
 
 
 class Batch:
-    """All rows of one model: waiting, prefilling and decoding. Not thread-safe; does no I/O."""
+    """All rows of one model, prefilling and decoding. Not thread-safe; does no I/O."""
 
     def __init__(
         self,
         model: LanguageModel,
         exactness: Exactness = _ALL_EXACT,
         *,
-        max_rows: int = 16,
         prefill_chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
+        is_memory_short: Callable[[], bool] = lambda: False,
     ) -> None:
         """Nothing is done that `exactness` does not name as exact for the model."""
         empty = kv_cache.make(model)
         self._can_merge = exactness.merged and kv_cache.is_mergeable(empty)
         self._padding = Padding.of(empty)
-        self._max_rows = max_rows
-        self._waiting: deque[Row] = deque()
+        self._is_memory_short = is_memory_short
         self._prefilling = Prefilling(
             model,
             msgspec.structs.replace(exactness, padded=exactness.padded and self._can_merge),
@@ -61,7 +64,7 @@ class Batch:
     @property
     def num_rows(self) -> int:
         """Rows anywhere in the batch."""
-        return len(self._waiting) + self._num_active
+        return len(self._prefilling.rows) + sum(len(group.rows) for group in self._groups)
 
     @property
     def cache_bytes(self) -> int:
@@ -69,8 +72,8 @@ class Batch:
         return self._prefilling.num_bytes + sum(group.num_bytes for group in self._groups)
 
     def add(self, row: Row) -> None:
-        """Queue a row; it starts as soon as fewer than `max_rows` are active."""
-        self._waiting.append(row)
+        """Its prompt is read from the next step on."""
+        self._prefilling.add(row)
 
     def remove(self, row_id: int) -> list[RowEvent] | None:
         """Drop a row wherever it is, and free its KV. None if it is not (or no longer) here.
@@ -81,12 +84,17 @@ class Batch:
         self._give_back()
         return events
 
+    def set_aside(self, row_id: int) -> list[RowEvent] | None:
+        """Drop a row that will be continued: its own event tells what it drew. Else as `remove`."""
+        row = next((row for row in self._rows if row.id == row_id), None)
+        if row is None or (events := self.remove(row_id)) is None:
+            return None
+        if not any(event.id == row_id for event in events):  # its group may have failed with it
+            events.append(_aside(row))
+        return events
+
     def _remove(self, row_id: int) -> list[RowEvent] | None:
         events: list[RowEvent] = []
-        for row in self._waiting:
-            if row.id == row_id:
-                self._waiting.remove(row)
-                return events
         for row in self._prefilling.rows:
             if row.id == row_id:
                 self._prefilling.remove(row)
@@ -101,18 +109,19 @@ class Batch:
     def step(self) -> list[RowEvent]:
         """One token for every decoding row, and one chunk for the prefilling ones.
 
-        A row is gone once its `Finished` or `Failed` is among the events.
+        A row is gone once its `Finished`, `Failed` or `SetAside` is among the events.
         """
         events: list[RowEvent] = []
         self._num_steps += 1
+        self._make_do(events)
         young = [group for group in self._groups if group.is_young]
-        self._forward(events)
-        tokens = self._read(events)
+        groups = self._decoding()
+        self._forward(groups, events)
+        tokens = self._read(groups, events)
         over = self._follow(tokens, events)
-        self._draw(over, events)
+        self._draw(groups, over, events)
         self._leave(over, events)
-        self._admit()
-        self._prefill(events)
+        self._prefill(events, is_decoding=any(group in self._groups for group in groups))
         self._place_grown(young, events)
         if self._num_steps % _REGROUP_STEPS == 0:
             self._regroup(events)
@@ -120,21 +129,38 @@ class Batch:
         return events
 
     @property
-    def _num_active(self) -> int:
-        return len(self._prefilling.rows) + sum(len(group.rows) for group in self._groups)
+    def _rows(self) -> list[Row]:
+        return [*self._prefilling.rows, *(row for group in self._groups for row in group.rows)]
+
+    def _make_do(self, events: list[RowEvent]) -> None:
+        """When memory is short the youngest row of the lowest priority leaves; one always stays."""
+        is_due = self._prefilling.rows or self._num_steps % _MEMORY_STEPS == 0
+        if not is_due or self.num_rows < 2 or not self._is_memory_short():
+            return
+        mx.clear_cache()
+        if self._is_memory_short():
+            youngest = max(self._rows, key=lambda row: (not row.is_urgent, row.id))
+            events += self.set_aside(youngest.id) or []
+
+    def _decoding(self) -> list[DecodeGroup]:
+        """The groups of this step: for background rows most steps are not taken while an
+        interactive prompt is read, for its first token is what somebody waits for."""
+        if self._num_steps % _BACKGROUND_STEPS and _any_urgent(self._prefilling.rows):
+            return [group for group in self._groups if _any_urgent(group.rows)]
+        return list(self._groups)
 
     def _give_back(self) -> None:
         """When nothing runs, nobody needs the buffers that MLX keeps for reuse."""
         if self.num_rows == 0:
             mx.clear_cache()
 
-    def _forward(self, events: list[RowEvent]) -> None:
-        for group in list(self._groups):
+    def _forward(self, groups: list[DecodeGroup], events: list[RowEvent]) -> None:
+        for group in groups:
             self._attempt(group, DecodeGroup.forward, events)
 
-    def _read(self, events: list[RowEvent]) -> list[tuple[Row, int]]:
+    def _read(self, groups: list[DecodeGroup], events: list[RowEvent]) -> list[tuple[Row, int]]:
         tokens: list[tuple[Row, int]] = []
-        for group in list(self._groups):
+        for group in groups:
             self._attempt(group, lambda group: tokens.extend(group.read()), events)
         return tokens
 
@@ -152,8 +178,8 @@ class Batch:
                 over.add(row)
         return over
 
-    def _draw(self, over: set[Row], events: list[RowEvent]) -> None:
-        for group in list(self._groups):
+    def _draw(self, groups: list[DecodeGroup], over: set[Row], events: list[RowEvent]) -> None:
+        for group in groups:
             self._attempt(group, DecodeGroup.draw, events, over)
 
     def _leave(self, over: set[Row], events: list[RowEvent]) -> None:
@@ -164,18 +190,13 @@ class Batch:
         if changed:
             self._regroup(events)
 
-    def _admit(self) -> None:
-        while self._waiting and self._num_active < self._max_rows:
-            row = self._waiting.popleft()
-            row.started_at = time.monotonic()
-            self._prefilling.add(row)
-
-    def _prefill(self, events: list[RowEvent]) -> None:
+    def _prefill(self, events: list[RowEvent], *, is_decoding: bool) -> None:
         if not self._prefilling.rows:
             return
         before = {row: row.num_prefilled for row in self._prefilling.rows}
-        ready, failed = self._prefilling.chunk(is_decoding=bool(self._groups))
-        events += [Failed(row.id, message) for row, message in failed]
+        ready, failed = self._prefilling.chunk(is_decoding)
+        for row, error in failed:
+            self._lose([row], error, f"The prompt could not be read: {error}", events)
         for row, count in before.items():
             if row.num_prefilled > count:
                 total = len(row.tokens)
@@ -224,7 +245,7 @@ class Batch:
                 parts.append(group.split(self._padding))
                 parts.append(group)
             except Exception as error:
-                _fail(rows, error, events)
+                self._lose(rows, error, f"The model failed: {error}", events)
         self._groups = []
         for group in sorted(whole, key=lambda group: len(group.rows), reverse=True):
             self._place(group, events)
@@ -239,19 +260,36 @@ class Batch:
     ) -> None:
         """A failing action costs the rows of its group that are not over, not the engine.
 
-        `rows` are those of the action, where they are not the group's.
+        `rows` are those of the action, where they are not the group's. A group that has failed
+        already is let be.
         """
+        if group not in self._groups:
+            return
         rows = list(group.rows if rows is None else rows)
         try:
             action(group)
         except Exception as error:
             self._groups.remove(group)
-            _fail([row for row in rows if row not in over], error, events)
+            lost = [row for row in rows if row not in over]
+            self._lose(lost, error, f"The model failed: {error}", events)
+
+    def _lose(
+        self, rows: Collection[Row], error: Exception, message: str, events: list[RowEvent]
+    ) -> None:
+        """Rows that are in the batch no more: where memory was short for several, none is over."""
+        logger.error("%d rows failed", len(rows), exc_info=error)
+        if device.is_out_of_memory(error) and self.num_rows + len(rows) > 1:
+            events += map(_aside, rows)
+        else:
+            events += [Failed(row.id, message) for row in rows]
 
 
-def _fail(rows: Collection[Row], error: Exception, events: list[RowEvent]) -> None:
-    logger.exception("%d rows failed", len(rows))
-    events += [Failed(row.id, f"The model failed: {error}") for row in rows]
+def _aside(row: Row) -> SetAside:
+    return SetAside(row.id, row.follower.told())
+
+
+def _any_urgent(rows: Iterable[Row]) -> bool:
+    return any(row.is_urgent for row in rows)
 
 
 def _follow_row(row: Row, token: int, events: list[RowEvent]) -> bool:
@@ -261,9 +299,9 @@ def _follow_row(row: Row, token: int, events: list[RowEvent]) -> bool:
         return True
     if row.first_token_at is None:
         row.first_token_at = time.monotonic()
-    text, num_tokens, verdict = row.follower.take(token)
+    text, tokens, verdict = row.follower.take(token)
     if text:
-        events.append(TextDelta(row.id, text, num_tokens))
+        events.append(TextDelta(row.id, text, tokens))
     if verdict is not None:
         events.append(row.finished(verdict))
     return verdict is not None

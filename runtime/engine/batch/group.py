@@ -80,11 +80,11 @@ class DecodeGroup:
         mx.async_eval(self._logits)
 
     def read(self) -> list[tuple[Row, int]]:
-        """The tokens that `forward` was fed with, save those that end a prompt."""
+        """The tokens that `forward` was fed with, save those that were known before."""
         assert self._fed is not None
         tokens: list[int] = self._fed.tolist()  # type: ignore[assignment]
         self._fed = None
-        return [pair for pair in zip(self.rows, tokens, strict=True) if pair[0].num_drawn > 0]
+        return [pair for pair in zip(self.rows, tokens, strict=True) if pair[0].is_drawing]
 
     def draw(self) -> None:
         """Start drawing each row's next token from the logits of `forward`."""

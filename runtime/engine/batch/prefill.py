@@ -1,6 +1,5 @@
 """Prompts on their way into the KV cache, a chunk at a time; prompts that wait share a chunk."""
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +14,6 @@ from runtime.engine.language_model import LanguageModel
 
 from .group import DecodeGroup
 from .row import Row
-
-logger = logging.getLogger(__name__)
 
 # Tokens a second that are assumed until a chunk was measured. A low guess: a first chunk that takes
 # a minute would look like an engine that hangs. Every chunk may double it.
@@ -62,7 +59,7 @@ class Prefilling:
         self.rows.remove(row)
         row.cache = []
 
-    def chunk(self, is_decoding: bool) -> tuple[list[DecodeGroup], list[tuple[Row, str]]]:
+    def chunk(self, is_decoding: bool) -> tuple[list[DecodeGroup], list[tuple[Row, Exception]]]:
         """Prefill one chunk. Returns the groups that are ready to decode, and rows that failed.
 
         While other rows decode, the chunk is short enough not to stall them.
@@ -73,7 +70,7 @@ class Prefilling:
         plan = self._plan(budget, whole_budget)
         started = time.perf_counter()
         groups: list[DecodeGroup] = []
-        failed: list[tuple[Row, str]] = []
+        failed: list[tuple[Row, Exception]] = []
         together = self._whole_prompts(plan, whole_budget)
         padded = 0
         if len(together) > 1:
@@ -92,16 +89,16 @@ class Prefilling:
         return min(self._chunk_tokens, max(_MIN_CHUNK_TOKENS, num_tokens))
 
     def _plan(self, budget: int, whole_budget: int) -> list[tuple[Row, int]]:
-        """Which rows get how many tokens: the shortest rest first.
+        """Which rows get how many tokens: the shortest rest first, no background row beside others.
 
         Whole prompts may use up the larger `whole_budget`.
         """
-        rows = sorted(self.rows, key=lambda row: row.num_to_prefill)
+        urgent = [row for row in self.rows if row.is_urgent]
+        rows = sorted(urgent or self.rows, key=lambda row: row.num_to_prefill)
         self._num_chunks += 1
         if self._num_chunks % 4 == 0:
             # The oldest row has its turn, lest a stream of short prompts starve a long one.
-            rows.remove(self.rows[0])
-            rows.insert(0, self.rows[0])
+            rows = [self.rows[0], *(row for row in rows if row is not self.rows[0])]
         plan = []
         for row in rows:
             is_whole = row.num_prefilled == 0 and row.num_to_prefill <= whole_budget
@@ -134,16 +131,15 @@ class Prefilling:
         return rows
 
     def _attempt(
-        self, rows: list[Row], prefill: Callable[[], None], failed: list[tuple[Row, str]]
+        self, rows: list[Row], prefill: Callable[[], None], failed: list[tuple[Row, Exception]]
     ) -> None:
         """A prompt that breaks the model costs its own request, not the engine."""
         try:
             prefill()
         except Exception as error:
-            logger.exception("prefill failed")
             for row in rows:
                 self.remove(row)
-                failed.append((row, f"The prompt could not be read: {error}"))
+                failed.append((row, error))
 
     def _prefill(self, row: Row, count: int, groups: list[DecodeGroup]) -> None:
         """`count` more tokens of one prompt; none of a prompt of one token."""

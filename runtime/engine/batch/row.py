@@ -6,30 +6,39 @@ from dataclasses import dataclass, field
 from runtime.engine.answer.follower import Follower
 from runtime.engine.cache.kv_cache import Cache
 from runtime.events import Finished, FinishReason, Timings, Usage
-from runtime.requests import SamplingParams
+from runtime.requests import Priority, SamplingParams
 
 
 @dataclass(eq=False, slots=True)
 class Row:
-    """Owned by `Batch`. All but the last prompt token are prefilled; the last starts the decode.
+    """Owned by `Batch`. All but the last of its tokens are prefilled; the last starts the decode.
 
-    Times are of the monotonic clock.
+    One that is continued reads what it drew before together with its prompt. Times are of the
+    monotonic clock.
     """
 
     id: int
-    tokens: list[int]  # the prompt, at least one token
-    sampling: SamplingParams  # its `seed` is set
-    follower: Follower
+    tokens: list[int]  # at least one: the prompt, and what was drawn before
+    sampling: SamplingParams
+    follower: Follower  # which has replayed what was drawn before
+    num_replayed: int = 0  # tokens drawn before
+    priority: Priority = "interactive"
     cache: Cache = field(default_factory=list)  # while it prefills; then its group holds it
     num_prefilled: int = 0
-    num_drawn: int = 0  # tokens whose computation was started
+    num_drawn: int = 0  # tokens whose computation was started, those before included
     arrived_at: float = field(default_factory=time.monotonic)
-    started_at: float | None = None  # when it left the queue
     first_token_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.num_drawn = self.num_replayed
 
     @property
     def max_tokens(self) -> int:
         return self.follower.max_tokens
+
+    @property
+    def is_urgent(self) -> bool:
+        return self.priority == "interactive"
 
     @property
     def num_to_prefill(self) -> int:
@@ -38,20 +47,26 @@ class Row:
     @property
     def length(self) -> int:
         """Tokens in its KV cache."""
-        return self.num_prefilled + self.num_drawn
+        return self.num_prefilled + self.num_drawn - self.num_replayed
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether its pending token was drawn here, and does not end what it reads."""
+        return self.num_drawn > self.num_replayed
 
     def finished(self, reason: FinishReason) -> Finished:
         """Its last event, with what it took until now."""
         now = time.monotonic()
         first_token_at = self.first_token_at or now
-        started_at = self.started_at or first_token_at
+        num_prompt = len(self.tokens) - self.num_replayed
         return Finished(
             self.id,
             reason,
-            Usage(prompt_tokens=len(self.tokens), completion_tokens=self.follower.num_taken),
+            Usage(prompt_tokens=num_prompt, completion_tokens=self.follower.num_taken),
             Timings(
-                queued_s=started_at - self.arrived_at,
-                prefill_s=first_token_at - started_at,
+                queued_s=0.0,
+                prefill_s=first_token_at - self.arrived_at,
                 decode_s=now - first_token_at,
             ),
+            self.follower.told(),
         )

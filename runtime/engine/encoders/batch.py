@@ -1,4 +1,4 @@
-"""The inputs of all waiting requests, and which of them are read in the next forward pass."""
+"""The inputs of all requests that have come, and which of them are read in the next pass."""
 
 from bisect import bisect_right, insort
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from runtime.engine_messages import Embed
 # An input may share a pass with a longer one of which it has at least this share of the tokens.
 _MIN_FILL = 0.75
 _FREE_PADDING = 16  # tokens of padding that are allowed in any case
+_OLDEST_PACKS = 4  # of so many one is the oldest request's, whoever else waits
 
 
 @dataclass(eq=False, slots=True)
@@ -18,6 +19,7 @@ class Request:
     id: int
     vectors: list[bytes]  # empty where an input is not done yet
     num_left: int
+    is_urgent: bool
     longest_last: list["Input"] = field(default_factory=list)
 
 
@@ -35,12 +37,16 @@ class Input:
 
 
 class EncodeBatch:
-    """Inputs sorted by length. Each pass serves the oldest request first, so that none starves."""
+    """Inputs sorted by length. Each pass serves the oldest interactive request first.
+
+    Every fourth serves the oldest of all, so that no background request starves.
+    """
 
     def __init__(self) -> None:
         self._requests: dict[int, Request] = {}  # the oldest first
         self._waiting: list[Input] = []  # by `order`
         self._num_inputs = 0
+        self._num_packs = 0
 
     @property
     def num_requests(self) -> int:
@@ -48,7 +54,8 @@ class EncodeBatch:
 
     def add(self, command: Embed) -> None:
         """Take in the inputs of a request; there is at least one."""
-        request = Request(command.id, [b""] * len(command.inputs), len(command.inputs))
+        num_inputs, is_urgent = len(command.inputs), command.priority == "interactive"
+        request = Request(command.id, [b""] * num_inputs, num_inputs, is_urgent)
         firsts = command.first_lengths or [0] * len(command.inputs)
         for index, (tokens, num_first) in enumerate(zip(command.inputs, firsts, strict=True)):
             self._num_inputs += 1
@@ -74,7 +81,7 @@ class EncodeBatch:
         return self._requests.get(request.id) is request
 
     def next_pack(self, budget: int) -> list[Input]:
-        """The longest input of the oldest request, and others of about its length.
+        """The longest input of the request that is next, and others of about its length.
 
         At most `budget` tokens, padding included, but at least one input. Empty when none waits.
         """
@@ -101,13 +108,18 @@ class EncodeBatch:
         return len(longest.tokens) * _MIN_FILL <= len(shortest.tokens) + _FREE_PADDING
 
     def _anchor(self) -> Input | None:
+        self._num_packs += 1
+        is_oldest_turn = self._num_packs % _OLDEST_PACKS == 0
+        background: Input | None = None
         for request in self._requests.values():
             left = request.longest_last
             while left and left[-1].is_taken:
                 left.pop()
-            if left:
+            if left and (request.is_urgent or is_oldest_turn):
                 return left[-1]
-        return None
+            if left and background is None:
+                background = left[-1]
+        return background
 
     def put(self, entry: Input, vector: bytes) -> Request | None:
         """Note an input's vector. Returns its request, now forgotten, if it was the last one."""

@@ -30,7 +30,7 @@ def test_a_mixed_batch_equals_each_row_alone(tmp_path: Path, architecture: str) 
     model = load(tmp_path, architecture)
     work = prompts([1, 5, 40, 300, 7, 700, 33, 2, 90, 1200])
     max_tokens = [40 - 3 * n % 17 for n in range(len(work))]
-    batch = Batch(model, max_rows=6, prefill_chunk_tokens=128)
+    batch = Batch(model, prefill_chunk_tokens=128)
     for number, prompt in enumerate(work):
         batch.add(row(number, prompt, max_tokens[number]))
     expected = [alone(model, *pair) for pair in zip(work, max_tokens, strict=True)]
@@ -44,7 +44,7 @@ def test_rows_may_join_and_leave_at_any_step(tmp_path: Path, architecture: str) 
     generator = random.Random(5)
     work = prompts([generator.randrange(1, 120) for _ in range(14)])
     alone = [run_alone(model, prompt, 30) for prompt in work]
-    batch = Batch(model, max_rows=8, prefill_chunk_tokens=48)
+    batch = Batch(model, prefill_chunk_tokens=48)
     tokens: dict[int, list[int]] = {number: [] for number in range(len(work))}
     coming, removed = list(enumerate(work)), set()
     while coming or batch.num_rows:
@@ -195,7 +195,7 @@ def test_a_slow_machine_is_probed_with_few_tokens(tmp_path: Path) -> None:
 def test_short_prompts_pass_long_ones_but_never_starve_them(tmp_path: Path) -> None:
     """The shortest remaining prompt goes first, and yet the oldest moves on all the time."""
     model = load(tmp_path, "llama")
-    batch = Batch(model, prefill_chunk_tokens=64, max_rows=100)
+    batch = Batch(model, prefill_chunk_tokens=64)
     batch.add(row(0, prompts([1500])[0], 1))
     first: list[int] = []
     for number, prompt in enumerate(prompts([60] * 400), start=1):

@@ -130,13 +130,13 @@ def test_rows_that_end_in_one_step_leave_in_one_go(
     assert finished == set(range(7)) and kept == [1]
 
 
-@pytest.mark.parametrize("phase", ["waiting", "prefill", "decode"])
+@pytest.mark.parametrize("phase", ["new", "prefill", "decode"])
 def test_a_removed_row_frees_its_memory(tmp_path: Path, phase: str) -> None:
-    """Cancelled in the queue, in prefill or in decode, a row leaves nothing behind."""
+    """Cancelled before its first step, in prefill or in decode, a row leaves nothing behind."""
     model = load(tmp_path, "llama")
-    batch = Batch(model, max_rows=1, prefill_chunk_tokens=32)
+    batch = Batch(model, prefill_chunk_tokens=32)
     batch.add(row(0, prompts([200])[0], 50))
-    if phase == "waiting":
+    if phase == "new":
         batch.add(row(1, [4, 5], 5))
         assert batch.remove(1) == []
     batch.step()

@@ -1,0 +1,195 @@
+"""An answer under way: the value that any engine can go on with, and what its readers follow.
+
+The value is the prompt's tokens, the sampling with its seed, and the tokens drawn so far. Whoever
+holds these three can continue the answer, so neither an engine's death nor a row that had to leave
+the batch loses anything of it.
+"""
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeAlias
+
+import msgspec
+
+from .errors import Cancelled
+from .events import (
+    Event,
+    Finished,
+    Loading,
+    Prefill,
+    Queued,
+    Restarted,
+    TextDelta,
+    Timings,
+)
+from .requests import SamplingParams
+
+Progress: TypeAlias = Queued | Loading | Prefill | Restarted
+
+_PASSED_TOKENS = 3  # drawn anew behind the point of a death: what killed there is behind, too
+
+
+class Generation:
+    """Lives by a task of its own until its answer is whole, or it fails, or `cancel`.
+
+    As an async context manager it is cancelled on leaving. It holds the whole answer, so readers
+    may come at any time, follow at their own pace, and never slow it down.
+    """
+
+    def __init__(self) -> None:
+        self.prompt: list[int] = []
+        self.sampling = SamplingParams()
+        self.drawn: list[int] = []
+        self._pieces: list[str] = []  # the text
+        self._ends: list[int] = []  # how many tokens are drawn at the end of each piece
+        # The last of each kind, in the order of their coming, and the number of each.
+        self._progress: dict[type[Progress], tuple[int, Progress]] = {}
+        self._num_progress = 0
+        self._end: Finished | Exception | None = None
+        self._arrived = asyncio.Event()
+        self._unread_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._accepted: asyncio.Future[None] | None = None
+        self._watched: tuple[int, Callable[[], None]] | None = None
+        self._num_rows = 0  # in as many engines it was, or as many times in one
+        self._prefill_s = self._decode_s = 0.0
+        self._drew_at: float | None = None  # when its first text came from this engine
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cancel()
+
+    # --- for readers --------------------------------------------------------------------------
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[Event, None]:
+        """Events behind the first `after` tokens, up to `Finished`; raises how it ended else.
+
+        What has gathered comes as one event of its kind: the last progress, all new text.
+        """
+        piece = bisect_right(self._ends, after)
+        num_progress = 0
+        while True:
+            self._unread_since = None
+            if num_progress < self._num_progress:
+                news = (n for n in self._progress.values() if n[0] > num_progress)
+                num_progress, event = next(news)
+                yield event
+            elif piece < len(self._pieces):
+                start = self._ends[piece - 1] if piece else 0
+                text, tokens = "".join(self._pieces[piece:]), self.drawn[start : self._ends[-1]]
+                piece = len(self._pieces)
+                yield TextDelta(0, text, tokens)
+            elif isinstance(self._end, Finished):
+                yield self._end
+                return
+            elif self._end is not None:
+                raise self._end
+            else:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    def unread_s(self) -> float:
+        """For how long news have been waiting while no reader took any."""
+        return 0.0 if self._unread_since is None else time.monotonic() - self._unread_since
+
+    async def cancel(self) -> None:
+        """End it, wherever it stands. Does nothing to one that has ended."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    # --- for whoever carries it -----------------------------------------------------------------
+
+    async def start(self, life: Coroutine[Any, Any, Finished]) -> None:
+        """Begin to live: returns when `life` called `accept`. Raises what it raised before."""
+        self._accepted = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._live(life))
+        try:
+            await asyncio.shield(self._accepted)
+        except asyncio.CancelledError:
+            await self.cancel()
+            raise
+
+    async def _live(self, life: Coroutine[Any, Any, Finished]) -> None:
+        assert self._accepted is not None
+        try:
+            finished = await life
+        except asyncio.CancelledError:
+            self._fail(Cancelled())
+            raise
+        except Exception as error:
+            self._fail(error)
+        else:
+            self.drawn += finished.tokens
+            self._end = finished
+            self._wake()
+
+    def _fail(self, error: Exception) -> None:
+        assert self._accepted is not None
+        self._end = error
+        if self._accepted.done():
+            self._wake()
+        else:
+            self._accepted.set_exception(error)
+            self._accepted.exception()  # seen, should nobody wait for it any more
+
+    def accept(self) -> None:
+        """From here on faults are told to readers."""
+        assert self._accepted is not None
+        if not self._accepted.done():
+            self._accepted.set_result(None)
+
+    def put(self, event: Progress | TextDelta) -> None:
+        """Take in what came of it. Never waits."""
+        if isinstance(event, TextDelta):
+            if self._drew_at is None:
+                self._drew_at = time.monotonic()
+            self.drawn += event.tokens
+            self._pieces.append(event.text)
+            self._ends.append(len(self.drawn))
+            if self._watched is not None and len(self.drawn) >= self._watched[0]:
+                self._pass()
+        else:
+            self._num_progress += 1
+            self._progress.pop(type(event), None)
+            self._progress[type(event)] = (self._num_progress, event)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._unread_since is None:
+            self._unread_since = time.monotonic()
+        self._arrived.set()
+
+    def watch(self, on_passed: Callable[[], None]) -> None:
+        """Call this once it has come safely further than it is now."""
+        self._watched = (len(self.drawn) + _PASSED_TOKENS, on_passed)
+
+    def _pass(self) -> None:
+        assert self._watched is not None
+        (_, on_passed), self._watched = self._watched, None
+        on_passed()
+
+    @contextmanager
+    def row(self) -> Iterator[None]:
+        """Held while an engine has it."""
+        self._num_rows += 1
+        began_at, self._drew_at = time.monotonic(), None
+        try:
+            yield
+        finally:
+            now = time.monotonic()
+            drew_at = self._drew_at or now
+            self._prefill_s += drew_at - began_at
+            self._decode_s += now - drew_at
+
+    def whole(self, finished: Finished, queued_s: float) -> Finished:
+        """The answer's end as readers are told it, with the time that it took in all engines."""
+        timings = msgspec.structs.replace(finished.timings, queued_s=queued_s)
+        if self._num_rows > 1:  # the last engine knows its own part only
+            timings = Timings(queued_s, self._prefill_s, self._decode_s)
+        return msgspec.structs.replace(finished, timings=timings)
