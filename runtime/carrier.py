@@ -2,7 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
+
+from registry.checkpoint.model import Model
 
 from .engine_process import EngineProcess
 from .errors import Blamed, EngineDied, EngineStopped
@@ -27,12 +30,14 @@ class Carrier:
         residency: Residency,
         slot: Slot,
         ticket: Ticket,
+        model: Model,
         generation: Generation | None = None,
     ) -> None:
-        """`generation` is told of loads and deaths; None for the inputs of an encoder."""
+        """`model` is what was asked; `generation` is told of loads and deaths, if there is one."""
         self._residency = residency
         self._slot = slot
         self._ticket = ticket
+        self._model = model
         self._generation = generation
 
     async def carry(
@@ -50,7 +55,7 @@ class Carrier:
             load = None
             if not ticket.is_running:  # it had to make room while the model loaded
                 continue
-            ticket.put_aside = lambda engine=engine: engine.put_aside(ticket.number)
+            ticket.put_aside = partial(engine.put_aside, ticket.number)
             try:
                 answer = await row(engine)
             except EngineDied as death:
@@ -67,12 +72,17 @@ class Carrier:
         """A load that died is tried again, but not for ever: some take minutes each."""
         for attempt in range(1, _MAX_LOADS + 1):
             try:
-                return await self._residency.engine(self._slot, load, self._tell_loading)
+                engine = await self._residency.engine(self._slot, load, self._tell_loading)
             except EngineDied as death:
                 if attempt == _MAX_LOADS or self._is_last(death):
                     raise
                 logger.warning("%s It is loaded again.", death)
                 load = None
+            else:
+                if engine.model.folder == self._model.folder:
+                    return engine
+                # Other weights, perhaps other tokens: they cannot go on with what these began.
+                raise EngineStopped(f"Model '{self._model.id}' was replaced meanwhile.")
         raise AssertionError("the last attempt returns or raises")
 
     def _survive(self, death: EngineDied) -> None:

@@ -29,7 +29,6 @@ class Timings(msgspec.Struct, frozen=True):
 class Queued(msgspec.Struct, frozen=True, tag=True):
     """Admitted; `position` requests of the same model stand in front."""
 
-    id: int
     position: int
 
 

@@ -25,6 +25,7 @@ from .engine_process import EngineProcess
 from .errors import QueueFull, TooSlow
 from .events import Embedded, Finished, Queued, SetAside
 from .generation import Generation
+from .loads import OnLoad
 from .requests import (
     EmbeddingRequest,
     Embeddings,
@@ -33,7 +34,7 @@ from .requests import (
     RerankRequest,
     Scores,
 )
-from .residency import IsRemoved, OnLoad, PoolSettings, Residency
+from .residency import IsRemoved, PoolSettings, Residency
 from .schedule import Interruption, Ticket
 from .slot import Outcome, Slot
 from .text_workers import TextWorkers
@@ -83,7 +84,7 @@ class ModelPool:
         schedule = slot.schedule
 
         def tell_position(position: int) -> None:
-            generation.put(Queued(0, position))
+            generation.put(Queued(position))
 
         with slot.stats.count(), self._admitted(slot, request.priority, tell_position) as ticket:
             check_kind(model, "llm")
@@ -95,7 +96,7 @@ class ModelPool:
             sampling = request.sampling.completed(model.sampling)
             generation.sampling = fit(context_length, generation.prompt, sampling)
             if slot.unloading is not None:  # which may wait long for others: let the headers out
-                generation.put(Queued(0, 0))
+                generation.put(Queued(0))
                 generation.accept()
             async with self.residency.in_use(slot, request.keep_alive_s) as load:
                 schedule.ask(ticket)
@@ -109,7 +110,7 @@ class ModelPool:
                     priority = schedule.rank(ticket)
                     return await engine.generate(ticket.number, generation, priority)
 
-                carrier = Carrier(self.residency, slot, ticket, generation)
+                carrier = Carrier(self.residency, slot, ticket, model, generation)
                 started = time.monotonic()
                 finished = await carrier.carry(load, draw)
                 finished = generation.whole(finished, ticket.waited_s)
@@ -150,7 +151,7 @@ class ModelPool:
                     return await engine.encode(ticket.number, *inputs, request.priority)
 
                 started = time.monotonic()
-                embedded = await Carrier(self.residency, slot, ticket).carry(load, encode)
+                embedded = await Carrier(self.residency, slot, ticket, model).carry(load, encode)
                 slot.stats.add_request(time.monotonic() - started)
                 return encoding, embedded
 
@@ -188,7 +189,9 @@ class ModelPool:
         What is not known counts as nothing, so the first requests of a model are never refused.
         """
         stats = slot.stats
-        expected_s = stats.request_s * (ticket.position or 0) / self._settings.max_rows
+        expected_s = 0.0
+        if stats.num_requests:
+            expected_s += stats.request_s * (ticket.position or 0) / self._settings.max_rows
         if slot.engine is None:
             expected_s += slot.load_s or 0.0
         if stats.prefilled_per_s:

@@ -1,44 +1,35 @@
-"""Which models are in memory: single-flight load, time to live, unload, drain.
+"""Which models are in memory: load, time to live, unload, drain.
 
 A slot is given to every model that was asked for; an engine to those that are loaded.
 """
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from registry.checkpoint.chat_format import ChatFormat
-from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 
 from .engine_messages import EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
 from .errors import (
     Draining,
-    EngineDied,
-    EngineStopped,
     LoadFailed,
     ModelNotLoaded,
     ModelRemoved,
 )
 from .events import Loading
 from .eviction import Eviction
+from .loads import AskTemplate, Loads, OnLoad
 from .schedule import Schedule
 from .slot import Load, Slot
 
-# Told of every load: the model, its seconds, the engine's memory, what its probe found out, and
-# what its chat template takes, if it has one.
-OnLoad: TypeAlias = Callable[[Model, float, int, Probed, ChatFormat | None], None]
-# Asked at every load: what the chat template takes.
-AskTemplate: TypeAlias = Callable[[Model], Awaitable[ChatFormat | None]]
 # Asked often, so it has to be quick: whether a model was removed, by whichever process.
 IsRemoved: TypeAlias = Callable[[Model], bool]
 
-_TEMPLATE_S = 5.0  # how long a model that is loaded waits for what is known of its template
 _TICK_S = 0.5  # how often models in memory are looked at: whether they are idle, or removed
 
 
@@ -98,10 +89,10 @@ class Residency:
         self.slots: dict[str, Slot] = {}  # in the order they were first asked for
         self.is_draining = False
         self._settings = settings
-        self._on_load = on_load
         self._is_removed = is_removed
-        self._ask_template = ask_template
-        self._eviction = Eviction(self.slots, self._unload)
+        eviction = Eviction(self.slots, self._unload)
+        engine = EngineSettings(prefill_chunk_tokens=settings.prefill_chunk_tokens)
+        self._loads = Loads(engine, settings.watch, eviction, self._refuse, on_load, ask_template)
         self._clock: asyncio.Task[None] | None = None
 
     # --- for requests -------------------------------------------------------------------------
@@ -125,7 +116,7 @@ class Residency:
 
         Raises Draining, CrashLoop, InsufficientMemory and LoadFailed when no load can be started.
         """
-        load = await self._ensure_loading(slot)
+        load = await self._loads.ensure(slot)
         with slot.users.one_more():
             if keep_alive_s is not None:
                 slot.keep_alive_s = keep_alive_s
@@ -134,22 +125,8 @@ class Residency:
     async def engine(
         self, slot: Slot, load: Load | None, tell: Callable[[Loading], None]
     ) -> EngineProcess:
-        """The engine of a slot in use: the one that this load makes, or that is there, or a new one
-        where the last has died. `tell` is told how its load comes on.
-
-        Raises what its load raises, EngineStopped while the model is being unloaded, and what
-        `in_use` raises.
-        """
-        while True:
-            if load is not None:
-                async for progress in load.watch():
-                    tell(progress)
-                return await self._outcome(slot, load)
-            if slot.engine is not None:
-                return slot.engine
-            if slot.unloading is not None:
-                raise EngineStopped(f"Model '{slot.model.id}' was unloaded while this request ran.")
-            load = await self._ensure_loading(slot)
+        """See `Loads.engine`; of a slot in use."""
+        return await self._loads.engine(slot, load, tell)
 
     # --- loading and unloading ----------------------------------------------------------------
 
@@ -164,11 +141,11 @@ class Residency:
         slot = self.slot(model)
         self.refuse_when_draining()
         with slot.admitted():  # it will be no row of the batch, so it is never too many
-            load = await self._ensure_loading(slot)
+            load = await self._loads.ensure(slot)
             if load is not None:
                 async for progress in load.watch():
                     yield progress
-                await self._outcome(slot, load)
+                await self._loads.outcome(slot, load)
             if pin is not None:
                 slot.is_pinned = pin
             if keep_alive_s is not None:
@@ -207,86 +184,6 @@ class Residency:
         """What loading taught about a model that is in memory."""
         slot = self.slots.get(model_id)
         return slot.info if slot is not None and slot.engine is not None else None
-
-    async def _ensure_loading(self, slot: Slot) -> Load | None:
-        """The load to wait for, started if there is none; None when the engine is there."""
-        while True:
-            if slot.unloading is not None:
-                await asyncio.shield(slot.unloading)
-            elif slot.engine is not None:
-                return None
-            elif slot.load is not None:
-                return slot.load
-            else:
-                self.refuse_when_draining()
-                async with self._eviction.lock:
-                    # Another request may have started it while this one waited.
-                    if slot.engine is None and slot.load is None:
-                        self._refuse_removed(slot)
-                        slot.crashes.check(slot.model.id)
-                        needed = await self._eviction.make_room(slot.model)
-                        load = slot.load = Load(slot.model.weight_bytes, needed)
-                        load.task = asyncio.create_task(self._load(slot, load))
-
-    async def _outcome(self, slot: Slot, load: Load) -> EngineProcess:
-        """The engine that a load made. Raises what the load raised, for every waiter alike."""
-        assert load.task is not None
-        try:
-            return await asyncio.shield(load.task)
-        except asyncio.CancelledError:
-            if not load.task.cancelled():
-                raise  # the waiter itself was
-            self.refuse_when_draining()
-            self._refuse_removed(slot)
-            raise LoadFailed("The model was unloaded while it loaded.") from None
-
-    async def _load(self, slot: Slot, load: Load) -> EngineProcess:
-        settings = self._settings
-        engine = EngineProcess(
-            slot.model,
-            EngineSettings(
-                prefill_chunk_tokens=settings.prefill_chunk_tokens,
-                probed=slot.info.probed if slot.info is not None else slot.model.probed,
-            ),
-            settings.watch,
-            lambda engine: self._ended(slot, engine),
-        )
-        asking = asyncio.create_task(self._chat_format(slot.model))
-        try:
-            await asyncio.sleep(slot.crashes.backoff_s())
-            started = time.monotonic()
-            try:
-                slot.info = await engine.start(load.report)
-            except EngineDied:
-                slot.crashes.add()
-                raise
-            slot.load_s = time.monotonic() - started
-            await asyncio.wait({asking}, timeout=_TEMPLATE_S)
-            slot.chat_format = asking.result() if asking.done() else None
-            if engine.has_ended.is_set():
-                raise engine.death()
-            slot.engine = engine
-            slot.loaded_at = slot.last_used = time.time()
-            if self._on_load is not None:
-                memory_bytes, probed = engine.footprint_bytes(), slot.info.probed
-                self._on_load(slot.model, slot.load_s, memory_bytes, probed, slot.chat_format)
-            return engine
-        except BaseException:
-            await engine.stop()
-            raise
-        finally:
-            asking.cancel()
-            slot.load = None
-
-    async def _chat_format(self, model: Model) -> ChatFormat | None:
-        return await self._ask_template(model) if self._ask_template is not None else None
-
-    def _ended(self, slot: Slot, engine: EngineProcess) -> None:
-        """Forget an engine when it ends, whoever ended it: who needs one starts another."""
-        if slot.engine is engine:
-            slot.engine = None
-        if not engine.is_stopping:
-            slot.crashes.add()
 
     async def _unload(self, slot: Slot, grace_s: float | None = None) -> int:
         try:
@@ -348,7 +245,9 @@ class Residency:
         if self.is_draining:
             raise Draining
 
-    def _refuse_removed(self, slot: Slot) -> None:
+    def _refuse(self, slot: Slot) -> None:
+        """Raises what speaks against loading a model now."""
+        self.refuse_when_draining()
         if self._is_removed(slot.model):
             raise ModelRemoved(slot.model.id)
 

@@ -23,6 +23,7 @@ Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
 _CRASH_WINDOW_S = 60.0
 _MAX_CRASHES = 5  # within the window; then no new engine until it has passed
 _FIRST_BACKOFF_S = 0.5
+_TELLING_TOKENS = 128  # a shorter prompt tells what a pass costs, not how fast tokens are read
 
 
 class CrashHistory:
@@ -99,7 +100,7 @@ class RequestStats:
     decoded_tokens: int = 0
     decode_s: float = 0.0
     request_s: float = 1.0  # a moving average, for Retry-After
-    prefilled_per_s: float | None = None  # tokens; a moving average, None before the first
+    prefilled_per_s: float = 0.0  # tokens; rises at once and falls slowly; 0: not known
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
     @contextmanager
@@ -128,9 +129,10 @@ class RequestStats:
 
     def add(self, finished: Finished, elapsed_s: float) -> None:
         self.add_request(elapsed_s)
-        if finished.timings.prefill_s > 0:
-            speed = finished.usage.prompt_tokens / finished.timings.prefill_s
-            self.prefilled_per_s = speed + 0.8 * ((self.prefilled_per_s or speed) - speed)
+        num_read, prefill_s = finished.usage.prompt_tokens, finished.timings.prefill_s
+        if num_read >= _TELLING_TOKENS and prefill_s > 0:
+            speed = num_read / prefill_s
+            self.prefilled_per_s = max(speed, 0.9 * self.prefilled_per_s + 0.1 * speed)
         # The first token is drawn by the prefill's last pass: the rest took the decode's time.
         count, seconds = finished.usage.completion_tokens - 1, finished.timings.decode_s
         if count > 0 and seconds > 0:

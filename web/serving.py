@@ -14,7 +14,7 @@ from registry.errors import ModelNotFound, NotAModel
 from registry.hub import catalog
 from registry.hub.sampling import defaults_of
 from registry.store.store import Entry, Store
-from runtime.residency import OnLoad
+from runtime.loads import OnLoad
 
 from .errors import ApiError
 from .model_name import hint, meant

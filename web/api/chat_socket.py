@@ -209,7 +209,7 @@ class ChatStream:
 
     def _progress(self, event: Event) -> bytes | None:
         match event:
-            case Queued(_, position):
+            case Queued(position):
                 told: dict[str, Json] = {"stage": "queued", "position": position}
             case Loading(loaded, total):
                 told = {"stage": "loading", "progress": round(event.fraction, 4)}

@@ -45,7 +45,7 @@ class Follower:
         verdict: FinishReason | None = "length" if is_last else None
         if is_eos or self._detokenizer.is_stopped:
             verdict = "stop"
-        return Followed(text, self.told() if text else [], verdict)
+        return Followed(text, self.take_untold() if text else [], verdict)
 
     def replay(self, tokens: Sequence[int]) -> FinishReason | None:
         """Take tokens that were told before, without telling them again. Returns the verdict."""
@@ -55,7 +55,7 @@ class Follower:
         self._untold.clear()
         return verdict
 
-    def told(self) -> list[int]:
-        """The tokens that were not told yet; now they are."""
+    def take_untold(self) -> list[int]:
+        """The tokens that made no text yet; they are told by whoever asks."""
         tokens, self._untold = self._untold, []
         return tokens

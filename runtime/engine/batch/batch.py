@@ -285,7 +285,7 @@ class Batch:
 
 
 def _aside(row: Row) -> SetAside:
-    return SetAside(row.id, row.follower.told())
+    return SetAside(row.id, row.follower.take_untold())
 
 
 def _any_urgent(rows: Iterable[Row]) -> bool:

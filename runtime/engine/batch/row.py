@@ -68,5 +68,5 @@ class Row:
                 prefill_s=first_token_at - self.arrived_at,
                 decode_s=now - first_token_at,
             ),
-            self.follower.told(),
+            self.follower.take_untold(),
         )

@@ -1,0 +1,142 @@
+"""Models on their way into memory: each is loaded once for all who wait for it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+
+from registry.checkpoint.chat_format import ChatFormat
+from registry.checkpoint.exactness import Probed
+from registry.checkpoint.model import Model
+
+from .engine_messages import EngineSettings
+from .engine_process import EngineProcess, Watch
+from .errors import EngineDied, EngineStopped, LoadFailed
+from .events import Loading
+from .eviction import Eviction
+from .slot import Load, Slot
+
+# Told of every load: the model, its seconds, the engine's memory, what its probe found out, and
+# what its chat template takes, if it has one.
+OnLoad: TypeAlias = Callable[[Model, float, int, Probed, ChatFormat | None], None]
+# Asked at every load: what the chat template takes.
+AskTemplate: TypeAlias = Callable[[Model], Awaitable[ChatFormat | None]]
+
+_TEMPLATE_S = 5.0  # how long a model that is loaded waits for what is known of its template
+
+
+class Loads:
+    """Owned by the residency; all methods run on its event loop."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        watch: Watch,
+        eviction: Eviction,
+        refuse: Callable[[Slot], None],
+        on_load: OnLoad | None = None,
+        ask_template: AskTemplate | None = None,
+    ) -> None:
+        """`refuse` raises what speaks against loading a slot's model now."""
+        self._settings = settings
+        self._watch = watch
+        self._eviction = eviction
+        self._refuse = refuse
+        self._on_load = on_load
+        self._ask_template = ask_template
+
+    async def engine(
+        self, slot: Slot, load: Load | None, tell: Callable[[Loading], None]
+    ) -> EngineProcess:
+        """The engine of a slot in use: the one that this load makes, or that is there, or a new one
+        where the last has died. `tell` is told how its load comes on.
+
+        Raises what its load raises, EngineStopped while the model is being unloaded, and what
+        `in_use` raises.
+        """
+        while True:
+            if load is not None:
+                async for progress in load.watch():
+                    tell(progress)
+                return await self.outcome(slot, load)
+            if slot.engine is not None:
+                return slot.engine
+            if slot.unloading is not None:
+                raise EngineStopped(f"Model '{slot.model.id}' was unloaded while this request ran.")
+            load = await self.ensure(slot)
+
+    async def ensure(self, slot: Slot) -> Load | None:
+        """The load to wait for, started if there is none; None when the engine is there."""
+        while True:
+            if slot.unloading is not None:
+                await asyncio.shield(slot.unloading)
+            elif slot.engine is not None:
+                return None
+            elif slot.load is not None:
+                return slot.load
+            else:
+                async with self._eviction.lock:
+                    # Another request may have started it while this one waited.
+                    if slot.engine is None and slot.load is None:
+                        self._refuse(slot)
+                        slot.crashes.check(slot.model.id)
+                        needed = await self._eviction.make_room(slot.model)
+                        load = slot.load = Load(slot.model.weight_bytes, needed)
+                        load.task = asyncio.create_task(self._load(slot, load))
+
+    async def outcome(self, slot: Slot, load: Load) -> EngineProcess:
+        """The engine that a load made. Raises what the load raised, for every waiter alike."""
+        assert load.task is not None
+        try:
+            return await asyncio.shield(load.task)
+        except asyncio.CancelledError:
+            if not load.task.cancelled():
+                raise  # the waiter itself was
+            self._refuse(slot)
+            raise LoadFailed("The model was unloaded while it loaded.") from None
+
+    async def _load(self, slot: Slot, load: Load) -> EngineProcess:
+        probed = slot.info.probed if slot.info is not None else slot.model.probed
+        settings = msgspec.structs.replace(self._settings, probed=probed)
+        engine = EngineProcess(
+            slot.model, settings, self._watch, lambda engine: _forget(slot, engine)
+        )
+        asking = asyncio.create_task(self._chat_format(slot.model))
+        try:
+            await asyncio.sleep(slot.crashes.backoff_s())
+            started = time.monotonic()
+            try:
+                slot.info = await engine.start(load.report)
+            except EngineDied:
+                slot.crashes.add()
+                raise
+            slot.load_s = time.monotonic() - started
+            await asyncio.wait({asking}, timeout=_TEMPLATE_S)
+            slot.chat_format = asking.result() if asking.done() else None
+            if engine.has_ended.is_set():
+                raise engine.death()
+            slot.engine = engine
+            slot.loaded_at = slot.last_used = time.time()
+            if self._on_load is not None:
+                memory_bytes, probed = engine.footprint_bytes(), slot.info.probed
+                self._on_load(slot.model, slot.load_s, memory_bytes, probed, slot.chat_format)
+            return engine
+        except BaseException:
+            await engine.stop()
+            raise
+        finally:
+            asking.cancel()
+            slot.load = None
+
+    async def _chat_format(self, model: Model) -> ChatFormat | None:
+        return await self._ask_template(model) if self._ask_template is not None else None
+
+
+def _forget(slot: Slot, engine: EngineProcess) -> None:
+    """An engine has ended, whoever ended it: who needs one starts another."""
+    if slot.engine is engine:
+        slot.engine = None
+    if not engine.is_stopping:
+        slot.crashes.add()
