@@ -1,6 +1,7 @@
 """Models on their way into memory: each is loaded once for all who wait for it."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -23,6 +24,8 @@ from .slot import Load, Slot
 OnLoad: TypeAlias = Callable[[Model, float, int, Probed, ChatFormat | None], None]
 # Asked at every load: what the chat template takes.
 AskTemplate: TypeAlias = Callable[[Model], Awaitable[ChatFormat | None]]
+
+logger = logging.getLogger(__name__)
 
 _TEMPLATE_S = 5.0  # how long a model that is loaded waits for what is known of its template
 
@@ -139,4 +142,5 @@ def _forget(slot: Slot, engine: EngineProcess) -> None:
     if slot.engine is engine:
         slot.engine = None
     if not engine.is_stopping:
+        logger.warning("%s", engine.death())
         slot.crashes.add()

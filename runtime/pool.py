@@ -99,9 +99,9 @@ class ModelPool:
                 generation.put(Queued(0))
                 generation.accept()
             async with self.residency.in_use(slot, request.keep_alive_s) as load:
-                schedule.ask(ticket)
                 if request.max_ttft_s is not None:
                     self._refuse_too_slow(slot, ticket, len(generation.prompt), request.max_ttft_s)
+                schedule.ask(ticket)
                 generation.accept()
 
                 async def draw(engine: EngineProcess) -> Finished | SetAside:
@@ -191,9 +191,10 @@ class ModelPool:
         stats = slot.stats
         expected_s = 0.0
         if stats.num_requests:
-            expected_s += stats.request_s * (ticket.position or 0) / self._settings.max_rows
-        if slot.engine is None:
-            expected_s += slot.load_s or 0.0
+            num_ahead = slot.schedule.num_ahead(ticket)
+            expected_s += stats.request_s * num_ahead / self._settings.max_rows
+        if slot.load_s is not None and slot.engine is None:
+            expected_s += slot.load_s * (1 - slot.load.progress.fraction if slot.load else 1)
         if stats.prefilled_per_s:
             expected_s += num_tokens / stats.prefilled_per_s
         if expected_s > max_ttft_s:

@@ -278,6 +278,8 @@ class Residency:
         for task in loads:
             task.cancel()
         engines = [slot.engine for slot in self.slots.values() if slot.engine is not None]
+        for slot in self.slots.values():
+            slot.schedule.fail(Draining())
         await asyncio.gather(*loads, return_exceptions=True)
         await asyncio.gather(*(engine.stop() for engine in engines))
 

@@ -148,6 +148,14 @@ class Schedule:
         """Of those that wait: set aside, and not yet continued."""
         return sum(ticket.interrupted in ("priority", "memory") for ticket in self._waiting())
 
+    def num_ahead(self, ticket: Ticket) -> int:
+        """How many have to be served before this one, were it to ask now."""
+        in_front = sum(self._order(other) < self._order(ticket) for other in self._waiting())
+        running = self._running_rows()
+        if self._is_urgent(ticket):  # the others make room for it
+            running = [other for other in running if self._is_urgent(other)]
+        return max(0, in_front + len(running) + 1 - self._max_rows)
+
     def rank(self, ticket: Ticket) -> Priority:
         """Its priority, save that one which has waited long enough counts as interactive."""
         waited_s = ticket.waited_s
@@ -211,6 +219,7 @@ class Schedule:
         ticket.wake()
 
     def _wait_again(self, ticket: Ticket, by: Interruption) -> None:
-        self.interruptions[by] += 1
+        if ticket.waits_since is None:  # a row may be set aside in the moment of its engine's death
+            ticket.waits_since = self._clock()
+            self.interruptions[by] += 1
         ticket.is_running, ticket.interrupted = False, by
-        ticket.waits_since = self._clock()
