@@ -163,7 +163,7 @@ class Conversation:
             # On a terminal only: in a pipe rich prints nothing.
             status = waiting.enter_context(Console(stderr=True).status("Waiting"))
             connection.send(json.dumps(request | self._parameters))
-            is_cancelled = False
+            is_cancelled, num_restarts = False, 0
             while True:
                 if len(interrupts) > 1:  # the second Ctrl-C: do not wait for the last frame
                     return self.close()
@@ -179,6 +179,7 @@ class Conversation:
                 if frame.get("stream_id") != name:
                     continue
                 if frame["type"] == "progress":
+                    num_restarts += frame["stage"] == "restarted"
                     status.update(_in_words(frame))
                 elif frame["type"] == "chat.completion.chunk":
                     if piece := _text_of(frame):
@@ -187,7 +188,7 @@ class Conversation:
                         click.echo(piece, nl=False)
                 else:
                     waiting.close()
-                    return _finish(frame)
+                    return _finish(frame, num_restarts)
 
     def _connected(self) -> "ClientConnection":
         from websockets.protocol import State
@@ -234,6 +235,8 @@ def _in_words(progress: dict[str, Any]) -> str:
             return f"Waiting behind {position} others" if position else "Waiting"
         case "loading":
             return f"Loading the model ({progress['progress']:.0%})"
+        case "restarted":
+            return "Starting the engine again"
         case _:
             return f"Reading ({progress['done']} of {progress['total']} tokens)"
 
@@ -242,7 +245,7 @@ def _text_of(chunk: dict[str, Any]) -> str:
     return "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
 
 
-def _finish(frame: dict[str, Any]) -> None:
+def _finish(frame: dict[str, Any], num_restarts: int) -> None:
     """The line below an answer; raises for an error."""
     if frame["type"] == "error":
         click.echo()
@@ -261,6 +264,10 @@ def _finish(frame: dict[str, Any]) -> None:
     ]
     if cached := usage["prompt_tokens_details"]["cached_tokens"]:
         facts.append(f"{cached} of {usage['prompt_tokens']} cached")
+    if num_restarts:
+        facts.append(
+            f"the engine restarted {'once' if num_restarts == 1 else f'{num_restarts} times'}"
+        )
     if frame["finish_reason"] == "length":
         facts.append("cut at the limit")
     click.secho(f"({', '.join(facts)})", dim=True)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import ROOT, ServerProcess
+from tests.models.tiny_models import make_llama
+from tests.serving import ROOT, ServerProcess, link_model
 
 COMMAND = [sys.executable, "-m", "scripts.cli", "chat"]
 
@@ -165,5 +167,41 @@ def test_a_server_that_is_gone_and_back(tmp_path: Path) -> None:
                 terminal.until(">>> ")
                 terminal.type("\x04")
                 assert terminal.status() == 0
+        finally:
+            terminal.close()
+
+
+@pytest.mark.slow
+def test_a_killed_engine_costs_a_pause(tmp_path: Path) -> None:
+    """In a pipe nothing tells of it; on a terminal the line below the answer does."""
+    link_model(tmp_path / "home", "tiny", make_llama(tmp_path / "tiny"))
+    with ServerProcess(tmp_path / "home") as server:
+
+        def kill() -> None:
+            (engine,) = server.engines()
+            os.kill(engine.pid, signal.SIGKILL)
+
+        arguments = ["--server", server.url, "--max-tokens", "2000", "--seed", "1"]
+        undisturbed = run(server.url, "tiny", "hello", *arguments[2:]).stdout
+        command = [*COMMAND, "tiny", "hello", *arguments]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None and process.stderr is not None
+            beginning = process.stdout.read(20)
+            kill()
+            assert beginning + process.stdout.read() == undisturbed
+            assert process.stderr.read() == ""
+        assert process.returncode == 0
+        terminal = Terminal("tiny", *arguments)
+        try:
+            terminal.until(">>> ")
+            terminal.type("hello\n")
+            while server.num_rows() == 0:
+                time.sleep(0.05)
+            kill()
+            terminal.until("the engine restarted once")
+            terminal.until(">>> ")
         finally:
             terminal.close()

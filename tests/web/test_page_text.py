@@ -114,6 +114,36 @@ def test_thoughts_are_folded_away(page: Page, server: ServerProcess) -> None:
     assert asked[1][1] == {"role": "assistant", "content": "Paris."}
 
 
+def test_an_answer_that_pauses_keeps_its_text(page: Page, server: ServerProcess) -> None:
+    """What comes on meanwhile is told below it, as before a first word; the note stays."""
+    (begun, _), (rest, done) = says("Once upon"), says(" a time.")
+    stages: list[dict[str, Any]] = [
+        {"stage": "restarted", "reason": "signal SIGKILL", "tokens": 2},
+        {"stage": "queued", "position": 0},
+        {"stage": "loading", "progress": 0.4, "loaded_bytes": 4, "total_bytes": 10},
+    ]
+    asked: list[dict[str, Any]] = []
+
+    def answer(message: dict[str, Any]) -> list[dict[str, Any]]:
+        asked.append(message)
+        if message["type"] == "chat.completion.cancel":
+            return [rest, done]
+        return [begun, *({"type": "progress"} | stage for stage in stages)]
+
+    play(page, server.url, answer)
+    ask(page, "A story!")
+    expect(page.locator(".stage")).to_have_text("Loading pocket · 40 %")
+    expect(answers(page)).to_have_text("Once upon")
+    expect(page.get_by_role("note")).to_be_visible()
+    page.get_by_label("Stop").click()
+    expect(answers(page)).to_have_text("Once upon a time.")
+    expect(page.locator(".stage")).to_be_hidden()
+    expect(page.get_by_role("note")).to_be_visible()
+    ask(page, "And then?")
+    expect(answers(page)).to_have_count(2)
+    assert asked[-1]["messages"][1] == {"role": "assistant", "content": "Once upon a time."}
+
+
 def test_the_theme_is_kept(page: Page, server: ServerProcess) -> None:
     """It follows the system until it is toggled."""
     page.emulate_media(color_scheme="dark")

@@ -9,6 +9,7 @@ import { byId } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { Generations } from "./generations.js";
 import { fractionOf, Jobs } from "./jobs.js";
+import { RESTARTED } from "./message.js";
 import { Models } from "./models.js";
 import { announce, notify } from "./notices.js";
 import { Picker } from "./picker.js";
@@ -149,6 +150,7 @@ function answer() {
 }
 
 generations.addEventListener("progress", ({ detail }) => detail === shown && transcript.update());
+generations.addEventListener("restart", ({ detail }) => detail === shown && announce(RESTARTED));
 generations.addEventListener("finish", ({ detail: conversation }) => {
   models.refresh(); // it may have been loaded for this
   if (conversation === shown) {

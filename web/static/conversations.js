@@ -8,7 +8,8 @@ export const DEFAULT_SAMPLING = { temperature: null, top_p: null, max_tokens: nu
 
 /**
  * Events: `change` (its detail is the id), `full` when the browser keeps no more.
- * A message is {role, content}; an answer also has model, state, and stats or error.
+ * A message is {role, content}; an answer also has model, state, and stats or error;
+ * `isRestarted` if its engine died meanwhile.
  */
 export class Conversations extends EventTarget {
   #all = new Map();

@@ -4,7 +4,7 @@ import { thoughtOf } from "./thought.js";
 
 const SAVE_INTERVAL_MS = 1000;
 
-/** Events: `progress` for text and stages, `finish`; the detail is the conversation. */
+/** Events: `progress` for text and stages, `restart`, `finish`; the detail is the conversation. */
 export class Generations extends EventTarget {
   #socket;
   #conversations;
@@ -44,6 +44,9 @@ export class Generations extends EventTarget {
     switch (frame.type) {
       case "progress":
         answer.progress = frame;
+        if (frame.stage !== "restarted") break;
+        answer.isRestarted = true;
+        this.#tell("restart", run.conversation);
         break;
       case "chat.completion.chunk":
         addText(answer, frame.choices[0]?.delta);

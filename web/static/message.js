@@ -7,6 +7,8 @@ import { showMarkdown } from "./markdown.js";
 import { thoughtOf } from "./thought.js";
 import { count, duration, percent, plural } from "./units.js";
 
+export const RESTARTED = "The engine stopped and was started again; the answer goes on where it was.";
+
 /** A question. `onEdit` is offered on the last one. */
 export class QuestionView {
   constructor(message, actions) {
@@ -44,6 +46,7 @@ export class AnswerView {
   #stage = el("div", { class: "stage", hidden: true });
   #stageWords = el("span");
   #stageBar = bar(null, "Progress");
+  #restarted = el("p", { class: "restarted", role: "note", hidden: true }, RESTARTED);
   #end = el("div", { class: "end" });
   #shownState = null;
   #actions;
@@ -60,21 +63,23 @@ export class AnswerView {
       this.#thought,
       this.#text,
       this.#stage,
+      this.#restarted,
       this.#end,
     );
   }
 
   update({ isLast }) {
-    const { content, state, progress } = this.message;
+    const { content, state, progress, isRestarted } = this.message;
     const isWriting = state === "writing";
     const { thought, text, isThinking } = thoughtOf(content);
     this.#thought.hidden = !thought;
     this.#thoughtName.textContent = isThinking && isWriting ? "Thinking…" : "Thoughts";
     showMarkdown(this.#thoughtText, thought);
     showMarkdown(this.#text, text);
-    this.element.classList.toggle("is-writing", isWriting && content !== "");
+    this.element.classList.toggle("is-writing", isWriting && content !== "" && !progress);
     this.#stage.hidden = !isWriting || (content !== "" && !progress);
     if (!this.#stage.hidden) this.#showStage(progress);
+    this.#restarted.hidden = !isRestarted || state === "failed"; // which says more
     const shown = `${state} ${isLast}`;
     if (shown !== this.#shownState) this.#showEnd(isLast);
     this.#shownState = shown;
@@ -145,6 +150,8 @@ function stageOf(progress, model) {
       const words = `Reading · ${count(progress.done)} of ${plural(progress.total, "token")}${cached}`;
       return { words, fraction: progress.progress };
     }
+    case "restarted":
+      return { words: "Starting the engine again" };
   }
   return { words: "Sending" };
 }
