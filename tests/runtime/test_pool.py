@@ -275,7 +275,7 @@ async def test_embeddings_share_the_queue_the_load_and_the_crash_rules(
     pool: ModelPool, embedder: Model
 ) -> None:
     """The sixth is refused; one load serves all; a kill costs time and no answer."""
-    heavy = EmbeddingRequest(((5,) * 128,) * 8000, keep_alive_s=0.6)
+    heavy = EmbeddingRequest(((5,) * 128,) * 400, keep_alive_s=0.6)
     tasks = [asyncio.create_task(pool.embed(embedder, heavy)) for _ in range(5)]
     await asyncio.sleep(0.01)
     with pytest.raises(QueueFull):
@@ -288,7 +288,7 @@ async def test_embeddings_share_the_queue_the_load_and_the_crash_rules(
     results = await asyncio.gather(*tasks)
     (alone,) = vectors(await pool.embed(embedder, EmbeddingRequest(((5,) * 128,))))
     for result in results:
-        assert len(result.vectors) == 8000 * 32 * 4
+        assert len(result.vectors) == 400 * 32 * 4
         assert list(memoryview(result.vectors).cast("f")[-32:]) == pytest.approx(alone, abs=1e-5)
     async with asyncio.timeout(5):  # its time to live is the request's
         while pool.residency.loaded():
