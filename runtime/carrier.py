@@ -53,8 +53,8 @@ class Carrier:
             await ticket.turn()
             engine = await self._engine(load)
             load = None
-            if not ticket.is_running:  # it had to make room while the model loaded
-                continue
+            if not ticket.is_running or engine.has_ended.is_set():
+                continue  # it had to make room while the model loaded, or was never in that engine
             ticket.put_aside = partial(engine.put_aside, ticket.number)
             try:
                 answer = await row(engine)
@@ -89,7 +89,7 @@ class Carrier:
         """Wait for the next engine, as a suspect; on trial already, it is to blame."""
         if self._is_last(death):
             raise death
-        if self._ticket.is_suspect:
+        if self._ticket.is_suspect and self._ticket.is_running:
             raise Blamed(death.reason) from death
         if self._generation is not None:
             self._generation.put(Restarted(death.reason, len(self._generation.drawn)))

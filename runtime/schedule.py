@@ -166,12 +166,12 @@ class Schedule:
     # --- decisions ----------------------------------------------------------------------------
 
     def _waiting(self) -> list[Ticket]:
-        """Suspects first, then the urgent, each in the order of their coming."""
+        """The urgent first, of equals the suspects, then in the order of their coming."""
         waiting = (ticket for ticket in self._tickets.values() if ticket.waits_since is not None)
         return sorted(waiting, key=self._order)
 
     def _order(self, ticket: Ticket) -> tuple[bool, bool, int]:
-        return (not ticket.is_suspect, not self._is_urgent(ticket), ticket.number)
+        return (not self._is_urgent(ticket), not ticket.is_suspect, ticket.number)
 
     def _is_urgent(self, ticket: Ticket) -> bool:
         return self.rank(ticket) == "interactive"
@@ -183,8 +183,8 @@ class Schedule:
 
     def _has_room(self, ticket: Ticket) -> bool:
         """Whether it may run now; somebody less urgent may have had to leave for it."""
-        if any(other.is_running and other.is_suspect for other in self._tickets.values()):
-            return False  # nobody shall die with a suspect, or be taken for one
+        if not self._has_no_trial(ticket):
+            return False
         if not ticket.takes_row:
             return True
         running = self._running_rows()
@@ -192,6 +192,18 @@ class Schedule:
         if len(running) < min(self._max_rows, self._scarce_rows if is_scarce else self._max_rows):
             return True
         return self._is_urgent(ticket) and self._set_one_aside(running)
+
+    def _has_no_trial(self, ticket: Ticket) -> bool:
+        """Nobody starts beside a suspect, to die with it or to be what it dies of; but a background
+        one makes way for the urgent."""
+        tickets = self._tickets.values()
+        suspect = next((other for other in tickets if other.is_running and other.is_suspect), None)
+        if suspect is None:
+            return True
+        if not suspect.takes_row or self._is_urgent(suspect) or not self._is_urgent(ticket):
+            return False
+        self._set_aside(suspect)
+        return True
 
     def _set_one_aside(self, running: Iterable[Ticket]) -> bool:
         """The youngest background row makes room; False if there is none."""
@@ -202,10 +214,13 @@ class Schedule:
         )
         if youngest is None:
             return False
-        if youngest.put_aside is not None:
-            youngest.put_aside()
-        self._wait_again(youngest, "priority")
+        self._set_aside(youngest)
         return True
+
+    def _set_aside(self, ticket: Ticket) -> None:
+        if ticket.put_aside is not None:
+            ticket.put_aside()
+        self._wait_again(ticket, "priority")
 
     def _start(self, ticket: Ticket) -> None:
         if ticket.waits_since is not None:
