@@ -280,8 +280,9 @@ class Residency:
         engines = [slot.engine for slot in self.slots.values() if slot.engine is not None]
         for slot in self.slots.values():
             slot.schedule.fail(Draining())
+        unloads = [slot.unloading for slot in self.slots.values() if slot.unloading is not None]
         await asyncio.gather(*loads, return_exceptions=True)
-        await asyncio.gather(*(engine.stop() for engine in engines))
+        await asyncio.gather(*(engine.stop() for engine in engines), *unloads)
 
     async def _look_after(self) -> None:
         while True:
