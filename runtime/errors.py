@@ -159,8 +159,8 @@ class TooSlow(Unavailable):
 
     def __init__(self, expected_s: float, max_ttft_s: float) -> None:
         super().__init__(
-            f"The first token is expected in {expected_s * 1000:.0f} ms, by the queue and the "
-            f"speed measured so far, but 'max_ttft_ms' allows {max_ttft_s * 1000:.0f} ms.",
+            f"The first token is expected in {math.ceil(expected_s * 1000)} ms, by the queue and "
+            f"the speed measured so far, but 'max_ttft_ms' allows {max_ttft_s * 1000:g} ms.",
             retry_after_s=math.ceil(max(1.0, expected_s - max_ttft_s)),
         )
         self.expected_s = expected_s

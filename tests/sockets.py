@@ -104,15 +104,18 @@ async def opened(
     key: str | None = KEY,
     protocols: list[str] | None = None,
     origin: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> AsyncIterator[SocketClient]:
     """A socket of this server; with the key in a header, unless it is None."""
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    sent = dict(headers or {})
+    if key is not None:
+        sent["Authorization"] = f"Bearer {key}"
     if origin is not None:
-        headers["Origin"] = origin
+        sent["Origin"] = origin
     offered = [Subprotocol(name) for name in protocols or []] or None
     url = server.url.replace("http://", "ws://") + path
     async with connect(
-        url, additional_headers=headers, subprotocols=offered, proxy=None, open_timeout=30,
+        url, additional_headers=sent, subprotocols=offered, proxy=None, open_timeout=30,
         max_queue=4,
     ) as connection:  # fmt: skip
         yield SocketClient(connection)

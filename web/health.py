@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -12,6 +12,8 @@ from quart import Blueprint, Response
 
 from registry.store.store import Store
 from runtime.pool import ModelPool
+from runtime.schedule import Interruption
+from runtime.slot import Outcome
 from web.transport.reply import json_reply
 
 
@@ -53,7 +55,11 @@ class _PoolMetrics(Collector):
             ("requests_running", "Requests being computed", [m.num_running for m in loaded]),
             ("requests_waiting", "Requests in the queue", [m.num_waiting for m in loaded]),
             ("engine_rows", "Rows the engine holds", [m.num_rows for m in loaded]),
-            ("rows_set_aside", "Rows that wait to be continued", [m.num_aside for m in loaded]),
+            (
+                "rows_set_aside",
+                "Rows that left the batch for a more urgent one or for want of memory, and wait",
+                [m.num_aside for m in loaded],
+            ),
             ("memory_bytes", "Memory of the engine", [m.memory_bytes for m in loaded]),
             (
                 "decode_tokens_per_second",
@@ -66,19 +72,36 @@ class _PoolMetrics(Collector):
                 family.add_metric([model.model.id], value)
             yield family
         pool = self._pool
-        yield _counter("requests", "Requests by how they ended", "outcome", pool.outcomes())
+        outcomes, reasons = get_args(Outcome), get_args(Interruption)
         yield _counter(
-            "rows_interrupted", "Rows that left early, by why", "by", pool.interruptions()
+            "requests", "Requests by how they ended", "outcome", outcomes, pool.outcomes()
         )
-        yield _counter("rows_continued", "And those that went on", "by", pool.continuations())
+        yield _counter(
+            "rows_interrupted",
+            "Rows that left the batch before their answer was whole, by why",
+            "reason",
+            reasons,
+            pool.interruptions(),
+        )
+        yield _counter(
+            "rows_continued",
+            "Rows that went on after that, by why they had left",
+            "reason",
+            reasons,
+            pool.continuations(),
+        )
 
 
 def _counter(
-    name: str, help_text: str, label: str, values: Mapping[str, Mapping[Any, int]]
+    name: str,
+    help_text: str,
+    label: str,
+    values: Iterable[str],
+    counts: Mapping[str, Mapping[Any, int]],
 ) -> CounterMetricFamily:
-    """One number for each model and value of the label."""
+    """One number for each model and value of the label; from 0, so that its first rise is seen."""
     family = CounterMetricFamily(f"mlx_edge_{name}", help_text, labels=["model", label])
-    for model, counts in values.items():
-        for value, count in counts.items():
-            family.add_metric([model, value], count)
+    for model, counted in counts.items():
+        for value in values:
+            family.add_metric([model, value], counted.get(value, 0))
     return family

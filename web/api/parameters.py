@@ -299,6 +299,7 @@ _ENCODERS: Neutral = {
     "activation": (),
     "softmax": (),
     "normalize": (),
+    "max_ttft_ms": (),  # there is no first token
     "options": ({},),
     "parameters": ({},),
     "extra_body": ({},),

@@ -35,7 +35,7 @@ SENT: dict[str, Any] = {
 PASSING: dict[str, Any] = {
     "user": "u", "service_tier": "flex", "safety_identifier": "s", "prompt_cache_key": "k",
     "prompt_cache_retention": "24h", "prediction": {"type": "content", "content": "x"},
-    "cache_prompt": True, "id_slot": 1, "priority": 3, "ttl": 60, "draft_model": "d",
+    "cache_prompt": True, "id_slot": 1, "ttl": 60, "draft_model": "d",
     "num_draft_tokens": 3, "provider": {"sort": "price"}, "models": ["a"], "route": "fallback",
     "usage": {"include": True}, "timings_per_token": True, "request_id": "r", "min_tokens": 0,
     "top_k": -1, "ignore_eos": False, "repetition_penalty": 1.0, "stop_token_ids": [],

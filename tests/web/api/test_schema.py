@@ -63,6 +63,8 @@ WRONG: dict[str, list[object]] = {
     "verbosity": ["loud", 5],
     "store": ["x"],
     "user": [5],
+    "priority": ["urgent", "Background", "", 0, 1.0, True, [], {}],
+    "max_ttft_ms": [0, -0.0, -1, "1", True, [], {}],
 }  # fmt: skip
 
 
@@ -87,7 +89,10 @@ def test_what_cannot_be_honoured_is_a_400_that_names_it(name: str, value: Any) -
         {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "auto"}, {"top_k": 0},
         {"verbosity": "low"},
         {"min_p": 0.0}, {"repetition_penalty": 1}, {"whatever": {"deep": [1]}},
+        # What an answer is gone on with is never a client's.
+        {"drawn": [1, 2], "tokens": [3], "prompt": [4], "id": 5, "is_suspect": True},
         {name: None for name in ("temperature", "top_p", "stop", "seed", "n", "tools", "stream")},
+        {"priority": None, "max_ttft_ms": None}, {"priority": "interactive"},
         {"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}},
     ],
     ids=str,
@@ -108,6 +113,8 @@ def test_defaults_and_limits() -> None:
     assert parse(max_tokens=5, max_completion_tokens=9).sampling.max_tokens == 9
     assert parse(stop="x").sampling.stop == ("x",)
     assert parse(seed=-5).sampling.seed == -5
+    assert parse(priority="background").priority == "background"
+    assert (parse().max_ttft_s, parse(max_ttft_ms=250).max_ttft_s) == (None, 0.25)
     assert parse(enable_thinking=False).template_options == {"enable_thinking": False}
 
 
