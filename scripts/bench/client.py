@@ -53,10 +53,11 @@ async def stream(
     max_tokens: int,
     temperature: float = 0.0,
     top_p: float = 1.0,
+    priority: str | None = None,
     on_token: Callable[[], None] = lambda: None,
 ) -> Timeline:
     """One streamed chat answer. Raises httpx.HTTPError, or RuntimeError with the server's words."""
-    body = {
+    body: dict[str, Any] = {
         "model": endpoint.model,
         "messages": [{"role": "user", "content": prompt}],
         "max_tokens": max_tokens,
@@ -65,6 +66,8 @@ async def stream(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if priority is not None:  # ours alone knows it
+        body["priority"] = priority
     timeline = Timeline(time.perf_counter())
     async with _answer(client, f"{endpoint.url}/chat/completions", body) as response:
         if response.status_code != 200:

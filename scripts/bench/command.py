@@ -7,6 +7,7 @@ core 1: they do not compete, as on a Mac, where the GPU computes.
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -40,6 +41,9 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ..
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="A PNG.")
 @click.option("--embed", type=click.Path(exists=True, file_okay=False, path_type=Path),
               metavar="FOLDER", help="An embedding model's inputs per second instead.")  # fmt: skip
+@click.option("--kill", is_flag=True, help="The pause of streams whose engine is killed instead.")
+@click.option("--priority", is_flag=True,
+              help="A first token beside background rows instead.")  # fmt: skip
 @click.option("--quality", metavar="pocket", type=click.Choice(["pocket"]),
               help="What the built-in model answers right, instead of how fast.")  # fmt: skip
 def bench(
@@ -55,6 +59,8 @@ def bench(
     json_path: Path | None,
     plot: Path | None,
     embed: Path | None,
+    kill: bool,
+    priority: bool,
     quality: str | None,
 ) -> None:
     """Measure speed beside the bare engine, or quality."""
@@ -73,6 +79,8 @@ def bench(
 
     if embed:
         return _embed(embed, rounds, pin, json_path)
+    if kill or priority:
+        return _interruptions(kill, priority, folder, vocab[0], rounds, pin)
     if against not in (None, MLX_LM) and not model:
         raise click.UsageError("--against URL needs --model, the peer's name for it")
     if plot:
@@ -104,6 +112,31 @@ def _embed(folder: Path, rounds: int, pin: bool, json_path: Path | None) -> None
     embed.show(report, Console())
     if json_path:
         embed.write_json(report, json_path)
+
+
+def _interruptions(
+    kill: bool, priority: bool, folder: Path | None, vocab_size: int, rounds: int, pin: bool
+) -> None:
+    from rich.console import Console
+
+    from scripts.bench import interruption
+    from scripts.bench import priority as beside
+    from scripts.bench.servers import environment
+
+    console, progress = Console(), Console(stderr=True)
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        if folder is None:
+            folder = work / "model"
+            command = [sys.executable, "-m", "scripts.bench.random_model"]
+            subprocess.run(
+                [*command, str(folder), str(vocab_size)], check=True, env=environment(pin=False)
+            )
+        if kill:
+            pauses = interruption.measure(folder, work, rounds, pin, progress.print)
+            interruption.show(pauses, console)
+        if priority:
+            beside.show(beside.measure(folder, work, rounds, pin, progress.print), console)
 
 
 def _check_plot() -> None:

@@ -1,0 +1,24 @@
+"""Tests of the benches of deaths and of priorities: a real, small run of both."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.models.tiny_models import make_llama
+from tests.serving import ROOT
+
+
+@pytest.mark.slow
+def test_a_small_bench_of_deaths_and_priorities(tmp_path: Path) -> None:
+    """`mlx-edge bench --kill --priority`: every stream goes on, and every ratio is a number."""
+    folder = make_llama(tmp_path / "model")
+    command = [sys.executable, "-m", "scripts.cli", "bench", "--folder", str(folder)]
+    output = subprocess.run(
+        [*command, "--kill", "--priority", "--rounds", "1"],
+        cwd=ROOT, check=True, capture_output=True, text=True, timeout=240,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "COLUMNS": "200"},
+    ).stdout  # fmt: skip
+    assert "Pause: 1 streams go on" in output and "Pause: 16 streams go on" in output
+    assert "beside 16 background rows" in output
