@@ -34,7 +34,7 @@ from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
 @click.option("--max-rows", type=click.IntRange(1, 256), default=16, show_default=True,
               help="Requests of one model computed at once.")  # fmt: skip
 @click.option("--max-queue", type=click.IntRange(0, 10_000), default=64, show_default=True,
-              help="Requests of one model that may wait beside them.")  # fmt: skip
+              help="Requests of one model and priority that may wait beside them.")  # fmt: skip
 @click.option("--allow-host", multiple=True, help="Another Host header to accept; repeatable.")
 @click.option("--allow-origin", multiple=True, help="A web page's origin to accept; repeatable.")
 @click.option("--drain-timeout", type=Duration(), default="20s", show_default=True,
