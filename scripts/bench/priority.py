@@ -11,6 +11,7 @@ from rich.console import Console
 
 from scripts.bench.cell import SHORT, prompts
 from scripts.bench.client import Endpoint, connect, stream
+from scripts.bench.latency import until_rows
 from scripts.bench.servers import OurServer
 
 _MODEL = "bench"
@@ -55,7 +56,11 @@ async def _round(
     endpoint: Endpoint, folder: Path, number: int, on_step: Callable[[str], None]
 ) -> tuple[float, float]:
     first, second, *others = prompts(folder, 2 + _ROWS, SHORT, seed=500 + number)
+    metrics = endpoint.url.removesuffix("/v1") + "/metrics"
     async with connect(endpoint) as client:
+        await until_rows(client, metrics, 0)  # those of the last round may still be leaving
+        await stream(client, endpoint, "warm", max_tokens=4)
+        await until_rows(client, metrics, 0)
         alone = await stream(client, endpoint, first, max_tokens=4)
         began = [asyncio.Event() for _ in others]
         background = [
