@@ -91,7 +91,7 @@ class Completion:
             case Restarted():
                 if not self.dialect.reports_status:
                     return (self.envelope.restarted,) if self.envelope.restarted else ()
-                return self._status("restarted", "The engine died, going on in a new one", 0.0)
+                return self._status("restarted", "The engine died; a new one goes on", None)
         return ()
 
     def note_token(self) -> None:
@@ -118,10 +118,10 @@ class Completion:
             return (last,)
         return last, self._start + b',"choices":[],"usage":' + usage + self.envelope.tail
 
-    def _status(self, stage: str, words: str, fraction: float) -> tuple[bytes, ...]:
-        """A progress chunk of the mimOE dialect, at most ten a second."""
+    def _status(self, stage: str, words: str, fraction: float | None) -> tuple[bytes, ...]:
+        """A progress chunk of the mimOE dialect, at most ten a second; None: nothing to measure."""
         now = time.monotonic()
-        is_new = stage != self._status_stage or fraction >= 1
+        is_new = stage != self._status_stage or fraction is None or fraction >= 1
         if not self.dialect.reports_status:
             return ()
         if not is_new and now - self._status_at < _STATUS_INTERVAL_S:
@@ -129,8 +129,8 @@ class Completion:
         self._status_at, self._status_stage = now, stage
         status = {
             "stage": stage,
-            "progress": round(fraction, 4),
-            "message": f"{words} ({fraction:.0%})",
+            "progress": round(fraction or 0.0, 4),
+            "message": words if fraction is None else f"{words} ({fraction:.0%})",
         }
         chunk = b'{},"finish_reason":null}],"mimoe_status":' + encode(status)
         return (self._head + chunk + self._tail,)
