@@ -114,7 +114,7 @@ class Batch:
         events: list[RowEvent] = []
         self._num_steps += 1
         self._make_do(events)
-        young = [group for group in self._groups if group.is_young]
+        apart = [group for group in self._groups if group.is_young or self._goes_ahead(group)]
         groups = self._decoding()
         self._forward(groups, events)
         tokens = self._read(groups, events)
@@ -122,7 +122,7 @@ class Batch:
         self._draw(groups, over, events)
         self._leave(over, events)
         self._prefill(events, is_decoding=any(group in self._groups for group in groups))
-        self._place_grown(young, events)
+        self._place_grown(apart, events)
         if self._num_steps % _REGROUP_STEPS == 0:
             self._regroup(events)
         self._give_back()
@@ -143,11 +143,16 @@ class Batch:
             events += self.set_aside(youngest.id) or []
 
     def _decoding(self) -> list[DecodeGroup]:
-        """The groups of this step: for background rows most steps are not taken while an
-        interactive prompt is read, for its first token is what somebody waits for."""
-        if self._num_steps % _BACKGROUND_STEPS and _any_urgent(self._prefilling.rows):
+        """The groups of this step: for background rows most steps are not taken while somebody
+        waits for an interactive row's first token."""
+        is_waited_for = _any_urgent(self._prefilling.rows) or any(map(_is_first, self._groups))
+        if self._num_steps % _BACKGROUND_STEPS and is_waited_for:
             return [group for group in self._groups if _any_urgent(group.rows)]
         return list(self._groups)
+
+    def _goes_ahead(self, group: DecodeGroup) -> bool:
+        """Whether its first token is not to wait for a pass that it shares with background rows."""
+        return _is_first(group) and not all(_any_urgent(other.rows) for other in self._groups)
 
     def _give_back(self) -> None:
         """When nothing runs, nobody needs the buffers that MLX keeps for reuse."""
@@ -195,8 +200,8 @@ class Batch:
             return
         before = {row: row.num_prefilled for row in self._prefilling.rows}
         ready, failed = self._prefilling.chunk(is_decoding)
-        for row, error in failed:
-            self._lose([row], error, f"The prompt could not be read: {error}", events)
+        for rows, error in failed:
+            self._lose(rows, error, f"The prompt could not be read: {error}", events)
         for row, count in before.items():
             if row.num_prefilled > count:
                 total = len(row.tokens)
@@ -222,12 +227,14 @@ class Batch:
     def _can_join(self, group: DecodeGroup, other: DecodeGroup) -> bool:
         if not self._can_merge or group.is_young or other.is_young:
             return False
+        if self._goes_ahead(group) or self._goes_ahead(other):
+            return False
         return self._padding.fits([*group.lengths, *other.lengths])
 
-    def _place_grown(self, young: list[DecodeGroup], events: list[RowEvent]) -> None:
-        """Place the rows that held too few tokens to be merged when this step began."""
-        for group in young:
-            if group in self._groups and not group.is_young:
+    def _place_grown(self, apart: list[DecodeGroup], events: list[RowEvent]) -> None:
+        """Place the rows that were not to be merged with others when this step began."""
+        for group in apart:
+            if group in self._groups and not (group.is_young or self._goes_ahead(group)):
                 self._groups.remove(group)
                 self._place(group, events)
 
@@ -286,6 +293,11 @@ class Batch:
 
 def _aside(row: Row) -> SetAside:
     return SetAside(row.id, row.follower.take_untold())
+
+
+def _is_first(group: DecodeGroup) -> bool:
+    """Whether an interactive row of it has no token yet."""
+    return any(row.is_urgent and row.first_token_at is None for row in group.rows)
 
 
 def _any_urgent(rows: Iterable[Row]) -> bool:

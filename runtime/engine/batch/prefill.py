@@ -59,8 +59,11 @@ class Prefilling:
         self.rows.remove(row)
         row.cache = []
 
-    def chunk(self, is_decoding: bool) -> tuple[list[DecodeGroup], list[tuple[Row, Exception]]]:
-        """Prefill one chunk. Returns the groups that are ready to decode, and rows that failed.
+    def chunk(
+        self, is_decoding: bool
+    ) -> tuple[list[DecodeGroup], list[tuple[list[Row], Exception]]]:
+        """Prefill one chunk. Returns the groups that are ready to decode, and the rows of each
+        pass that failed.
 
         While other rows decode, the chunk is short enough not to stall them.
         """
@@ -70,7 +73,7 @@ class Prefilling:
         plan = self._plan(budget, whole_budget)
         started = time.perf_counter()
         groups: list[DecodeGroup] = []
-        failed: list[tuple[Row, Exception]] = []
+        failed: list[tuple[list[Row], Exception]] = []
         together = self._whole_prompts(plan, whole_budget)
         padded = 0
         if len(together) > 1:
@@ -131,7 +134,10 @@ class Prefilling:
         return rows
 
     def _attempt(
-        self, rows: list[Row], prefill: Callable[[], None], failed: list[tuple[Row, Exception]]
+        self,
+        rows: list[Row],
+        prefill: Callable[[], None],
+        failed: list[tuple[list[Row], Exception]],
     ) -> None:
         """A prompt that breaks the model costs its own request, not the engine."""
         try:
@@ -139,7 +145,7 @@ class Prefilling:
         except Exception as error:
             for row in rows:
                 self.remove(row)
-                failed.append((row, error))
+            failed.append((rows, error))
 
     def _prefill(self, row: Row, count: int, groups: list[DecodeGroup]) -> None:
         """`count` more tokens of one prompt; none of a prompt of one token."""
