@@ -52,11 +52,13 @@ class Plan(msgspec.Struct):
     def write(self, folder: Path) -> None:
         (folder / "deaths.json").write_bytes(msgspec.json.encode(self))
 
+    def is_complete(self, rows: Collection[int]) -> bool:
+        """Whether an engine with these rows has all that did not finish yet."""
+        return len(rows) + self.num_finished == self.num_rows
+
     def is_safe(self, told: Collection[int]) -> bool:
         """Whether nobody is blamed if an engine dies now that told its rows so many tokens each."""
-        if not self.has_suspects:
-            return True
-        return len(told) + self.num_finished == self.num_rows and min(told, default=0) >= 3
+        return not self.has_suspects or (self.is_complete(told) and min(told, default=0) >= 3)
 
 
 async def _spawn(module: str, *arguments: str, **options: Any) -> Any:

@@ -5,6 +5,7 @@ By SIGKILL or SIGSTOP, at the very places that `tests.runtime.deaths` names; by 
 
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -85,12 +86,14 @@ class Mortal:
             self._die("prefill", self._num_chunks if batch._prefilling.rows else sys.maxsize)
 
     def step(self, batch: Batch) -> list[RowEvent]:
+        if not self._plan.has_suspects and not self._plan.is_complete(self._rows()):
+            time.sleep(0.001)  # the first death shall strike all
+            return []
         if self._is_safe():
             self._die("step", self._told.total())
         events = _step(batch)
-        # The first time not before all are there, so that it has neighbours.
-        is_time = self._plan.has_suspects or batch.num_rows == self._plan.num_rows
-        if is_time and any(row.id in self._poisonous for row in batch._rows):
+        poisonous = [row for row in batch._rows if row.id in self._poisonous]
+        if any(row.is_drawing and row.num_drawn > 4 for row in poisonous):
             self._note("poison")
             os.abort()
         return events
@@ -98,8 +101,10 @@ class Mortal:
     # --- its end --------------------------------------------------------------------------------
 
     def _is_safe(self, finished: Iterable[int] = ()) -> bool:
-        rows = {row.id for row in self._batch._rows} if self._batch else set()
-        return self._plan.is_safe([self._told[row] for row in rows.union(finished)])
+        return self._plan.is_safe([self._told[row] for row in self._rows().union(finished)])
+
+    def _rows(self) -> set[int]:
+        return {row.id for row in self._batch._rows} if self._batch else set()
 
     def _die(self, place: Place, count: int = sys.maxsize) -> None:
         """If this is the place where it shall."""

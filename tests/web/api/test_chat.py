@@ -153,21 +153,16 @@ def test_unknown_model_and_wrong_key(server: ServerProcess, client: OpenAI) -> N
 
 
 def test_the_engine_killed_in_mid_stream(server: ServerProcess, client: OpenAI) -> None:
-    """The stream ends with an error the SDK raises, within two seconds; the next request works."""
-    stream = client.chat.completions.create(
-        model="tiny", messages=HELLO, max_tokens=8000, temperature=0, stream=True
-    )
-    with pytest.raises(openai.APIError, match="SIGKILL"):
-        for number, _ in enumerate(stream):
-            if number == 5:
-                (engine,) = [p for p in server.engines() if str(p.cmdline()).count("tiny")]
-                engine.kill()
-                killed_at = time.monotonic()
-    assert time.monotonic() - killed_at < 2
-    answer = client.chat.completions.create(
-        model="tiny", messages=HELLO, max_tokens=2, temperature=0
-    )
-    assert answer.usage and answer.usage.completion_tokens == 2
+    """The stream goes on where it was, and nobody who reads it sees that there was another."""
+    settings: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 500, "temperature": 0}
+    whole = client.chat.completions.create(**settings).choices[0].message.content
+    text = ""
+    for number, chunk in enumerate(client.chat.completions.create(stream=True, **settings)):
+        if number == 5:
+            (engine,) = [p for p in server.engines() if str(p.cmdline()).count("tiny")]
+            engine.kill()
+        text += chunk.choices[0].delta.content or ""
+    assert text == whole
 
 
 def test_a_full_queue_refuses_fast(server: ServerProcess) -> None:
@@ -297,20 +292,19 @@ def test_two_hundred_requests_of_random_shapes_leave_nothing(server: ServerProce
     server.wait_until_empty()
 
 
-def test_a_hung_engine_ends_its_streams(tmp_path: Path) -> None:
-    """SIGSTOP of the engine is noticed by the heartbeat; the next request gets a new engine."""
+def test_a_hung_engine_is_replaced(tmp_path: Path) -> None:
+    """SIGSTOP of the engine is noticed by the heartbeat; its streams go on in the next."""
     link_model(tmp_path / "home", "tiny", make_llama(tmp_path / "tiny"))
-    with ServerProcess(tmp_path / "home", "--heartbeat", "1.5s") as server:
+    settings: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 500, "temperature": 0}
+    with ServerProcess(tmp_path / "home", "--heartbeat", "3s") as server:
         with OpenAI(base_url=server.url + "/v1", api_key=KEY, max_retries=0) as client:
-            stream = client.chat.completions.create(
-                model="tiny", messages=HELLO, max_tokens=8000, temperature=0, stream=True
-            )
-            with pytest.raises(openai.APIError, match="did not answer"):
-                for number, _ in enumerate(stream):
-                    if number == 3:
-                        os.kill(server.engines()[0].pid, signal.SIGSTOP)
-            answer = client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=2)
-            assert answer.choices[0].finish_reason  # two random tokens may show nothing
+            whole = client.chat.completions.create(**settings).choices[0].message.content
+            text = ""
+            for number, chunk in enumerate(client.chat.completions.create(stream=True, **settings)):
+                if number == 3:
+                    os.kill(server.engines()[0].pid, signal.SIGSTOP)
+                text += chunk.choices[0].delta.content or ""
+            assert text == whole
 
 
 def test_fifty_first_requests_load_once(tmp_path: Path) -> None:
