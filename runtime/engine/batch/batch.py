@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 _ALL_EXACT = Exactness()
 _REGROUP_STEPS = 64  # how often groups that grew alike in length are looked at for joining
 _MEMORY_STEPS = 8  # how often memory is looked at while no prompt is read
-_BACKGROUND_STEPS = 4  # of so many one is a background row's, while others' prompts are read
+_PASSED_OVER_STEPS = 3  # so many in a row are not taken by background rows, for others' sake
 
 
 class Batch:
@@ -60,6 +60,7 @@ class Batch:
         )
         self._groups: list[DecodeGroup] = []
         self._num_steps = 0
+        self._num_passed_over = 0  # steps in a row that background rows did not take
 
     @property
     def num_rows(self) -> int:
@@ -146,8 +147,10 @@ class Batch:
         """The groups of this step: for background rows most steps are not taken while somebody
         waits for an interactive row's first token."""
         is_waited_for = _any_urgent(self._prefilling.rows) or any(map(_is_first, self._groups))
-        if self._num_steps % _BACKGROUND_STEPS and is_waited_for:
+        if is_waited_for and self._num_passed_over < _PASSED_OVER_STEPS:
+            self._num_passed_over += 1
             return [group for group in self._groups if _any_urgent(group.rows)]
+        self._num_passed_over = 0
         return list(self._groups)
 
     def _goes_ahead(self, group: DecodeGroup) -> bool:
