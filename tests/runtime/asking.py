@@ -3,7 +3,8 @@
 import itertools
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from registry.checkpoint.model import Model
@@ -76,3 +77,13 @@ def kill(pool: ModelPool, model: Model) -> None:
     """kill -9 of the model's engine."""
     for process in processes.children(str(model.folder)):
         os.kill(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """The process does nothing meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -1,12 +1,14 @@
-"""Tests of runtime.pool: events, admission, refusals before a load, embedding and ranking."""
+"""Tests of runtime.pool: events, admission, refusals, priorities, embedding and ranking."""
 
 import asyncio
 import json
 import math
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from registry.checkpoint.model import Model
@@ -16,14 +18,16 @@ from runtime.errors import (
     InvalidRequest,
     LoadFailed,
     QueueFull,
+    TooSlow,
 )
 from runtime.events import Finished, Loading, Prefill, Queued, TextDelta
 from runtime.pool import ModelPool
 from runtime.requests import EmbeddingRequest, Embeddings, RerankRequest
+from runtime.residency import PoolSettings
 from tests import processes
 from tests.models.tiny_encoders import make_bert, make_nomic_bert
 from tests.models.tiny_models import make_llama
-from tests.runtime.asking import ask, generate, kill, load, request
+from tests.runtime.asking import ask, generate, kill, load, request, stopped, tokens
 
 
 async def test_the_order_of_events(pool: ModelPool, model: Model) -> None:
@@ -124,6 +128,85 @@ async def test_leaving_in_every_phase_counts_out(pool: ModelPool, model: Model) 
     async with asyncio.timeout(5):
         while any(m.num_rows or m.num_running or m.num_waiting for m in pool.residency.loaded()):
             await asyncio.sleep(0.01)
+
+
+# --- priorities and deadlines ---------------------------------------------------------------------
+
+
+@pytest.fixture
+async def narrow() -> AsyncGenerator[ModelPool, None]:
+    """Computes one row at a time."""
+    pool = ModelPool(PoolSettings(max_rows=1, max_queue=2))
+    await pool.start()
+    yield pool
+    await pool.close()
+    assert processes.children() == []
+
+
+async def test_a_background_row_makes_room_and_goes_on(narrow: ModelPool, model: Model) -> None:
+    """Both answers are as each alone; how often that was is counted."""
+    asked = request(max_tokens=600, temperature=0)
+    urgent = request("Who are you?", max_tokens=20, temperature=0)
+    expected = [await tokens(generate(narrow, model, each)) for each in (asked, urgent)]
+    engine = narrow.residency.slot(model).engine
+    assert engine is not None and engine.pid is not None
+    background = msgspec.structs.replace(asked, priority="background")
+    async with await narrow.begin(model, background) as generation:
+        reader = generation.follow()
+        while not isinstance(await anext(reader), TextDelta):
+            pass
+        with stopped(engine.pid):  # so that it cannot be whole before the other comes
+            other = await narrow.begin(model, urgent)
+            (loaded,) = narrow.residency.loaded()
+            assert loaded.num_running == loaded.num_waiting == loaded.num_aside == 1
+        async with other:
+            assert await tokens(other.follow()) == expected[1]
+        assert await tokens(generation.follow()) == expected[0]
+    assert narrow.interruptions() == narrow.continuations() == {"tiny": {"priority": 1}}
+    assert narrow.residency.loaded()[0].num_continued == 1
+
+
+async def test_each_priority_has_a_queue_of_its_own(narrow: ModelPool, model: Model) -> None:
+    """Background requests that wait refuse no interactive one."""
+    endless = request(max_tokens=8000, temperature=0)
+    background = msgspec.structs.replace(endless, priority="background")
+    async with AsyncExitStack() as running:
+        for asked in (background, background, background, endless):
+            await running.enter_async_context(await narrow.begin(model, asked))
+        with pytest.raises(QueueFull, match="2 background"):
+            await narrow.begin(model, background)
+        for _ in range(2):
+            await running.enter_async_context(await narrow.begin(model, endless))
+        with pytest.raises(QueueFull, match="2 interactive"):
+            await narrow.begin(model, endless)
+    assert narrow.outcomes()["tiny"]["refused"] == 2
+    assert not narrow.residency.slot(model).schedule._tickets
+
+
+async def test_a_hopeless_deadline_is_refused_at_once(narrow: ModelPool, model: Model) -> None:
+    """By what was measured: nothing is known of a first request. Nobody makes room for it."""
+    asked = request("word " * 200, max_tokens=2)
+    impatient = msgspec.structs.replace(asked, max_ttft_s=1e-6)
+    assert await tokens(generate(narrow, model, impatient))
+    with pytest.raises(TooSlow) as caught:
+        await narrow.begin(model, impatient)
+    assert caught.value.expected_s > 1e-6 and caught.value.retry_after_s >= 1
+    patient = msgspec.structs.replace(asked, max_ttft_s=60)
+    assert await tokens(generate(narrow, model, patient))
+    assert not any(narrow.interruptions()["tiny"].values())
+
+
+async def test_who_leaves_before_it_is_accepted_leaves_no_ticket(
+    narrow: ModelPool, model: Model
+) -> None:
+    beginning = asyncio.create_task(narrow.begin(model, request()))
+    while not narrow.residency.slot(model).schedule._tickets:
+        await asyncio.sleep(0)
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    assert not narrow.residency.slot(model).schedule._tickets
+    assert narrow.outcomes() == {"tiny": {"cancelled": 1}}
 
 
 # --- embedding and ranking ------------------------------------------------------------------------

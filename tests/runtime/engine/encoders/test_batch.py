@@ -183,3 +183,34 @@ def test_pings_and_cancels_are_heard_within_a_long_pass(
     EncodeLoop(encoder, inbox, send, pack_tokens=4096).run()
     assert Pong(1) in reports
     assert not any(isinstance(report, Step) and report.events for report in reports)
+
+
+def test_interactive_requests_go_before_background_ones() -> None:
+    """Each fourth pack is the oldest request's, so that it is done some time, whoever comes."""
+    batch = EncodeBatch()
+    batch.add(Embed(0, [[5] * 100] * 20, priority="background"))
+    order = []
+    for number in range(1, 30):
+        batch.add(Embed(number, [[5] * 10]))
+        (entry,) = batch.next_pack(16)
+        order.append(entry.request.id)
+    assert [index for index, number in enumerate(order, 1) if number == 0] == [
+        4,
+        8,
+        12,
+        16,
+        20,
+        24,
+        28,
+    ]
+    assert [number for number in order if number] == list(range(1, 23))
+    rest = drain(batch, 100)
+    assert sum(map(len, rest)) == 13 + 7
+
+
+def test_the_room_in_a_pack_is_for_everybody() -> None:
+    """A background input of about the same length is read along."""
+    batch = EncodeBatch()
+    batch.add(Embed(0, [[5] * 10], priority="background"))
+    batch.add(Embed(1, [[5] * 10]))
+    assert {entry.request.id for entry in batch.next_pack(64)} == {0, 1}
