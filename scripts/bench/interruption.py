@@ -147,7 +147,7 @@ def show(pauses: Sequence[Pause], console: Console) -> None:
     """A line for each number of streams."""
     for pause in pauses:
         console.print(
-            f"Pause: {pause.num_streams} streams go on {pause.text_s:.2f} s after the engine's "
+            f"Pause of {pause.num_streams}: streams go on {pause.text_s:.2f} s after the engine's "
             f"kill (the first {pause.first_s:.2f} s, the last {pause.worst_s:.2f} s); told after "
             f"{pause.told_s:.2f} s, the model is loaded after {pause.loaded_s:.2f} s.",
             highlight=False,

@@ -20,5 +20,5 @@ def test_a_small_bench_of_deaths_and_priorities(tmp_path: Path) -> None:
         cwd=ROOT, check=True, capture_output=True, text=True, timeout=240,
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "COLUMNS": "200"},
     ).stdout  # fmt: skip
-    assert "Pause: 1 streams go on" in output and "Pause: 16 streams go on" in output
+    assert "Pause of 1: streams go on" in output and "Pause of 16: streams" in output
     assert "beside 16 background rows" in output
