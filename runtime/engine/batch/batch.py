@@ -60,6 +60,7 @@ class Batch:
         )
         self._groups: list[DecodeGroup] = []
         self._num_steps = 0
+        self._num_at_start = 0  # rows, when the last step began
         self._num_passed_over = 0  # steps in a row that background rows did not take
 
     @property
@@ -114,6 +115,7 @@ class Batch:
         """
         events: list[RowEvent] = []
         self._num_steps += 1
+        self._num_at_start = self.num_rows
         self._make_do(events)
         apart = [group for group in self._groups if group.is_young or self._goes_ahead(group)]
         groups = self._decoding()
@@ -288,7 +290,7 @@ class Batch:
     ) -> None:
         """Rows that are in the batch no more: where memory was short for several, none is over."""
         logger.error("%d rows failed", len(rows), exc_info=error)
-        if device.is_out_of_memory(error) and self.num_rows + len(rows) > 1:
+        if device.is_out_of_memory(error) and self._num_at_start > 1:
             events += map(_aside, rows)
         else:
             events += [Failed(row.id, message) for row in rows]

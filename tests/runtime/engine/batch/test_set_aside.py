@@ -240,6 +240,16 @@ def test_who_has_no_memory_alone_fails(tmp_path: Path, words: str) -> None:
     assert [type(event) for event in events] == [Failed] * num_rows
 
 
+def test_who_fails_for_want_of_memory_beside_others_was_not_alone(tmp_path: Path) -> None:
+    """Two prompts of one step, each in a pass of its own, both without memory: none is over."""
+    batch = Batch(Cramped(load(tmp_path, "llama"), 0, OUT_OF_MEMORY), stall_limit_s=60)
+    for number in range(2):
+        batch.add(row(number, [4, 5, 6], 5))  # too short to be read together
+    assert [type(event) for event in batch.step()] == [SetAside] * 2
+    batch.add(row(0, [4, 5, 6], 5))
+    assert [type(event) for event in batch.step()] == [Failed]
+
+
 # --- background -----------------------------------------------------------------------------------
 
 
