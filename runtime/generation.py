@@ -68,6 +68,7 @@ class Generation:
 
     async def follow(self, after: int = 0) -> AsyncGenerator[Event, None]:
         """Events behind the first `after` tokens, up to `Finished`; raises how it ended else.
+        `after` is where a piece of text ended that was told.
 
         What has gathered comes as one event of its kind: the last progress, all new text.
         """

@@ -105,8 +105,7 @@ class ModelPool:
                 generation.accept()
 
                 async def draw(engine: EngineProcess) -> Finished | SetAside:
-                    if ticket.is_suspect:
-                        generation.watch(partial(schedule.clear, ticket))
+                    generation.watch(partial(schedule.clear, ticket))
                     priority = schedule.rank(ticket)
                     return await engine.generate(ticket.number, generation, priority)
 

@@ -39,6 +39,7 @@ class Ticket:
     put_aside: Callable[[], None] | None = None  # while its row is in an engine: asks for it
     is_running: bool = False
     is_suspect: bool = False
+    is_cleared: bool = False  # it has come so far in this engine that it will hardly end it
     interrupted: Interruption | None = None  # what it waits after
     position: int | None = None  # while it waits; counted from 1
     waited_s: float = 0.0  # in earlier waits
@@ -116,8 +117,8 @@ class Schedule:
         self.dispatch()
 
     def clear(self, ticket: Ticket) -> None:
-        """It has come further than it was when its engine died: it is no suspect any more."""
-        ticket.is_suspect = False
+        """It has come further than it was: it is no suspect any more, and a trial need not wait."""
+        ticket.is_suspect, ticket.is_cleared = False, True
         self.dispatch()
 
     def fail(self, fault: Exception) -> None:
@@ -194,16 +195,16 @@ class Schedule:
         return self._is_urgent(ticket) and self._set_one_aside(running)
 
     def _has_no_trial(self, ticket: Ticket) -> bool:
-        """Nobody starts beside a suspect, to die with it or to be what it dies of; but a background
-        one makes way for the urgent."""
-        tickets = self._tickets.values()
-        suspect = next((other for other in tickets if other.is_running and other.is_suspect), None)
-        if suspect is None:
-            return True
-        if not suspect.takes_row or self._is_urgent(suspect) or not self._is_urgent(ticket):
-            return False
-        self._set_aside(suspect)
-        return True
+        """Nobody starts beside a suspect, to die with it or to be what it dies of, nor a suspect
+        beside somebody who is not cleared; but a background one makes way for the urgent."""
+        running = [other for other in self._tickets.values() if other.is_running]
+        suspect = next((other for other in running if other.is_suspect), None)
+        if suspect is not None:
+            if not suspect.takes_row or self._is_urgent(suspect) or not self._is_urgent(ticket):
+                return False
+            self._set_aside(suspect)
+            running.remove(suspect)
+        return not ticket.is_suspect or all(other.is_cleared for other in running)
 
     def _set_one_aside(self, running: Iterable[Ticket]) -> bool:
         """The youngest background row makes room; False if there is none."""
@@ -226,7 +227,7 @@ class Schedule:
         if ticket.waits_since is not None:
             ticket.waited_s += self._clock() - ticket.waits_since
         ticket.waits_since = ticket.position = None
-        ticket.is_running = True
+        ticket.is_running, ticket.is_cleared = True, False
         if ticket.interrupted is not None:
             self.continuations[ticket.interrupted] += 1
             ticket.interrupted = None

@@ -197,6 +197,35 @@ def test_a_background_suspect_makes_way_for_the_urgent() -> None:
     assert urgent.is_running and desk.put_aside == [suspect.number]
 
 
+def test_a_suspect_waits_for_a_newcomer_to_be_cleared() -> None:
+    """It would be blamed for what the other does. When it waited long enough nobody new starts."""
+    desk = Desk(max_rows=4, max_queue=9)
+    suspect = desk.ask("background")
+    desk.die(suspect)
+    first = desk.ask()
+    assert running(suspect, first) == [False, True]
+    second = desk.ask()
+    desk.schedule.clear(first)
+    assert running(suspect, second) == [False, True]
+    desk.clock.now += AGEING_S
+    third = desk.ask()
+    assert running(suspect, third) == [False, False]
+    desk.schedule.clear(second)
+    assert running(suspect, third) == [True, False]
+    desk.schedule.clear(suspect)
+    assert third.is_running
+
+
+def test_who_was_let_in_and_waited_for_an_engine_dies_with_no_suspect() -> None:
+    """It was not in the engine that died, so it goes first, alone, and the suspects behind it."""
+    desk = Desk(max_rows=3)
+    old, loading = desk.many(2)
+    desk.die(old)
+    assert running(old, loading) == [False, True]
+    desk.schedule.clear(loading)
+    assert old.is_running
+
+
 def test_encoders_take_no_row() -> None:
     """All that have come are packed together, however many."""
     desk = Desk(max_rows=1)
