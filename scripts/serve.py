@@ -109,7 +109,7 @@ async def _serve(
     def ready(url: str) -> None:
         _banner(url, settings, store)
         if starter is True:
-            bringing = bring(jobs, store, lambda: _example(url, settings, store))
+            bringing = bring(jobs, store, lambda: click.echo(_example(url, settings, store)))
             beside.append(asyncio.create_task(bringing))
         elif starter is False:
             beside.append(asyncio.create_task(skip(jobs)))
@@ -122,23 +122,27 @@ async def _serve(
 
 
 def _banner(url: str, settings: WebSettings, store: Store) -> None:
+    """Told in one piece: who waits for its first line finds the others too."""
     key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "the one you chose"
-    click.echo(f"Listening on {url}")
-    click.echo(f"Key:     {key}")
-    _example(url, settings, store)
-    click.echo("Bigger:  mlx-edge pull smollm2-360m   (others: mlx-edge list --catalog)")
+    lines = [
+        f"Listening on {url}",
+        f"Key:     {key}",
+        _example(url, settings, store),
+        "Bigger:  mlx-edge pull smollm2-360m   (others: mlx-edge list --catalog)",
+    ]
+    click.echo("\n".join(lines))
 
 
-def _example(url: str, settings: WebSettings, store: Store) -> None:
-    """The model that answers where nobody names one, and how to ask it."""
+def _example(url: str, settings: WebSettings, store: Store) -> str:
+    """The model that answers where nobody names one, and how to ask it: two lines."""
     model = default_model(store).id
     what = f"{model}, a very small one that is built in" if model == BUILT_IN_ID else model
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"Who are you?"}}]}}'
     key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "$MLX_EDGE_API_KEY"
     for wildcard in ("//0.0.0.0:", "//[::]:"):  # listens everywhere, but is no host to ask for
         url = url.replace(wildcard, "//127.0.0.1:")
-    click.echo(f"Model:   {what}; chat with it at {url}/")
-    click.echo(
+    return (
+        f"Model:   {what}; chat with it at {url}/\n"
         f'Try:     curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" '
         f"-H 'Content-Type: application/json' -d '{body}'"
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -129,9 +130,10 @@ class ServerProcess:
     def _wait_for_url(self) -> str:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            for line in self.log.splitlines():
-                if line.startswith("Listening on "):
-                    return line.removeprefix("Listening on ")
+            log = self.log
+            if "\nBigger:  " in log:  # the banner's last line: all of it is there
+                (url,) = re.findall("^Listening on (.*)$", log, re.MULTILINE)
+                return str(url)
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
