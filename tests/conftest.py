@@ -1,5 +1,6 @@
 """A server with tiny models that most outside tests share, and a home with a real one."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import pytest
 from tests.models import smollm2
 from tests.models.tiny_models import make_llama
 from tests.serving import ServerProcess, link_model
+
+
+def pytest_configure() -> None:
+    """Programs that a test starts obey Ctrl-C: a shell's background jobs inherit its deafness."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
