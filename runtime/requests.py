@@ -23,6 +23,16 @@ class SamplingParams(msgspec.Struct, frozen=True):
     max_tokens: int | None = None  # None: what is left of the context
     stop: tuple[str, ...] = ()
     seed: int = 0  # with a token's position it is all that chance depends on
+    top_k: int = 0  # 0: all
+    min_p: float = 0.0  # of the heaviest token's probability
+    presence_penalty: float = 0.0  # of tokens that were drawn
+    frequency_penalty: float = 0.0  # for each time
+    repetition_penalty: float = 1.0  # of tokens that were drawn or stand in the prompt
+    logit_bias: dict[int, float] = {}
+    logprobs: int | None = None  # how many alternatives are told with each token; None: nothing
+    min_tokens: int = 0  # that are drawn before anything may end the answer but its length
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
 
 
 class SamplingRequest(msgspec.Struct, frozen=True):

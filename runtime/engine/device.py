@@ -31,6 +31,7 @@ if sys.platform == "linux":
     _load_blas()
 
 import mlx.core as mx  # noqa: E402
+import numpy as np  # noqa: E402
 
 from runtime import machine  # noqa: E402
 
@@ -57,6 +58,26 @@ def compute_dtype(declared: object = None) -> mx.Dtype | None:
     if not is_gpu():
         return mx.float32
     return {"float16": mx.float16, "bfloat16": mx.bfloat16}.get(str(declared))
+
+
+def exp(array: mx.array) -> mx.array:
+    """e**array, element by element, in float32.
+
+    On a CPU by numpy, which takes a twentieth of the time that MLX (0.32) takes there: without it
+    drawing a token would cost as much as computing its logits. Nothing waits that would not else,
+    for a CPU computes at once what it is given.
+    """
+    if is_gpu():
+        return mx.exp(array)
+    return mx.array(np.exp(np.asarray(array)))
+
+
+def logsumexp(array: mx.array) -> mx.array:
+    """ln(sum(e**array)) of each row (R, N), as (R, 1)."""
+    if is_gpu():
+        return mx.logsumexp(array, axis=-1, keepdims=True)
+    peak = array.max(axis=-1, keepdims=True)
+    return mx.log(exp(array - peak).sum(axis=-1, keepdims=True)) + peak
 
 
 def limit_memory() -> None:
