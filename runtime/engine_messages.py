@@ -8,7 +8,7 @@ from registry.checkpoint.exactness import Exactness, Probed
 from registry.checkpoint.kind import ModelKind
 
 from .events import Loading, RowEvent
-from .requests import Priority, SamplingParams
+from .requests import AnswerFormat, Priority, SamplingParams
 
 # --- Commands: web process to engine --------------------------------------------------------
 
@@ -24,6 +24,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     sampling: SamplingParams
     drawn: list[int] = []  # by an earlier row, and told already
     priority: Priority = "interactive"
+    form: AnswerFormat = AnswerFormat()
 
 
 class Embed(msgspec.Struct, frozen=True, tag=True):

@@ -39,7 +39,7 @@ from .errors import (
     RuntimeFault,
     Stalled,
 )
-from .events import Embedded, Failed, Finished, Loading, Prefill, RowEvent, SetAside, TextDelta
+from .events import Delta, Embedded, Failed, Finished, Loading, Prefill, RowEvent, SetAside
 from .generation import Generation
 from .requests import Priority
 
@@ -68,7 +68,7 @@ class _Row:
     ended: asyncio.Future[RowEvent]
 
     def put(self, event: RowEvent) -> None:
-        if isinstance(event, TextDelta | Prefill):
+        if isinstance(event, Delta | Prefill):
             if self.generation is not None:
                 self.generation.put(event)
         elif not self.ended.done():
@@ -160,10 +160,10 @@ class EngineProcess:
         """
         value = generation.prompt, generation.sampling, generation.drawn
         with self._row(number, generation) as ended, generation.row():
-            self._send(Generate(number, *value, priority))
+            self._send(Generate(number, *value, priority, generation.form))
             event = await ended
         if isinstance(event, SetAside):
-            generation.drawn += event.tokens
+            generation.put(event)
         elif not isinstance(event, Finished):
             raise _failure(event)
         return event

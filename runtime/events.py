@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-FinishReason: TypeAlias = Literal["stop", "length"]
+# "tool_calls": it ended by itself, and calls functions.
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -16,6 +17,7 @@ class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0  # of the completion
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -52,12 +54,46 @@ class Prefill(msgspec.Struct, frozen=True, tag=True):
     cached: int = 0
 
 
+class Score(msgspec.Struct, frozen=True, array_like=True):
+    """How likely the model took a token that was drawn, and what else; texts are bytes, for a
+    token may be a part of a character."""
+
+    text: bytes
+    logprob: float
+    alternatives: list[tuple[bytes, float]]  # the likeliest first
+
+
 class TextDelta(msgspec.Struct, frozen=True, tag=True):
-    """More text of the answer, and the tokens it is made of. Never splits a character."""
+    """More text of the answer, and the tokens it is made of. Never splits a character.
+
+    All deltas have the same `scores`: of their tokens, where they were asked for.
+    """
 
     id: int
     text: str
     tokens: list[int]
+    scores: list[Score] = []
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, tag=True):
+    """More of what the model thinks before it answers."""
+
+    id: int
+    text: str
+    tokens: list[int]
+    scores: list[Score] = []
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, tag=True):
+    """More of a call: the first of each `index` has the function's name, and perhaps nothing else;
+    the `arguments` of all are one JSON object, if the model wrote one."""
+
+    id: int
+    index: int
+    name: str
+    arguments: str
+    tokens: list[int]
+    scores: list[Score] = []
 
 
 class Restarted(msgspec.Struct, frozen=True, tag=True):
@@ -72,6 +108,7 @@ class SetAside(msgspec.Struct, frozen=True, tag=True):
 
     id: int
     tokens: list[int]
+    scores: list[Score] = []
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
@@ -82,6 +119,9 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     usage: Usage
     timings: Timings
     tokens: list[int] = []
+    scores: list[Score] = []
+    stop_sequence: str | None = None  # which of the request's was met
+    is_repetition: bool = False  # the loop guard ended it
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -99,5 +139,6 @@ class Embedded(msgspec.Struct, frozen=True, tag=True):
     num_dimensions: int  # 1: the scores of a reranker
 
 
-Event: TypeAlias = Queued | Loading | Prefill | TextDelta | Restarted | Finished
-RowEvent: TypeAlias = Prefill | TextDelta | SetAside | Finished | Failed | Embedded
+Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta
+Event: TypeAlias = Queued | Loading | Prefill | Restarted | Delta | Finished
+RowEvent: TypeAlias = Prefill | Delta | SetAside | Finished | Failed | Embedded

@@ -16,16 +16,21 @@ import msgspec
 
 from .errors import Cancelled
 from .events import (
+    Delta,
     Event,
     Finished,
     Loading,
     Prefill,
     Queued,
+    ReasoningDelta,
     Restarted,
+    Score,
+    SetAside,
     TextDelta,
     Timings,
+    ToolCallDelta,
 )
-from .requests import SamplingParams
+from .requests import AnswerFormat, SamplingParams
 
 Progress: TypeAlias = Queued | Loading | Prefill | Restarted
 
@@ -42,8 +47,10 @@ class Generation:
     def __init__(self) -> None:
         self.prompt: list[int] = []
         self.sampling = SamplingParams()
+        self.form = AnswerFormat()
         self.drawn: list[int] = []
-        self._pieces: list[str] = []  # the text
+        self._scores: list[Score] = []  # of those drawn, where they were asked for
+        self._pieces: list[Delta] = []
         self._ends: list[int] = []  # how many tokens are drawn at the end of each piece
         # The last of each kind, in the order of their coming, and the number of each.
         self._progress: dict[type[Progress], tuple[int, Progress]] = {}
@@ -82,9 +89,8 @@ class Generation:
                 yield event
             elif piece < len(self._pieces):
                 start = self._ends[piece - 1] if piece else 0
-                text, tokens = "".join(self._pieces[piece:]), self.drawn[start : self._ends[-1]]
-                piece = len(self._pieces)
-                yield TextDelta(0, text, tokens)
+                first, piece = piece, self._end_of_kind(piece)
+                yield self._joined(first, piece, start)
             elif isinstance(self._end, Finished):
                 yield self._end
                 return
@@ -93,6 +99,26 @@ class Generation:
             else:
                 self._arrived.clear()
                 await self._arrived.wait()
+
+    def _end_of_kind(self, first: int) -> int:
+        """Behind the pieces that can be told with this one."""
+        kind = _kind(self._pieces[first])
+        end = first + 1
+        while end < len(self._pieces) and _kind(self._pieces[end]) == kind:
+            end += 1
+        return end
+
+    def _joined(self, first: int, end: int, start: int) -> Delta:
+        """Some pieces of one kind as one, whose tokens begin at `start`."""
+        pieces, until = self._pieces[first:end], self._ends[end - 1]
+        told = self.drawn[start:until], self._scores[start:until]
+        match pieces[0]:
+            case ToolCallDelta(_, index, name):
+                arguments = "".join(piece.arguments for piece in pieces)  # type: ignore[union-attr]
+                return ToolCallDelta(0, index, name, arguments, *told)
+            case TextDelta() | ReasoningDelta() as delta:
+                text = "".join(piece.text for piece in pieces)  # type: ignore[union-attr]
+                return type(delta)(0, text, *told)
 
     def unread_s(self) -> float:
         """For how long news have been waiting while no reader took any."""
@@ -126,7 +152,7 @@ class Generation:
         except Exception as error:
             self._fail(error)
         else:
-            self.drawn += finished.tokens
+            self._draw(finished)
             self._end = finished
             self._wake()
 
@@ -145,13 +171,15 @@ class Generation:
         if not self._accepted.done():
             self._accepted.set_result(None)
 
-    def put(self, event: Progress | TextDelta) -> None:
+    def put(self, event: Progress | Delta | SetAside) -> None:
         """Take in what came of it. Never waits."""
-        if isinstance(event, TextDelta):
+        if isinstance(event, SetAside):
+            return self._draw(event)
+        if isinstance(event, Delta):
             if self._drew_at is None:
                 self._drew_at = time.monotonic()
-            self.drawn += event.tokens
-            self._pieces.append(event.text)
+            self._draw(event)
+            self._pieces.append(event)
             self._ends.append(len(self.drawn))
             if self._watched is not None and len(self.drawn) >= self._watched[0]:
                 self._pass()
@@ -160,6 +188,10 @@ class Generation:
             self._progress.pop(type(event), None)
             self._progress[type(event)] = (self._num_progress, event)
         self._wake()
+
+    def _draw(self, event: Delta | SetAside | Finished) -> None:
+        self.drawn += event.tokens
+        self._scores += event.scores
 
     def _wake(self) -> None:
         if self._unread_since is None:
@@ -194,3 +226,8 @@ class Generation:
         if self._num_rows > 1:  # the last engine knows its own part only
             timings = Timings(queued_s, self._prefill_s, self._decode_s)
         return msgspec.structs.replace(finished, timings=timings)
+
+
+def _kind(piece: Delta) -> tuple[type[Delta], int]:
+    """What may be told as one: text with text, and with a call what belongs to it."""
+    return type(piece), piece.index if isinstance(piece, ToolCallDelta) else 0

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from registry.checkpoint.call_syntax import CallSyntax
 from registry.checkpoint.config import Json
 from registry.checkpoint.sampling import SamplingDefaults
 
@@ -31,8 +32,9 @@ class SamplingParams(msgspec.Struct, frozen=True):
     logit_bias: dict[int, float] = {}
     logprobs: int | None = None  # how many alternatives are told with each token; None: nothing
     min_tokens: int = 0  # that are drawn before anything may end the answer but its length
-    stop_token_ids: tuple[int, ...] = ()
-    ignore_eos: bool = False
+    stop_token_ids: tuple[int, ...] = ()  # as ends of the answer, beside the model's own
+    ignore_eos: bool = False  # the model's own end nothing
+    loop_guard: bool = False  # an answer that only repeats itself is ended
 
 
 class SamplingRequest(msgspec.Struct, frozen=True):
@@ -46,16 +48,80 @@ class SamplingRequest(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[int, float] = {}
+    logprobs: int | None = None
+    min_tokens: int = 0
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    loop_guard: bool = False
 
-    def completed(self, defaults: SamplingDefaults) -> SamplingParams:
-        """What is said as it is said, and the model's own where nothing is; a seed is drawn."""
-        return SamplingParams(
-            defaults.temperature if self.temperature is None else self.temperature,
-            defaults.top_p if self.top_p is None else self.top_p,
-            self.max_tokens,
-            self.stop,
-            secrets.randbits(63) if self.seed is None else self.seed,
-        )
+    def completed(self, defaults: SamplingDefaults, number: int = 0) -> SamplingParams:
+        """What is said as it is said, and the model's own where nothing is; a seed is drawn.
+
+        `number` tells several answers to one prompt apart: with one seed they differ, and repeat.
+        """
+        own = defaults.values()
+        said = {name: getattr(self, name) for name in self.__struct_fields__}
+        complete = own | {name: value for name, value in said.items() if value is not None}
+        complete["seed"] = secrets.randbits(63) if self.seed is None else _nth(self.seed, number)
+        return SamplingParams(**complete)
+
+
+def _nth(seed: int, number: int) -> int:
+    """The seed of one of several answers: 64 bits, signed."""
+    return (seed + number + 2**63) % 2**64 - 2**63
+
+
+class Thinking(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a model sets apart what it thinks before it answers."""
+
+    start: str
+    end: str
+    is_open: bool = False  # the prompt ends inside
+
+
+class AnswerFormat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an answer is to be read, and what it may say: made with its prompt."""
+
+    thinking: Thinking | None = None
+    max_reasoning_tokens: int | None = None
+    calls: CallSyntax | None = None  # None: text that looks like a call is text
+    parameters: dict[str, Json] = {}  # of each function, as JSON Schema
+    grammar: str | None = None  # llguidance's, of the whole answer with its markers
+
+
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A function that the model may call."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Json] = {}  # JSON Schema
+    strict: bool = False
+
+
+class ToolUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The functions of a request, and which of them is to be called."""
+
+    tools: tuple[Tool, ...] = ()
+    choice: Literal["none", "auto", "required"] = "auto"
+    name: str | None = None  # with "required": this one
+    is_parallel: bool = True  # several calls in one answer
+
+
+ConstraintKind: TypeAlias = Literal["json_object", "json_schema", "regex", "choice", "lark", "gbnf"]
+
+
+class Constraint(msgspec.Struct, frozen=True):
+    """What the text of an answer has to be."""
+
+    kind: ConstraintKind
+    value: Json = None  # a schema, a pattern, a list of texts, a grammar
+    param: str = "response_format"  # of the request, for what is said of it
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,6 +143,9 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     sampling: SamplingRequest = SamplingRequest()
     template_options: dict[str, Json] = {}
     turn: Turn = "new"
+    tool_use: ToolUse = ToolUse()
+    constraint: Constraint | None = None
+    max_reasoning_tokens: int | None = None
     keep_alive_s: float | None = None  # None: the pool's default; inf: for ever
     priority: Priority = "interactive"
     max_ttft_s: float | None = None  # refuse at once what will have no first token by then

@@ -15,8 +15,7 @@ from . import catalog
 def defaults_of(entry: Entry) -> SamplingDefaults:
     """What its files recommend; where they are silent, what the catalog knows; else our own."""
     in_files, in_catalog = _in_files(entry), _in_catalog(entry)
-    is_silent = in_files.temperature is None and in_files.top_p is None
-    if is_silent and in_catalog is not None:
+    if in_files.is_silent and in_catalog is not None:
         not_used = in_catalog.not_used | in_files.not_used
         return SamplingDefaults.of(replace(in_catalog, not_used=not_used), "catalog")
     return SamplingDefaults.of(in_files, FILE)

@@ -17,11 +17,13 @@ from runtime.engine_messages import (
     Stop,
 )
 from runtime.events import Failed
+from runtime.requests import AnswerFormat, SamplingParams
 
 from . import device
 from .answer.decoder import Decoder
-from .answer.detokenizer import Detokenizer
 from .answer.follower import Follower
+from .answer.loop_guard import LoopGuard
+from .answer.reader import AnswerReader
 from .batch.batch import Batch
 from .batch.row import Row
 from .loader import LoadedModel
@@ -94,11 +96,21 @@ class EngineLoop:
         if (highest := max(tokens)) >= num_embeddings:
             # MLX does not check: it would read foreign memory.
             raise ValueError(f"token {highest} is beyond the model's {num_embeddings} embeddings")
-        detokenizer = Detokenizer(self._decoder.stream(), sampling.stop)
-        follower = Follower(detokenizer, self._loaded.eos_token_ids, sampling.max_tokens or 1)
+        follower = self._follower(sampling, command.form)
         verdict = follower.replay(command.drawn)
         row = Row(command.id, tokens, sampling, follower, len(command.drawn), command.priority)
         if verdict is not None:  # its end was drawn, and only the word of it was lost
             self._send(Step([row.finished(verdict)], self._batch.num_rows))
         else:
             self._batch.add(row)
+
+    def _follower(self, sampling: SamplingParams, form: AnswerFormat) -> Follower:
+        own = frozenset() if sampling.ignore_eos else self._loaded.eos_token_ids
+        reader = AnswerReader(self._decoder.stream(), sampling.stop, form.thinking)
+        return Follower(
+            reader,
+            own.union(sampling.stop_token_ids),
+            sampling.max_tokens or 1,
+            loop_guard=LoopGuard() if sampling.loop_guard else None,
+            text_of=self._decoder.text_of,
+        )

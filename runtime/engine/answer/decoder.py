@@ -52,6 +52,17 @@ class Decoder:
             self._pieces.changes.append(step.change)  # once for every token of the vocabulary
             del self._steps[0]
 
+    def text_of(self, token: int) -> bytes:
+        """What one token stands for in the middle of a text; its own words, if it is special."""
+        piece: str | bytes = self._tokenizer.id_to_token(token) or ""
+        if self._pieces[token] is None:
+            return str(piece).encode()
+        piece = self._pieces[token] or ""
+        for step in self._steps or ():
+            if isinstance(piece, str):
+                piece = step().alone(piece)
+        return piece if isinstance(piece, bytes) else piece.encode()
+
     def stream(self) -> Stream:
         """A fresh one. Its cost for each token does not grow with the answer."""
         if self._steps is None:

@@ -1,61 +1,95 @@
-"""What follows the tokens of one row: their text, and the verdict that the answer is over.
+"""What follows the tokens of one row: what they say, and the verdict that the answer is over.
 
 The batch hands every token over within the step that reads it, so that all rows that end in a step
 leave in one go, whatever ends them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from runtime.events import FinishReason
+from runtime.engine.sampling.logprobs import Likelihood
+from runtime.events import FinishReason, Score
 
-from .detokenizer import Detokenizer
+from .loop_guard import LoopGuard
+from .piece import Piece
+from .reader import AnswerReader
 
 
-class Followed(NamedTuple):
-    """What a token brought."""
+class Told(NamedTuple):
+    """A piece, and the tokens that it is made of with their scores; the first has them all."""
 
-    text: str  # that may be sent now; often none
-    tokens: list[int]  # that the text is made of; none where there is none
-    verdict: FinishReason | None  # None: the answer goes on
+    piece: Piece
+    tokens: list[int]
+    scores: list[Score]
 
 
 class Follower:
     """Owned by its row. Its state follows from the tokens it took, and from nothing else."""
 
     def __init__(
-        self, detokenizer: Detokenizer, eos_token_ids: Collection[int], max_tokens: int
+        self,
+        reader: AnswerReader,
+        end_token_ids: Collection[int],
+        max_tokens: int,
+        *,
+        loop_guard: LoopGuard | None = None,
+        text_of: Callable[[int], bytes] = lambda _: b"",
     ) -> None:
+        """`text_of` a single token, for those that are scored."""
         self.num_taken = 0
-        self._detokenizer = detokenizer
-        self._eos_token_ids = eos_token_ids
+        self.num_reasoning = 0  # of them thought
+        self.end_token_ids = end_token_ids
         self.max_tokens = max_tokens
+        self.reader = reader
+        self.verdict: FinishReason | None = None  # None: the answer goes on
+        self._loop_guard = loop_guard
+        self._text_of = text_of
         self._untold: list[int] = []  # tokens that made no text yet
+        self._untold_scores: list[Score] = []
 
-    def take(self, token: int) -> Followed:
-        """The row's next token. Not to be called again after a verdict."""
+    @property
+    def is_repetition(self) -> bool:
+        """Whether the answer was ended because it only repeats itself."""
+        return self._loop_guard is not None and self._loop_guard.is_looping
+
+    def take(self, token: int, likelihood: Likelihood | None = None) -> list[Told]:
+        """What the row's next token says. Not to be called again after a verdict."""
         self.num_taken += 1
         self._untold.append(token)
-        is_eos = token in self._eos_token_ids
-        is_last = is_eos or self.num_taken >= self.max_tokens
-        text = "" if is_eos else self._detokenizer.add(token)
-        if is_last or self._detokenizer.is_stopped:
-            text += self._detokenizer.finish()
+        if likelihood is not None:
+            self._untold_scores.append(self._score(token, likelihood))
+        is_end = token in self.end_token_ids
+        if self.reader.is_thinking and not is_end:
+            self.num_reasoning += 1
+        pieces = [] if is_end else self.reader.add(token)
+        if self._loop_guard is not None and not is_end:
+            self._loop_guard.add(token)
+        is_last = is_end or self.num_taken >= self.max_tokens or self.is_repetition
+        if is_last or self.reader.stopped_by is not None:
+            pieces += self.reader.finish()
         # Only now: what was held back may have ended in a stop sequence.
-        verdict: FinishReason | None = "length" if is_last else None
-        if is_eos or self._detokenizer.is_stopped:
-            verdict = "stop"
-        return Followed(text, self.take_untold() if text else [], verdict)
+        if is_end or self.is_repetition or self.reader.stopped_by is not None:
+            self.verdict = "tool_calls" if is_end and self.reader.num_calls else "stop"
+        elif is_last:
+            self.verdict = "length"
+        told: list[Told] = []
+        for piece in pieces:
+            told.append(Told(piece, *self.take_untold()))
+        return told
+
+    def _score(self, token: int, likelihood: Likelihood) -> Score:
+        others = [(self._text_of(other), logprob) for other, logprob in likelihood.alternatives]
+        return Score(self._text_of(token), likelihood.logprob, others)
 
     def replay(self, tokens: Sequence[int]) -> FinishReason | None:
         """Take tokens that were told before, without telling them again. Returns the verdict."""
-        verdict: FinishReason | None = None
         for token in tokens:
-            verdict = self.take(token).verdict
-        self._untold.clear()
-        return verdict
+            self.take(token)
+        self.take_untold()
+        return self.verdict
 
-    def take_untold(self) -> list[int]:
-        """The tokens that made no text yet; they are told by whoever asks."""
-        tokens, self._untold = self._untold, []
-        return tokens
+    def take_untold(self) -> tuple[list[int], list[Score]]:
+        """The tokens that made no text yet, and their scores; they are told by whoever asks."""
+        untold = self._untold, self._untold_scores
+        self._untold, self._untold_scores = [], []
+        return untold

@@ -34,6 +34,10 @@ class Step(Protocol):
         """What was held back, when no more comes."""
         ...
 
+    def alone(self, piece: str) -> str | bytes:
+        """What the piece stands for in the middle of a text, whatever is around it."""
+        ...
+
 
 class Map:
     """Changes every piece by itself; the first one perhaps in a way of its own."""
@@ -53,6 +57,9 @@ class Map:
     def finish(self) -> Sequence[str]:
         return ()
 
+    def alone(self, piece: str) -> str:
+        return self.change(piece)
+
 
 class ByteLevel:
     """Characters that stand for bytes (GPT-2's alphabet), to text; a broken one is replaced.
@@ -68,6 +75,9 @@ class ByteLevel:
 
     def finish(self) -> Sequence[str]:
         return ()
+
+    def alone(self, piece: str) -> bytes:
+        return _bytes_of(piece)
 
 
 class ByteFallback:
@@ -91,6 +101,10 @@ class ByteFallback:
             return (codecs.getincrementaldecoder("utf-8")().decode(bytes(self._run)),)
         except UnicodeDecodeError:
             return self._flush()
+
+    def alone(self, piece: str) -> str | bytes:
+        match = _BYTE.fullmatch(piece)
+        return bytes([int(match[1], 16)]) if match else piece
 
     def _flush(self) -> list[str]:
         run, self._run = self._run, bytearray()
@@ -116,6 +130,9 @@ class EndOfWord:
     def finish(self) -> Sequence[str]:
         return (self._held.replace(self._mark, ""),)
 
+    def alone(self, piece: str) -> str:
+        return piece.replace(self._mark, " ")
+
 
 class Replace:
     """A text to another, also across the borders of pieces."""
@@ -133,6 +150,9 @@ class Replace:
 
     def finish(self) -> Sequence[str]:
         return (self._held,)
+
+    def alone(self, piece: str) -> str:
+        return piece.replace(self._text, self._by)
 
 
 class Strip:
@@ -160,6 +180,9 @@ class Strip:
 
     def finish(self) -> Sequence[str]:
         return ()
+
+    def alone(self, piece: str) -> str:
+        return piece
 
 
 def of_tokens(step: Mapping[str, Any]) -> Callable[[], Step]:

@@ -9,7 +9,11 @@ class StopMatcher:
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = tuple(stop)
         self._held = ""
-        self.is_stopped = False
+        self.met: str | None = None  # the one that was found; the first in the text
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.met is not None
 
     def add(self, text: str) -> str:
         """The part of the text so far that is safe to send. Empty for ever once stopped."""
@@ -18,10 +22,10 @@ class StopMatcher:
         if not self._stop:
             return text
         self._held += text
-        found = [at for stop in self._stop if (at := self._held.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stop if (at := self._held.find(stop)) >= 0]
         if found:
-            self.is_stopped = True
-            return self._release(min(found), then="")
+            place, self.met = min(found)
+            return self._release(place, then="")
         return self._release(len(self._held) - self._num_risky())
 
     def flush(self) -> str:

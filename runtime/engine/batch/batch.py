@@ -8,7 +8,6 @@ the next ones, and the rows that are over `leave` in one go. Then new prompts ge
 """
 
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable
 
 import mlx.core as mx
@@ -19,10 +18,9 @@ from runtime.engine import device
 from runtime.engine.cache import kv_cache
 from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
-from runtime.engine.sampling.sampler import NUMERICAL_FAULT
-from runtime.events import Failed, Prefill, RowEvent, SetAside, TextDelta
+from runtime.events import Failed, Prefill, RowEvent, SetAside
 
-from .group import DecodeGroup
+from .group import DecodeGroup, Drawn
 from .prefill import Prefilling
 from .row import Row
 
@@ -168,18 +166,18 @@ class Batch:
         for group in groups:
             self._attempt(group, DecodeGroup.forward, events)
 
-    def _read(self, groups: list[DecodeGroup], events: list[RowEvent]) -> list[tuple[Row, int]]:
-        tokens: list[tuple[Row, int]] = []
+    def _read(self, groups: list[DecodeGroup], events: list[RowEvent]) -> list[Drawn]:
+        tokens: list[Drawn] = []
         for group in groups:
             self._attempt(group, lambda group: tokens.extend(group.read()), events)
         return tokens
 
-    def _follow(self, tokens: list[tuple[Row, int]], events: list[RowEvent]) -> set[Row]:
+    def _follow(self, tokens: list[Drawn], events: list[RowEvent]) -> set[Row]:
         """What the tokens mean, in events; returns the rows that are over."""
         over = set()
-        for row, token in tokens:
+        for row, token, likelihood in tokens:
             try:
-                is_over = _follow_row(row, token, events)
+                is_over = row.take(token, likelihood, events)
             except Exception as error:  # of a tokenizer, say: it costs this row alone
                 logger.exception("row %d failed", row.id)
                 events.append(Failed(row.id, f"The answer could not be put into words: {error}"))
@@ -297,7 +295,7 @@ class Batch:
 
 
 def _aside(row: Row) -> SetAside:
-    return SetAside(row.id, row.follower.take_untold())
+    return SetAside(row.id, *row.follower.take_untold())
 
 
 def _is_first(group: DecodeGroup) -> bool:
@@ -307,18 +305,3 @@ def _is_first(group: DecodeGroup) -> bool:
 
 def _any_urgent(rows: Iterable[Row]) -> bool:
     return any(row.is_urgent for row in rows)
-
-
-def _follow_row(row: Row, token: int, events: list[RowEvent]) -> bool:
-    """The events of one token. Returns whether the row is over."""
-    if token == NUMERICAL_FAULT:
-        events.append(Failed(row.id, "The model computed logits that are not numbers (NaN)."))
-        return True
-    if row.first_token_at is None:
-        row.first_token_at = time.monotonic()
-    text, tokens, verdict = row.follower.take(token)
-    if text:
-        events.append(TextDelta(row.id, text, tokens))
-    if verdict is not None:
-        events.append(row.finished(verdict))
-    return verdict is not None

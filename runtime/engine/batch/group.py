@@ -2,16 +2,23 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import mlx.core as mx
 
 from runtime.engine.cache.kv_cache import MIN_MERGED_TOKENS, GroupCache
 from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
+from runtime.engine.sampling.bias import Bias
 from runtime.engine.sampling.column import Column, Values
+from runtime.engine.sampling.logprobs import Likelihood, Logprobs
+from runtime.engine.sampling.penalties import Penalties
 from runtime.engine.sampling.sampler import Sampler
 
 from .row import Row
+
+# A row, the token that it drew, and how likely that was.
+Drawn: TypeAlias = tuple[Row, int, Likelihood | None]
 
 
 @dataclass(slots=True)
@@ -20,6 +27,9 @@ class Columns:
 
     cache: GroupCache
     pending: Values  # (B,) token ids
+    logprobs: Logprobs  # of the pending tokens
+    penalties: Penalties
+    bias: Bias
     sampler: Sampler
 
     def join(self, other: "Columns") -> None:
@@ -53,9 +63,16 @@ class DecodeGroup:
     @classmethod
     def begin(cls, model: LanguageModel, rows: list[Row], cache: GroupCache) -> "DecodeGroup":
         """Rows whose prompts are in the cache, but for the last token of each: it is pending."""
-        pending = Values(mx.array([row.tokens[-1] for row in rows], dtype=mx.int32))
-        sampler = Sampler([row.sampling for row in rows])
-        return cls(model, rows, Columns(cache, pending, sampler))
+        params = [row.sampling for row in rows]
+        columns = Columns(
+            cache,
+            Values(mx.array([row.tokens[-1] for row in rows], dtype=mx.int32)),
+            Logprobs.begin(params),
+            Penalties.begin(params, [row.tokens for row in rows], [r.num_replayed for r in rows]),
+            Bias.begin(params, [row.follower.end_token_ids for row in rows]),
+            Sampler(params),
+        )
+        return cls(model, rows, columns)
 
     @property
     def lengths(self) -> list[int]:
@@ -79,20 +96,25 @@ class DecodeGroup:
         self._logits = self._model(pending[:, None], cache=cache)[:, -1, :]
         mx.async_eval(self._logits)
 
-    def read(self) -> list[tuple[Row, int]]:
+    def read(self) -> list[Drawn]:
         """The tokens that `forward` was fed with, save those that were known before."""
         assert self._fed is not None
         tokens: list[int] = self._fed.tolist()  # type: ignore[assignment]
         self._fed = None
-        return [pair for pair in zip(self.rows, tokens, strict=True) if pair[0].is_drawing]
+        told = zip(self.rows, tokens, self._columns.logprobs.read(), strict=True)
+        return [(row, token, likelihood) for row, token, likelihood in told if row.is_drawing]
 
     def draw(self) -> None:
         """Start drawing each row's next token from the logits of `forward`."""
         if self._logits is None:
             return
         positions = [row.num_drawn for row in self.rows]
-        drawn = self._columns.sampler.draw(self._logits, positions)
-        self._columns.pending.array, self._logits = drawn, None
+        columns, computed = self._columns, self._logits
+        logits = columns.penalties.apply(columns.bias.apply(computed, positions))
+        drawn = columns.sampler.draw(logits, positions)
+        columns.penalties.note(drawn)
+        columns.logprobs.note(computed, drawn)
+        columns.pending.array, self._logits = drawn, None
         mx.async_eval(drawn)
         for row in self.rows:
             row.num_drawn += 1

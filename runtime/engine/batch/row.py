@@ -3,9 +3,22 @@
 import time
 from dataclasses import dataclass, field
 
-from runtime.engine.answer.follower import Follower
+from runtime.engine.answer.follower import Follower, Told
 from runtime.engine.cache.kv_cache import Cache
-from runtime.events import Finished, FinishReason, Timings, Usage
+from runtime.engine.sampling.logprobs import Likelihood
+from runtime.engine.sampling.sampler import NUMERICAL_FAULT
+from runtime.events import (
+    Delta,
+    Failed,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    RowEvent,
+    TextDelta,
+    Timings,
+    ToolCallDelta,
+    Usage,
+)
 from runtime.requests import Priority, SamplingParams
 
 
@@ -54,19 +67,49 @@ class Row:
         """Whether its pending token was drawn here, and does not end what it reads."""
         return self.num_drawn > self.num_replayed
 
+    def take(self, token: int, likelihood: Likelihood | None, events: list[RowEvent]) -> bool:
+        """Tell what a token says. Returns whether the row is over."""
+        if token == NUMERICAL_FAULT:
+            events.append(Failed(self.id, "The model computed logits that are not numbers (NaN)."))
+            return True
+        if self.first_token_at is None:
+            self.first_token_at = time.monotonic()
+        events += (_delta(self.id, told) for told in self.follower.take(token, likelihood))
+        if (verdict := self.follower.verdict) is not None:
+            events.append(self.finished(verdict))
+        return verdict is not None
+
     def finished(self, reason: FinishReason) -> Finished:
         """Its last event, with what it took until now."""
         now = time.monotonic()
         first_token_at = self.first_token_at or now
-        num_prompt = len(self.tokens) - self.num_replayed
+        follower = self.follower
         return Finished(
             self.id,
             reason,
-            Usage(prompt_tokens=num_prompt, completion_tokens=self.follower.num_taken),
+            Usage(
+                prompt_tokens=len(self.tokens) - self.num_replayed,
+                completion_tokens=follower.num_taken,
+                reasoning_tokens=follower.num_reasoning,
+            ),
             Timings(
                 queued_s=0.0,
                 prefill_s=first_token_at - self.arrived_at,
                 decode_s=now - first_token_at,
             ),
-            self.follower.take_untold(),
+            *follower.take_untold(),
+            stop_sequence=follower.reader.stopped_by,
+            is_repetition=follower.is_repetition,
         )
+
+
+def _delta(row_id: int, told: Told) -> Delta:
+    piece, tokens, scores = told
+    match piece.kind:
+        case "call":
+            call = piece.number, piece.name, piece.text
+            return ToolCallDelta(row_id, *call, tokens, scores)
+        case "reasoning":
+            return ReasoningDelta(row_id, piece.text, tokens, scores)
+        case "text":
+            return TextDelta(row_id, piece.text, tokens, scores)

@@ -17,6 +17,7 @@ from runtime.engine import device
 from runtime.requests import SamplingParams
 
 from . import nucleus, weighted
+from .rows import only, put
 from .top_k import largest
 
 NUMERICAL_FAULT = -1  # drawn instead of a token when the logits are not numbers
@@ -77,7 +78,7 @@ class Sampler:
             shifted = only(logits, draw.rows).astype(mx.float32) - only(peak, draw.rows)
             at = mx.array([[0, positions[row]] for row in draw.rows], dtype=mx.uint32)
             drawn = _drawn(shifted * draw.scale, draw.keys + at, draw, only(heaviest, draw.rows))
-            tokens = _put(tokens, draw.rows, drawn)
+            tokens = put(tokens, draw.rows, drawn)
         # argmax lands on a NaN where there is one, so looking at the peak alone is enough.
         return mx.where(mx.isfinite(peak[:, 0]), tokens, NUMERICAL_FAULT)
 
@@ -102,11 +103,6 @@ class Sampler:
             mx.array([[row.min_p] for row in params]) if any(r.min_p for r in params) else None,
             *way,
         )
-
-
-def only(array: mx.array, rows: Sequence[int]) -> mx.array:
-    """Some rows of an array; all of them without a copy."""
-    return array if len(rows) == array.shape[0] else array[mx.array(list(rows))]
 
 
 def _key(params: SamplingParams) -> mx.array:
@@ -135,12 +131,3 @@ def _drawn(scaled: mx.array, keys: mx.array, draw: _Draw, heaviest: mx.array) ->
         return nucleus.draw(weights, keys, draw.top_p, draw.num_rounds, heaviest)
     blocks = weighted.blocks_of(weights)
     return weighted.draw_block(blocks, blocks.sum(axis=-1), weighted.uniform(keys)[0])[0][:, 0]
-
-
-def _put(tokens: mx.array, rows: list[int], drawn: mx.array) -> mx.array:
-    """Tokens with those of some rows replaced."""
-    if len(rows) == tokens.shape[0]:
-        return drawn
-    replaced = mx.array(tokens)
-    replaced[mx.array(rows)] = drawn
-    return replaced

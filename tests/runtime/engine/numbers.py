@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from mlx_lm.utils import load_model
 
-from runtime.engine.answer.detokenizer import Detokenizer
 from runtime.engine.answer.follower import Follower
+from runtime.engine.answer.reader import AnswerReader
 from runtime.engine.batch.batch import Batch
 from runtime.engine.batch.row import Row
 from runtime.events import Failed, RowEvent, TextDelta
@@ -42,7 +42,7 @@ def row(
     params = msgspec.structs.replace(
         sampling, max_tokens=max_tokens, stop=stop, seed=sampling.seed or 0
     )
-    return Row(number, prompt, params, Follower(Detokenizer(Numbers(), stop), eos, max_tokens))
+    return Row(number, prompt, params, Follower(AnswerReader(Numbers(), stop), eos, max_tokens))
 
 
 def tokens_of(events: list[RowEvent]) -> list[tuple[int, int]]:

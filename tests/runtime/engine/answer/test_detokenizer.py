@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from runtime.engine.answer.detokenizer import Detokenizer
 
 from registry.checkpoint.tokenizer.load import load
 from runtime.engine.answer.decoder import Decoder
-from runtime.engine.answer.detokenizer import Detokenizer
 from tests.models.tiny_models import make_tokenizer
 
 

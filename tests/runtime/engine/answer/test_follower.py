@@ -1,6 +1,7 @@
 """Tests of runtime.engine.answer.follower: what a token brings, and when an answer is over."""
 
 from runtime.engine.answer.detokenizer import Detokenizer
+
 from runtime.engine.answer.follower import Followed, Follower
 from tests.runtime.engine.numbers import Numbers
 
