@@ -5,7 +5,7 @@ import msgspec
 from registry.checkpoint.model import Model
 
 from .errors import ContextLengthExceeded, InvalidRequest, LoadFailed
-from .requests import GenerationRequest, SamplingParams
+from .requests import ChatInput, Input, SamplingParams
 
 # No text has tokens as long as this on average; the longest are runs of blanks, of up to 128.
 _MAX_CHARS_PER_TOKEN = 64
@@ -19,9 +19,16 @@ def context_length_of(model: Model) -> int:
         raise LoadFailed(f"Model '{model.id}' cannot be used: {error}") from error
 
 
-def refuse_hopeless(request: GenerationRequest, context_length: int) -> None:
-    """Refuse messages that could never fit, before a minute is spent on tokenizing them."""
-    num_chars = sum(len(message.content or "") for message in request.messages)
+def num_chars_of(input: Input) -> int:
+    """How long the text is that a prompt is made of."""
+    if isinstance(input, ChatInput):
+        return sum(len(message.content or "") for message in input.messages)
+    return len(input.text) + len(input.suffix or "")
+
+
+def refuse_hopeless(input: Input, context_length: int) -> None:
+    """Refuse texts that could never fit, before a minute is spent on tokenizing them."""
+    num_chars = num_chars_of(input)
     if num_chars > _MAX_CHARS_PER_TOKEN * context_length:
         raise ContextLengthExceeded(
             num_chars // _MAX_CHARS_PER_TOKEN, context_length, at_least=True

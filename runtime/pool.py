@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import msgspec
+
 from registry.checkpoint import chat_template
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.kind import kind_of
@@ -37,6 +39,7 @@ from .requests import (
 from .residency import IsRemoved, PoolSettings, Residency
 from .schedule import Interruption, Ticket
 from .slot import Outcome, Slot
+from .text_messages import Tokens
 from .text_workers import TextWorkers
 
 _numbers = itertools.count(1)  # of requests: theirs in the queue, and in every engine
@@ -67,18 +70,41 @@ class ModelPool:
     # --- requests -------------------------------------------------------------------------------
 
     async def begin(self, model: Model, request: GenerationRequest) -> Generation:
+        """Start the one answer to a request; see `begin_all`."""
+        (generation,) = await self.begin_all(model, request)
+        return generation
+
+    async def begin_all(self, model: Model, request: GenerationRequest) -> list[Generation]:
         """Start to answer a request. What can be refused is raised here, the rest by following.
 
         Here: Draining, QueueFull, InvalidRequest, TooSlow, LoadFailed, CrashLoop and
         InsufficientMemory. Later: EngineFailed, Draining, Cancelled and, for one that is carried to
         another engine or came while its model was being unloaded, the last three again.
         """
-        generation = Generation()
-        await generation.start(self._generate(model, request, generation))
-        return generation
+        prompt = _Prompt(
+            partial(self._text.encode, model.folder, request.input, request.constraint)
+        )
+        generations = [Generation() for _ in range(request.num_answers)]
+        starts = [
+            generation.start(self._generate(model, request, generation, prompt, number))
+            for number, generation in enumerate(generations)
+        ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for start in starts:
+                    group.create_task(start)
+        except BaseExceptionGroup as errors:
+            await asyncio.gather(*(generation.cancel() for generation in generations))
+            raise errors.exceptions[0] from None
+        return generations
 
     async def _generate(
-        self, model: Model, request: GenerationRequest, generation: Generation
+        self,
+        model: Model,
+        request: GenerationRequest,
+        generation: Generation,
+        prompt: "_Prompt",
+        number: int,
     ) -> Finished:
         slot = self.residency.slot(model)
         schedule = slot.schedule
@@ -89,11 +115,13 @@ class ModelPool:
         with slot.stats.count(), self._admitted(slot, request.priority, tell_position) as ticket:
             check_kind(model, "llm")
             context_length = context_length_of(model)
-            refuse_hopeless(request, context_length)
-            generation.prompt = await self._text.encode_chat(
-                model.folder, request.messages, request.template_options, request.turn
+            refuse_hopeless(request.input, context_length)
+            encoded = await prompt.encoded()
+            generation.prompt = encoded.tokens
+            generation.form = msgspec.structs.replace(
+                encoded.form, max_reasoning_tokens=request.max_reasoning_tokens
             )
-            sampling = request.sampling.completed(model.sampling)
+            sampling = request.sampling.completed(model.sampling, number)
             generation.sampling = fit(context_length, generation.prompt, sampling)
             if slot.unloading is not None:  # which may wait long for others: let the headers out
                 generation.put(Queued(0))
@@ -231,3 +259,19 @@ class ModelPool:
     async def close(self) -> None:
         """End every child. The pool is of no more use."""
         await asyncio.gather(self.residency.close(), self._text.close())
+
+
+class _Prompt:
+    """What several answers go on from: made by the first that asks."""
+
+    def __init__(self, encode: Callable[[], Awaitable[Tokens]]) -> None:
+        self._encode = encode
+        self._lock = asyncio.Lock()
+        self._tokens: Tokens | None = None
+
+    async def encoded(self) -> Tokens:
+        """Raises what the text worker refuses."""
+        async with self._lock:
+            if self._tokens is None:
+                self._tokens = await self._encode()
+            return self._tokens

@@ -136,14 +136,31 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     prefix: bool = False  # Mistral's and DeepSeek's word for a last answer to go on with
 
 
-class GenerationRequest(msgspec.Struct, frozen=True):
-    """What the web layer asks of the pool: messages to render, and how to answer them."""
+class ChatInput(msgspec.Struct, frozen=True, tag=True):
+    """A conversation, which the model's chat template makes a prompt of."""
 
     messages: tuple[ChatMessage, ...]
-    sampling: SamplingRequest = SamplingRequest()
-    template_options: dict[str, Json] = {}
+    options: dict[str, Json] = {}  # of the template
     turn: Turn = "new"
     tool_use: ToolUse = ToolUse()
+
+
+class TextInput(msgspec.Struct, frozen=True, tag=True):
+    """What the model goes on with as it is: a text, or tokens."""
+
+    text: str | tuple[int, ...]
+    suffix: str | None = None  # what stands behind the answer, for models that fill in
+
+
+Input: TypeAlias = ChatInput | TextInput
+
+
+class GenerationRequest(msgspec.Struct, frozen=True):
+    """What the web layer asks of the pool: what is to be answered, and how."""
+
+    input: Input
+    sampling: SamplingRequest = SamplingRequest()
+    num_answers: int = 1
     constraint: Constraint | None = None
     max_reasoning_tokens: int | None = None
     keep_alive_s: float | None = None  # None: the pool's default; inf: for ever

@@ -5,18 +5,16 @@ from typing import TypeAlias
 import msgspec
 
 from registry.checkpoint.chat_format import ChatFormat
-from registry.checkpoint.config import Json
 
-from .requests import ChatMessage, Turn
+from .requests import AnswerFormat, Constraint, Input
 
 
-class EncodeChat(msgspec.Struct, frozen=True, tag=True):
-    """Render these messages with the folder's template, then tokenize."""
+class EncodePrompt(msgspec.Struct, frozen=True, tag=True):
+    """What a model of this folder reads, and how its answer is to be read."""
 
     folder: str
-    messages: tuple[ChatMessage, ...]
-    options: dict[str, Json]
-    turn: Turn
+    input: Input
+    constraint: Constraint | None
     deadline_s: float
 
 
@@ -48,7 +46,7 @@ class EncodePairs(msgspec.Struct, frozen=True, tag=True):
     deadline_s: float
 
 
-Job: TypeAlias = EncodeChat | DescribeTemplate | EncodeTexts | EncodePairs
+Job: TypeAlias = EncodePrompt | DescribeTemplate | EncodeTexts | EncodePairs
 
 
 class Tokens(msgspec.Struct, frozen=True, tag=True):
@@ -56,6 +54,7 @@ class Tokens(msgspec.Struct, frozen=True, tag=True):
 
     tokens: list[int]
     call_ids: dict[str, str] = {}  # of tool calls, as they stand there -> the client's
+    form: AnswerFormat = AnswerFormat()  # of the answer
 
 
 class Texts(msgspec.Struct, frozen=True, tag=True):
@@ -75,6 +74,7 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     """It cannot be done, for the reason given."""
 
     message: str
+    param: str | None = None  # of the request, where it is not the messages or texts
 
 
 Reply: TypeAlias = Tokens | Texts | Described | Refusal

@@ -19,16 +19,16 @@ from typing import Any
 import msgspec
 
 from registry.checkpoint.chat_format import ChatFormat
-from registry.checkpoint.config import Json
-from runtime.errors import Draining, TemplateFailed, TextRefused, Unavailable
+from runtime.errors import Draining, InvalidRequest, TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
 
-from .requests import ChatMessage, Turn
+from .context import num_chars_of
+from .requests import ChatInput, Constraint, Input
 from .text_messages import (
     Described,
     DescribeTemplate,
-    EncodeChat,
     EncodePairs,
+    EncodePrompt,
     EncodeTexts,
     Job,
     Refusal,
@@ -90,27 +90,29 @@ class TextWorkers:
         async with self._changed:
             self._changed.notify_all()
 
-    async def encode_chat(
-        self,
-        folder: Path,
-        messages: tuple[ChatMessage, ...],
-        options: dict[str, Json],
-        turn: Turn = "new",
-    ) -> list[int]:
-        """The prompt's tokens. Raises TemplateFailed; Unavailable when no worker is to be had."""
-        num_chars = sum(len(message.content or "") for message in messages)
+    async def encode(
+        self, folder: Path, input: Input, constraint: Constraint | None = None
+    ) -> Tokens:
+        """The prompt, and what its answer looks like.
+
+        Raises InvalidRequest, for a conversation TemplateFailed; Unavailable when no worker is to
+        be had.
+        """
+        num_chars = num_chars_of(input)
         limit_s = self._deadline_s(folder, num_chars)
         try:
-            job = EncodeChat(str(folder), messages, options, turn, limit_s)
+            job = EncodePrompt(str(folder), input, constraint, limit_s)
             reply = await self._do(job, num_chars)
         except TimeoutError:
-            raise TemplateFailed(
-                f"The model's chat template took longer than {limit_s:.0f} s for these messages, "
-                "so it was stopped."
-            ) from None
+            raise _refused(
+                input, f"Reading the request took longer than {limit_s:.0f} s, so it was stopped: "
+                "that is the model's chat template, or a grammar of the request's."
+            ) from None  # fmt: skip
         if isinstance(reply, Tokens):
-            return reply.tokens
-        raise TemplateFailed(_message(reply))
+            return reply
+        if isinstance(reply, Refusal) and reply.param is not None:
+            raise InvalidRequest(reply.message, reply.param)
+        raise _refused(input, _message(reply))
 
     async def describe_template(self, folder: Path) -> ChatFormat | None:
         """What the model's template takes; None where that cannot be found out now."""
@@ -131,7 +133,7 @@ class TextWorkers:
     ) -> Texts:
         """Each text's tokens with special ones, alone or as a pair with the query.
 
-        `max_tokens` cuts longer ones. Raises TextRefused; Unavailable as `encode_chat` does.
+        `max_tokens` cuts longer ones. Raises TextRefused; Unavailable as `encode` does.
         """
         param = "input" if query is None else "documents"
         num_chars = sum(map(len, texts)) + len(query or "") * len(texts)
@@ -269,6 +271,12 @@ class TextWorkers:
     async def _retire(self, worker: Child) -> None:
         await worker.kill()
         self._all.discard(worker)
+
+
+def _refused(input: Input, message: str) -> InvalidRequest:
+    return (
+        TemplateFailed(message) if isinstance(input, ChatInput) else TextRefused(message, "prompt")
+    )
 
 
 def _message(reply: Reply) -> str:

@@ -1,6 +1,8 @@
-"""How a model writes calls of functions: learned from its chat template, by having it write some.
+"""How a model writes calls of functions: learned from its chat template,
+which is made to write some.
 
-    {section_open} {call_open} name {name_close} arguments {call_close} {between} ... {section_close}
+    {section_open} {call_open} name {name_close} arguments {call_close} {between} ...
+    {section_close}
 
 Held by the record and the runtime.
 """

@@ -21,12 +21,20 @@ from registry.checkpoint import chat_template
 from registry.checkpoint.tokenizer.load import files as tokenizer_files
 from runtime.processes import frames
 from runtime.processes.orphan import end_with_parent
-from runtime.requests import ChatMessage
+from runtime.requests import (
+    AnswerFormat,
+    ChatInput,
+    ChatMessage,
+    Constraint,
+    TextInput,
+    Tool,
+    ToolUse,
+)
 from runtime.text_messages import (
     Described,
     DescribeTemplate,
-    EncodeChat,
     EncodePairs,
+    EncodePrompt,
     EncodeTexts,
     Job,
     Refusal,
@@ -35,6 +43,8 @@ from runtime.text_messages import (
     Tokens,
 )
 
+from .answer_format import answer_format
+from .grammar import ConstraintRefused, grammar_of
 from .pairs import PairPrompt
 from .prompt import ChatPrompt
 from .template import ChatTemplate, TemplateError, template_of, tool_template_of
@@ -75,14 +85,14 @@ class Worker:
         self._texts: OrderedDict[str, Text] = OrderedDict()
 
     def reply(self, job: Job) -> Reply:
-        what = "messages" if isinstance(job, EncodeChat | DescribeTemplate) else "texts"
+        what = "messages" if isinstance(job, EncodePrompt | DescribeTemplate) else "texts"
         try:
             text = self._text(job.folder)
             match job:
-                case EncodeChat():
-                    messages = [_as_sent(message) for message in job.messages]
-                    prompt = text.chat.render(messages, dict(job.options), job.turn)
-                    return Tokens(text.tokenizer.prompt(prompt.text), prompt.call_ids)
+                case EncodePrompt():
+                    if isinstance(job.input, ChatInput):
+                        return _chat(text, job.input, job.constraint)
+                    return _continued(text, job.input, job.constraint)
                 case DescribeTemplate():
                     return Described(text.chat.form)
                 case EncodeTexts():
@@ -92,6 +102,8 @@ class Worker:
                     return Texts(pair.tokens(job.documents, job.max_tokens), [])
         except ConversationRefused as error:
             return Refusal(str(error))
+        except ConstraintRefused as error:
+            return Refusal(str(error), error.param)
         except TemplateError as error:
             return Refusal(f"The chat template failed: {error}")
         except MemoryError:
@@ -111,6 +123,32 @@ class Worker:
         while len(self._texts) > _MAX_FOLDERS:
             self._texts.popitem(last=False)
         return text
+
+
+def _chat(text: Text, chat: ChatInput, constraint: Constraint | None) -> Tokens:
+    """The prompt of a conversation. Raises TemplateError, ConstraintRefused."""
+    options = dict(chat.options)
+    if chat.tool_use.tools and chat.tool_use.choice != "none":
+        options["tools"] = [_definition(tool) for tool in chat.tool_use.tools]
+    messages = [_as_sent(message) for message in chat.messages]
+    prompt = text.chat.render(messages, options, chat.turn)
+    form = answer_format(text.chat, chat, prompt.text, constraint)
+    return Tokens(text.tokenizer.prompt(prompt.text), prompt.call_ids, form)
+
+
+def _continued(text: Text, continued: TextInput, constraint: Constraint | None) -> Tokens:
+    """A text as the model's tokenizer reads it; tokens stand as they are."""
+    form = AnswerFormat(grammar=grammar_of(None, None, ToolUse(), constraint))
+    if isinstance(continued.text, str):
+        return Tokens(text.tokenizer.texts([continued.text], None, None)[0][0], form=form)
+    return Tokens(list(continued.text), form=form)
+
+
+def _definition(tool: Tool) -> dict[str, Any]:
+    """A function as templates read it."""
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    said = {name: value for name, value in function.items() if value is not None}
+    return {"type": "function", "function": said}
 
 
 def _as_sent(message: ChatMessage) -> dict[str, Any]:

@@ -12,7 +12,13 @@ from runtime.engine_process import EngineProcess
 from runtime.events import Event, Finished, TextDelta
 from runtime.generation import Generation
 from runtime.pool import ModelPool
-from runtime.requests import ChatMessage, GenerationRequest, SamplingParams, SamplingRequest
+from runtime.requests import (
+    ChatInput,
+    ChatMessage,
+    GenerationRequest,
+    SamplingParams,
+    SamplingRequest,
+)
 from runtime.residency import ResidentModel
 from tests import processes
 
@@ -21,7 +27,9 @@ numbers = itertools.count(1)  # of rows
 
 def request(text: str = "Hello", keep_alive_s: float | None = None, **sampling: Any) -> Any:
     return GenerationRequest(
-        (ChatMessage("user", text),), SamplingRequest(**sampling), keep_alive_s=keep_alive_s
+        ChatInput((ChatMessage("user", text),)),
+        SamplingRequest(**sampling),
+        keep_alive_s=keep_alive_s,
     )
 
 

@@ -14,13 +14,13 @@ from tokenizers import Tokenizer
 
 from runtime.errors import Draining, TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
-from runtime.requests import ChatMessage
+from runtime.requests import ChatInput, ChatMessage
 from runtime.text_workers import TextSettings, TextWorkers
 from tests import processes
 from tests.models.tiny_encoders import make_wordpiece
 from tests.models.tiny_models import make_tokenizer
 
-HELLO = (ChatMessage("user", "Hello you"),)
+HELLO = ChatInput((ChatMessage("user", "Hello you"),))
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 
 
@@ -50,7 +50,7 @@ async def test_messages_become_tokens(workers: TextWorkers, tmp_path: Path) -> N
     expected = oracle.apply_chat_template(
         [{"role": "user", "content": "Hello you"}], add_generation_prompt=True, return_dict=False
     )
-    assert await workers.encode_chat(folder, HELLO, {}) == expected
+    assert (await workers.encode(folder, HELLO)).tokens == expected
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ async def test_messages_become_tokens(workers: TextWorkers, tmp_path: Path) -> N
 async def test_a_bomb_delays_nobody(workers: TextWorkers, tmp_path: Path, bomb: str) -> None:
     """While bombs run into their deadline, another model's requests go on as ever."""
     good, bad = model(tmp_path / "good"), model(tmp_path / "bad", bomb)
-    await workers.encode_chat(good, HELLO, {})
-    bombs = [asyncio.create_task(workers.encode_chat(bad, HELLO, {})) for _ in range(3)]
+    await workers.encode(good, HELLO)
+    bombs = [asyncio.create_task(workers.encode(bad, HELLO)) for _ in range(3)]
     count = 0
     while not all(task.done() for task in bombs):
         async with asyncio.timeout(1.2):  # less than one bomb's deadline
-            await workers.encode_chat(good, HELLO, {})
+            await workers.encode(good, HELLO)
         count += 1
         await asyncio.sleep(0.01)
     assert count
@@ -77,50 +77,50 @@ async def test_a_bomb_delays_nobody(workers: TextWorkers, tmp_path: Path, bomb: 
 async def test_a_killed_worker_costs_nothing(workers: TextWorkers, tmp_path: Path) -> None:
     """A job whose worker dies is done again by another."""
     folder = model(tmp_path)
-    await workers.encode_chat(folder, HELLO, {})
+    await workers.encode(folder, HELLO)
     os.kill(processes.children("runtime.text")[0].pid, signal.SIGKILL)
     for _ in range(4):
-        assert await workers.encode_chat(folder, HELLO, {})
+        assert await workers.encode(folder, HELLO)
 
 
 async def test_a_caller_that_leaves_frees_its_worker(workers: TextWorkers, tmp_path: Path) -> None:
     """Cancelled in the middle of a bomb, the next job neither waits nor gets a wrong reply."""
     good, bad = model(tmp_path / "good"), model(tmp_path / "bad", LOOPS)
-    expected = await workers.encode_chat(good, HELLO, {})
+    expected = await workers.encode(good, HELLO)
     for _ in range(4):
-        task = asyncio.create_task(workers.encode_chat(bad, HELLO, {}))
+        task = asyncio.create_task(workers.encode(bad, HELLO))
         await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.wait({task})
-        assert await workers.encode_chat(good, HELLO, {}) == expected
+        assert await workers.encode(good, HELLO) == expected
 
 
 async def test_a_long_prompt_is_not_a_bomb(workers: TextWorkers, tmp_path: Path) -> None:
     """A megabyte of one letter, and of text, takes its time and is read."""
     folder = model(tmp_path)
     for text in ("a" * 1_000_000, "Hello world. " * 80_000):
-        tokens = await workers.encode_chat(folder, (ChatMessage("user", text),), {})
-        assert len(tokens) > 10_000
+        encoded = await workers.encode(folder, ChatInput((ChatMessage("user", text),)))
+        assert len(encoded.tokens) > 10_000
 
 
 async def test_a_changed_template_is_read_anew(workers: TextWorkers, tmp_path: Path) -> None:
     """A model registered again under its folder does not keep its old template."""
     folder = model(tmp_path)
-    before = await workers.encode_chat(folder, HELLO, {})
+    before = await workers.encode(folder, HELLO)
     time.sleep(0.01)
     (folder / "chat_template.jinja").write_text("something else")
     for _ in range(4):
-        assert await workers.encode_chat(folder, HELLO, {}) != before
+        assert (await workers.encode(folder, HELLO)).tokens not in (before, [])
 
 
 async def test_killed_idle_workers_are_not_given_work(workers: TextWorkers, tmp_path: Path) -> None:
     """kill -9 of all of them: the next request is read by a new one, as if nothing was."""
     folder = model(tmp_path)
-    await workers.encode_chat(folder, HELLO, {})
+    await workers.encode(folder, HELLO)
     for process in processes.children("runtime.text"):
         os.kill(process.pid, signal.SIGKILL)
     await asyncio.sleep(0.1)
-    assert await workers.encode_chat(folder, HELLO, {})
+    assert await workers.encode(folder, HELLO)
 
 
 async def test_no_worker_is_started_for_a_request_that_close_interrupts(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ async def test_no_worker_is_started_for_a_request_that_close_interrupts(tmp_path
     await workers.start()
     while not workers._idle:
         await asyncio.sleep(0.01)
-    request = asyncio.create_task(workers.encode_chat(model(tmp_path, LOOPS), HELLO, {}))
+    request = asyncio.create_task(workers.encode(model(tmp_path, LOOPS), HELLO))
     while workers._idle:  # until it is asked of the worker
         await asyncio.sleep(0.01)
     await workers.close()
@@ -151,7 +151,7 @@ async def test_without_workers_requests_are_told_and_not_kept(
     workers = TextWorkers(TextSettings(take_s=0.1))
     await workers.start()
     with pytest.raises(Unavailable):
-        await workers.encode_chat(model(tmp_path), HELLO, {})
+        await workers.encode(model(tmp_path), HELLO)
     await workers.close()
 
 
@@ -160,14 +160,14 @@ async def test_two_unknown_bombs_leave_a_worker_to_others(
 ) -> None:
     """Folders that never answered well share one worker; a proven one has the other."""
     good = model(tmp_path / "good")
-    await workers.encode_chat(good, HELLO, {})
+    await workers.encode(good, HELLO)
     bombs = [
-        asyncio.create_task(workers.encode_chat(model(tmp_path / name, LOOPS), HELLO, {}))
+        asyncio.create_task(workers.encode(model(tmp_path / name, LOOPS), HELLO))
         for name in ("one", "two")
     ]
     await asyncio.sleep(0.1)
     async with asyncio.timeout(1.2):  # less than a bomb's deadline
-        assert await workers.encode_chat(good, HELLO, {})
+        assert await workers.encode(good, HELLO)
     for bomb in bombs:
         with pytest.raises(TemplateFailed):
             await bomb
@@ -178,13 +178,13 @@ async def test_a_long_prompt_does_not_hold_up_a_short_one(
 ) -> None:
     """Of the same model: the short one is read beside it."""
     folder = model(tmp_path)
-    await workers.encode_chat(folder, HELLO, {})
+    await workers.encode(folder, HELLO)
     text = "Hello world. " * 200_000
-    long = asyncio.create_task(workers.encode_chat(folder, (ChatMessage("user", text),), {}))
+    long = asyncio.create_task(workers.encode(folder, ChatInput((ChatMessage("user", text),))))
     await asyncio.sleep(0.05)
-    assert await workers.encode_chat(folder, HELLO, {})
+    assert await workers.encode(folder, HELLO)
     assert not long.done()
-    assert len(await long) > 100_000
+    assert len((await long).tokens) > 100_000
 
 
 async def test_texts_get_the_special_tokens_of_their_tokenizer(
@@ -249,7 +249,7 @@ async def test_a_file_that_is_added_counts_from_the_next_request(
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     before: list[int] | None = None
     with contextlib.suppress(TemplateFailed):
-        before = await workers.encode_chat(folder, HELLO, {})
+        before = (await workers.encode(folder, HELLO)).tokens
     (folder / name).write_text(content)
     for _ in range(3):  # more than there are workers
-        assert await workers.encode_chat(folder, HELLO, {}) not in (before, [])
+        assert (await workers.encode(folder, HELLO)).tokens not in (before, [])

@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from runtime.requests import ChatInput
 from tests.runtime.deaths import POISON, Death, Plan
 from tests.runtime.known import Answer, Known, make_known
 from tests.serving import KEY, ServerProcess, link_model
@@ -62,7 +63,8 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortal]:
 
 def body(answer: Answer, **more: Any) -> dict[str, Any]:
     asked = answer.request.sampling
-    content = answer.request.messages[0].content
+    assert isinstance(answer.request.input, ChatInput)
+    content = answer.request.input.messages[0].content
     return {
         "model": "tiny",
         "messages": [{"role": "user", "content": content}],

@@ -12,7 +12,7 @@ from msgspec import Meta
 from werkzeug.datastructures import Headers
 
 from registry.checkpoint.config import Json
-from runtime.requests import GenerationRequest, Priority, SamplingRequest
+from runtime.requests import ChatInput, GenerationRequest, Priority, SamplingRequest
 from web import duration
 from web.door.body import Neutral, RequestBody
 from web.errors import ApiError
@@ -73,7 +73,11 @@ def generation_request(body: ChatBody) -> GenerationRequest:
     if body.stream_options is not None and not body.stream:
         raise ApiError(400, "'stream_options' goes with 'stream': true.", param="stream_options")
     return GenerationRequest(
-        messages=conversation(body.messages),
+        input=ChatInput(
+            conversation(body.messages),
+            _template_options(body),
+            turn_of(body.messages, body.continue_final_message, body.add_generation_prompt),
+        ),
         sampling=SamplingRequest(
             temperature=body.temperature,
             top_p=body.top_p,
@@ -81,8 +85,6 @@ def generation_request(body: ChatBody) -> GenerationRequest:
             stop=_stop(body.stop),
             seed=body.seed,
         ),
-        template_options=_template_options(body),
-        turn=turn_of(body.messages, body.continue_final_message, body.add_generation_prompt),
         keep_alive_s=keep_alive_s(body.keep_alive),
         priority=body.priority or "interactive",
         max_ttft_s=None if body.max_ttft_ms is None else body.max_ttft_ms / 1000,

@@ -29,8 +29,7 @@ class _Noted(NamedTuple):
 
 
 class Logprobs:
-    """The likelihoods of a group's pending tokens, a `Column` of the group. Rows that do not ask cost
-    nothing."""
+    """Of a group's pending tokens, a `Column` of the group. Rows that do not ask cost nothing."""
 
     def __init__(
         self, counts: Sequence[int | None], noted: Mapping[int, _Noted] | None = None

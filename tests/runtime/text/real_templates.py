@@ -16,7 +16,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from registry.checkpoint.tokenizer.load import load
 from runtime.requests import GenerationRequest
 from runtime.text.__main__ import Worker
-from runtime.text_messages import EncodeChat, Refusal, Tokens
+from runtime.text_messages import EncodePrompt, Refusal, Tokens
 from tests import packages
 from tests.models.tiny_models import make_tokenizer
 from web.api.schema import ChatBody, generation_request
@@ -37,8 +37,7 @@ class RealTemplate:
     def tokens(self, worker: Worker, body: dict[str, Any]) -> list[int] | str:
         """What the worker makes of a client's body; or its refusal."""
         request = request_of(body)
-        options, turn = request.template_options, request.turn
-        reply = worker.reply(EncodeChat(str(self.folder), request.messages, options, turn, 30))
+        reply = worker.reply(EncodePrompt(str(self.folder), request.input, None, 30))
         assert isinstance(reply, Tokens | Refusal)
         return reply.tokens if isinstance(reply, Tokens) else reply.message
 

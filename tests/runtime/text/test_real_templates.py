@@ -218,9 +218,8 @@ async def test_by_a_worker_process(
     try:
         for key, name in itertools.product(CHOSEN, EIGHT):
             request = request_of(BODIES[name])
-            folder, options = templates[key].folder, request.template_options
-            tokens = await workers.encode_chat(folder, request.messages, options, request.turn)
-            assert tokens == replies[key, name]
+            encoded = await workers.encode(templates[key].folder, request.input)
+            assert encoded.tokens == replies[key, name]
     finally:
         await workers.close()
 

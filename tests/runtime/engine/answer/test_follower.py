@@ -1,20 +1,26 @@
-"""Tests of runtime.engine.answer.follower: what a token brings, and when an answer is over."""
+"""Tests of runtime.engine.answer.follower: what a token says, and when an answer is over."""
 
-from runtime.engine.answer.detokenizer import Detokenizer
-
-from runtime.engine.answer.follower import Followed, Follower
+from runtime.engine.answer.follower import Follower, Told
+from runtime.engine.answer.piece import Piece
+from runtime.engine.answer.reader import AnswerReader
 from tests.runtime.engine.numbers import Numbers
 
 
 def follower(max_tokens: int, stop: tuple[str, ...] = (), eos: tuple[int, ...] = ()) -> Follower:
-    return Follower(Detokenizer(Numbers(), stop), eos, max_tokens)
+    return Follower(AnswerReader(Numbers(), stop), eos, max_tokens)
+
+
+def told(text: str, *tokens: int) -> list[Told]:
+    return [Told(Piece("text", text), list(tokens), [])]
 
 
 def test_the_last_permitted_token_is_told_and_ends_the_answer() -> None:
     """Its text is part of the answer, and the reason is the length."""
     row = follower(2)
-    assert row.take(7) == Followed("7 ", [7], None)
-    assert row.take(8) == Followed("8 ", [8], "length")
+    assert row.take(7) == told("7 ", 7)
+    assert row.verdict is None
+    assert row.take(8) == told("8 ", 8)
+    assert row.verdict == "length"
     assert row.num_taken == 2
 
 
@@ -22,27 +28,34 @@ def test_an_end_of_sequence_token_is_counted_and_makes_no_text() -> None:
     """Also where it is the last permitted one: the model stopped by itself."""
     row = follower(2, eos=(9,))
     row.take(7)
-    assert row.take(9) == Followed("", [], "stop")
+    assert row.take(9) == []
+    assert row.verdict == "stop"
     assert row.num_taken == 2
 
 
 def test_held_back_text_is_told_with_all_its_tokens() -> None:
     """A stop sequence that does not come about lets go of what it held, and its tokens count."""
     row = follower(9, stop=("1 2 4",))
-    assert row.take(1) == Followed("", [], None)
-    assert row.take(2) == Followed("", [], None)
-    assert row.take(3) == Followed("1 2 3 ", [1, 2, 3], None)
+    assert row.take(1) == []
+    assert row.verdict is None
+    assert row.take(2) == []
+    assert row.verdict is None
+    assert row.take(3) == told("1 2 3 ", 1, 2, 3)
+    assert row.verdict is None
 
 
 def test_a_stop_sequence_ends_the_answer_before_itself() -> None:
     """Whatever came before it in the same token is told."""
     row = follower(9, stop=(" 2",))
-    assert row.take(1) == Followed("1", [1], None)
-    assert row.take(2) == Followed("", [], "stop")
+    assert row.take(1) == told("1", 1)
+    assert row.verdict is None
+    assert row.take(2) == []
+    assert row.verdict == "stop"
 
 
 def test_what_is_held_at_the_end_is_let_go() -> None:
     """No more tokens come, so no stop sequence can come about any more."""
     row = follower(2, stop=("1 2 3",))
     row.take(1)
-    assert row.take(2) == Followed("1 2 ", [1, 2], "length")
+    assert row.take(2) == told("1 2 ", 1, 2)
+    assert row.verdict == "length"

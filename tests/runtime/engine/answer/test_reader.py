@@ -1,13 +1,19 @@
-"""Tests of engine.answer.detokenizer: whole characters, also where an answer is cut."""
+"""Tests of engine.answer.reader: whole characters, also where an answer is cut."""
 
 from pathlib import Path
 
 import pytest
-from runtime.engine.answer.detokenizer import Detokenizer
 
 from registry.checkpoint.tokenizer.load import load
 from runtime.engine.answer.decoder import Decoder
+from runtime.engine.answer.piece import Piece
+from runtime.engine.answer.reader import AnswerReader
 from tests.models.tiny_models import make_tokenizer
+
+
+def text_of(pieces: list[Piece]) -> str:
+    assert all(piece.kind == "text" for piece in pieces)
+    return "".join(piece.text for piece in pieces)
 
 
 @pytest.mark.parametrize(
@@ -18,10 +24,10 @@ def test_no_piece_splits_a_character(tmp_path: Path, text: str) -> None:
     make_tokenizer(tmp_path, vocab_size=300)
     tokenizer = load(tmp_path)
     tokens = tokenizer.encode(text, add_special_tokens=False).ids
-    detokenizer = Detokenizer(Decoder(tokenizer).stream(), ())
-    pieces = [detokenizer.add(token) for token in tokens]
+    reader = AnswerReader(Decoder(tokenizer).stream())
+    pieces = [text_of(reader.add(token)) for token in tokens]
     assert not any("\ufffd" in piece for piece in pieces)
-    assert "".join(pieces) + detokenizer.finish() == text
+    assert "".join(pieces) + text_of(reader.finish()) == text
     assert len([piece for piece in pieces if piece]) > 1
 
 
@@ -30,8 +36,9 @@ def test_an_answer_cut_inside_a_character_loses_only_that(tmp_path: Path) -> Non
     make_tokenizer(tmp_path, vocab_size=300)
     tokenizer = load(tmp_path)
     tokens = tokenizer.encode("ok 🙂", add_special_tokens=False).ids
-    detokenizer = Detokenizer(Decoder(tokenizer).stream(), ())
-    sent = "".join(detokenizer.add(token) for token in tokens[:-1]) + detokenizer.finish()
+    reader = AnswerReader(Decoder(tokenizer).stream())
+    sent = "".join(text_of(reader.add(token)) for token in tokens[:-1])
+    sent += text_of(reader.finish())
     assert sent == "ok " or sent == "ok"
 
 
@@ -39,9 +46,9 @@ def test_text_behind_a_stop_sequence_is_never_sent(tmp_path: Path) -> None:
     """A stop sequence over several tokens ends the text right before it."""
     make_tokenizer(tmp_path, vocab_size=300)
     tokenizer = load(tmp_path)
-    detokenizer = Detokenizer(Decoder(tokenizer).stream(), ("STOP", "##"))
+    reader = AnswerReader(Decoder(tokenizer).stream(), ("STOP", "##"))
     sent = ""
     for token in tokenizer.encode("one ST two STOP three", add_special_tokens=False).ids:
-        sent += detokenizer.add(token)
-    assert sent + detokenizer.finish() == "one ST two "
-    assert detokenizer.is_stopped
+        sent += text_of(reader.add(token))
+    assert sent + text_of(reader.finish()) == "one ST two "
+    assert reader.stopped_by == "STOP"
