@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from registry.checkpoint.call_syntax import CallSyntax
+from registry.checkpoint.call_syntax import CallSyntax, Speech
 from registry.checkpoint.config import Json
 from registry.checkpoint.sampling import SamplingDefaults
 
@@ -89,6 +89,7 @@ class AnswerFormat(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an answer is to be read, and what it may say: made with its prompt."""
 
     thinking: Thinking | None = None
+    speech: Speech | None = None  # around what is neither thought nor called
     max_reasoning_tokens: int | None = None
     calls: CallSyntax | None = None  # None: text that looks like a call is text
     parameters: dict[str, Json] = {}  # of each function, as JSON Schema

@@ -17,4 +17,4 @@ def answer_format(
     parameters: dict[str, Json] = (
         {tool.name: tool.parameters for tool in use.tools} if calls else {}
     )
-    return AnswerFormat(thinking, calls=calls, parameters=parameters, grammar=grammar)
+    return AnswerFormat(thinking=thinking, calls=calls, parameters=parameters, grammar=grammar)
