@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from registry.checkpoint.sampling import SamplingDefaults
 from registry.checkpoint.verify import Verified
 from registry.hub.sampling import defaults_of
 from registry.store.record import Record
@@ -46,7 +47,9 @@ def _shape(record: Record) -> Iterator[tuple[str, str]]:
 def _sampling(entry: Entry) -> Iterator[tuple[str, str]]:
     """What takes the place of what a request leaves out."""
     used = defaults_of(entry)
-    yield "sampling", f"temperature {used.temperature:g}, top_p {used.top_p:g} ({used.source})"
+    neutral = SamplingDefaults().values() | {"temperature": None}
+    said = (f"{name} {v:g}" for name, v in used.values().items() if v != neutral[name])
+    yield "sampling", f"{', '.join(said)} ({used.source})"
     if used.not_used:
         named = ", ".join(f"{name} {value:g}" for name, value in used.not_used.items())
         yield "not used", f"{named}, which the model's authors recommend"

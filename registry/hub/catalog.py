@@ -56,10 +56,10 @@ def _embed(name: str, repo_id: str, size_mb: int, description: str) -> CatalogEn
 _SMOLLM2 = Recommended(temperature=0.2, top_p=0.9)
 # As generation_config.json beside the original weights has it, which conversions may lack; Gemma's
 # temperature is its team's advice.
-_QWEN3 = Recommended(temperature=0.6, top_p=0.95, not_used={"top_k": 20})
-_QWEN2_5 = Recommended(temperature=0.7, top_p=0.8, not_used={"top_k": 20})
+_QWEN3 = Recommended(temperature=0.6, top_p=0.95, top_k=20)
+_QWEN2_5 = Recommended(temperature=0.7, top_p=0.8, top_k=20)
 _LLAMA3 = Recommended(temperature=0.6, top_p=0.9)
-_GEMMA3 = Recommended(temperature=1.0, top_p=0.95, not_used={"top_k": 64})
+_GEMMA3 = Recommended(temperature=1.0, top_p=0.95, top_k=64)
 
 _ENTRIES = (
     _llm(

@@ -23,7 +23,7 @@ def recommended(folder: Path, config: object) -> Recommended:
     ("config", "expected"),
     [
         ({}, Recommended()),
-        (QWEN3, Recommended(0.6, 0.95, {"top_k": 20})),
+        (QWEN3, Recommended(0.6, 0.95, top_k=20)),
         ({"temperature": 1, "top_p": 1}, Recommended(1, 1)),
         # As transformers has it: nothing is drawn at random, whatever else is there.
         ({"do_sample": False}, Recommended(0)),
@@ -33,14 +33,19 @@ def recommended(folder: Path, config: object) -> Recommended:
         ({"do_sample": "false", "temperature": 0.7}, Recommended(0.7)),
         ({"temperature": 0, "top_p": 0}, Recommended(0, 0)),
         ({"temperature": 1e-6}, Recommended(1e-6)),
-        # What asks for nothing is not worth a word.
+        # What is used is said, also where it asks for nothing: top_k 0 is all of them.
+        ({"top_k": 0, "repetition_penalty": 1.0}, Recommended(top_k=0, repetition_penalty=1.0)),
+        ({"top_k": -1}, Recommended(top_k=0)),
+        ({"top_k": 20.0}, Recommended(top_k=20)),
         (
-            {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "typical_p": 1, "mirostat": 0},
-            Recommended(),
+            {"min_p": 0.05, "presence_penalty": 1.5, "frequency_penalty": -2, "max_new_tokens": 9},
+            Recommended(min_p=0.05, presence_penalty=1.5, frequency_penalty=-2),
         ),
+        # What is not used is named, save where it asks for nothing.
+        ({"typical_p": 1, "mirostat": 0}, Recommended()),
         (
-            {"top_k": 50, "min_p": 0.05, "repetition_penalty": 1.1, "max_new_tokens": 99},
-            Recommended(None, None, {"top_k": 50, "min_p": 0.05, "repetition_penalty": 1.1}),
+            {"typical_p": 0.9, "top_k": 2.5, "repetition_penalty": 0},
+            Recommended(not_used={"typical_p": 0.9, "top_k": 2.5, "repetition_penalty": 0}),
         ),
     ],
 )
@@ -88,22 +93,29 @@ def test_verification_notes_it(tmp_path: Path) -> None:
     folder = make_llama(tmp_path / "model")
     assert verify(folder).sampling == Recommended()
     (folder / FILE).write_text(json.dumps(QWEN3))
-    assert verify(folder).sampling == Recommended(0.6, 0.95, {"top_k": 20})
+    assert verify(folder).sampling == Recommended(0.6, 0.95, top_k=20)
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (Recommended(), SamplingDefaults(1.0, 0.95, "default")),
+        (Recommended(), SamplingDefaults(1.0, 1.0, "default", min_p=0.05)),
         (Recommended(0.6, 0.9), SamplingDefaults(0.6, 0.9, FILE)),
-        (Recommended(0.0), SamplingDefaults(0.0, 0.95, FILE)),
+        (Recommended(0.0), SamplingDefaults(0.0, 1.0, FILE, min_p=0.05)),
         (Recommended(None, 1.0), SamplingDefaults(1.0, 1.0, FILE)),
+        (Recommended(top_k=0), SamplingDefaults(1.0, 1.0, FILE)),
         (
-            Recommended(not_used={"top_k": 5}),
-            SamplingDefaults(1.0, 0.95, "default", {"top_k": 5}),
+            Recommended(repetition_penalty=1.1),
+            SamplingDefaults(1.0, 1.0, FILE, min_p=0.05, repetition_penalty=1.1),
+        ),
+        # As a record of before has it.
+        (Recommended(not_used={"top_k": 5}), SamplingDefaults(1.0, 1.0, FILE, top_k=5)),
+        (
+            Recommended(not_used={"mirostat": 2}),
+            SamplingDefaults(1.0, 1.0, "default", {"mirostat": 2}, min_p=0.05),
         ),
     ],
 )
 def test_what_is_missing_is_our_own(said: Recommended, expected: SamplingDefaults) -> None:
-    """Temperature 1 as documented, and without the tail."""
+    """Temperature 1 as documented; the tail is cut where nobody says a word of it."""
     assert SamplingDefaults.of(said, FILE) == expected

@@ -14,6 +14,7 @@ from registry.store.record import Record, Source
 from registry.store.store import Entry
 
 SMOLLM2 = SamplingDefaults(0.2, 0.9, "catalog")
+OWN = SamplingDefaults(1.0, 1.0, "default", min_p=0.05)
 
 
 def entry(folder: Path, said: Recommended | None, name: str = "own", source: str = "x") -> Entry:
@@ -26,19 +27,27 @@ def entry(folder: Path, said: Recommended | None, name: str = "own", source: str
     ("said", "name", "source", "expected"),
     [
         (Recommended(0.5, 0.6), "own", "x", SamplingDefaults(0.5, 0.6, FILE)),
-        (Recommended(), "own", "x", SamplingDefaults()),
+        (Recommended(), "own", "x", OWN),
         (Recommended(), "own", "HuggingFaceTB/SmolLM2-360M-Instruct", SMOLLM2),
         (Recommended(), "own", "huggingfacetb/smollm2-360m-instruct", SMOLLM2),
         (Recommended(), "smollm2-135m", "/a/file.gguf", SMOLLM2),
         # What its files say is not touched by the catalog, and neither is what they do not.
-        (Recommended(0.5), "smollm2-135m", "x", SamplingDefaults(0.5, 0.95, FILE)),
+        (Recommended(0.5), "smollm2-135m", "x", SamplingDefaults(0.5, 1.0, FILE, min_p=0.05)),
+        (Recommended(), "qwen3-4b", "x", SamplingDefaults(0.6, 0.95, "catalog", top_k=20)),
+        # What is not used says nothing; a record of before held back what is used by now.
         (
-            Recommended(not_used={"min_p": 0.1}),
+            Recommended(not_used={"mirostat": 2}),
             "qwen3-4b",
             "x",
-            SamplingDefaults(0.6, 0.95, "catalog", {"top_k": 20, "min_p": 0.1}),
+            SamplingDefaults(0.6, 0.95, "catalog", {"mirostat": 2}, top_k=20),
         ),
-        (Recommended(), "nomic-embed-text", "x", SamplingDefaults()),
+        (
+            Recommended(not_used={"min_p": 0.1, "mirostat": 2}),
+            "qwen3-4b",
+            "x",
+            SamplingDefaults(1.0, 1.0, FILE, {"mirostat": 2}, min_p=0.1),
+        ),
+        (Recommended(), "nomic-embed-text", "x", OWN),
     ],
 )
 def test_the_order(
@@ -62,7 +71,7 @@ def test_an_older_record_is_made_up_for_by_the_file_read_once(
     (tmp_path / FILE).write_text('{"temperature": 0.3}')
     older = entry(tmp_path, None)
     for _ in range(3):
-        assert defaults_of(older) == SamplingDefaults(0.3, 0.95, FILE)
+        assert defaults_of(older) == SamplingDefaults(0.3, 1.0, FILE, min_p=0.05)
     assert len(reads) == 1
     assert older.record is not None and older.record.verified is not None
     verified = replace(older.record.verified, verified_at=2.0)
@@ -70,9 +79,9 @@ def test_an_older_record_is_made_up_for_by_the_file_read_once(
         *("own", "llm", tmp_path, 0.0, True, 1), record=replace(older.record, verified=verified)
     )
     (tmp_path / FILE).write_text('{"temperature": 0.4}')
-    assert defaults_of(again) == SamplingDefaults(0.4, 0.95, FILE)
+    assert defaults_of(again) == SamplingDefaults(0.4, 1.0, FILE, min_p=0.05)
 
 
 def test_a_damaged_file_of_an_older_record_hides_no_other_model(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("{")
-    assert defaults_of(entry(tmp_path, None)) == SamplingDefaults()
+    assert defaults_of(entry(tmp_path, None)) == OWN

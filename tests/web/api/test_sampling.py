@@ -22,19 +22,24 @@ SEEDS = (1, 2)
 # What the models say, and what is used of it.
 SAID: dict[str, dict[str, Any]] = {
     "silent": {},
-    "own": {"temperature": 0.6, "top_p": 0.5, "top_k": 20, "repetition_penalty": 1.1},
+    "own": {"temperature": 0.6, "top_p": 0.5, "top_k": 20, "repetition_penalty": 1.1}
+    | {"typical_p": 0.9},
     "whole": {"top_p": 1.0},
     "greedy": {"do_sample": False, "temperature": 0.7},
 }
-FROM_FILE = {"source": "generation_config.json", "not_used": {}}
+NEUTRAL = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
+NEUTRAL |= {"presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0}
+FROM_FILE = NEUTRAL | {"source": "generation_config.json", "not_used": {}}
+FROM_CATALOG = FROM_FILE | {"source": "catalog"}
 USED: dict[str, dict[str, Any]] = {
-    "silent": {"temperature": 1.0, "top_p": 0.95, "source": "default", "not_used": {}},
-    "own": {"temperature": 0.6, "top_p": 0.5, **FROM_FILE}
-    | {"not_used": {"top_k": 20, "repetition_penalty": 1.1}},
-    "whole": {"temperature": 1.0, "top_p": 1.0, **FROM_FILE},
-    "greedy": {"temperature": 0.0, "top_p": 0.95, **FROM_FILE},
-    "carried": {"temperature": 0.4, "top_p": 0.6, **FROM_FILE, "not_used": {"min_p": 0.05}},
-    "smollm2-135m": {"temperature": 0.2, "top_p": 0.9, "source": "catalog", "not_used": {}},
+    "silent": FROM_FILE | {"min_p": 0.05, "source": "default"},
+    "own": FROM_FILE
+    | {"temperature": 0.6, "top_p": 0.5, "top_k": 20, "repetition_penalty": 1.1}
+    | {"not_used": {"typical_p": 0.9}},
+    "whole": FROM_FILE,
+    "greedy": FROM_FILE | {"temperature": 0.0, "min_p": 0.05},
+    "carried": FROM_FILE | {"temperature": 0.4, "top_p": 0.6, "min_p": 0.02},
+    "smollm2-135m": FROM_CATALOG | {"temperature": 0.2, "top_p": 0.9},
 }
 
 
@@ -48,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         copy = shutil.copytree(tiny, folder / name)
         (copy / "generation_config.json").write_text(json.dumps(said))
         link_model(home, name, copy)
-    keys = {"temp": 0.4, "top_p": 0.6, "min_p": 0.05}
+    keys = {"temp": 0.4, "top_p": 0.6, "min_p": 0.02}
     metadata: dict[str, Any] = {f"general__sampling__{key}": value for key, value in keys.items()}
     import_model(home, "carried", write_gguf(tiny, folder / "tiny.gguf", **metadata))
     with ServerProcess(home) as process:
@@ -67,31 +72,31 @@ def answer(server: ServerProcess, model: str, base: str = "/v1", **sent: Any) ->
 @pytest.mark.parametrize("model", USED)
 def test_leaving_out_is_sending_the_models_own(server: ServerProcess, model: str) -> None:
     """Token for token, with the same seed; null is leaving out."""
-    used = {name: USED[model][name] for name in ("temperature", "top_p")}
+    used = {name: USED[model][name] for name in NEUTRAL}
     for seed in SEEDS:
         explicit = answer(server, model, seed=seed, **used)
         assert answer(server, model, seed=seed) == explicit
-        assert answer(server, model, seed=seed, temperature=None, top_p=None) == explicit
-        for name, value in used.items():  # the other one is left out
+        assert answer(server, model, seed=seed, **dict.fromkeys(used)) == explicit
+        for name, value in used.items():  # the others are left out
             assert answer(server, model, seed=seed, **{name: value}) == explicit
 
 
 @pytest.mark.parametrize("sent", [{"temperature": 1.5}, {"top_p": 1.0}, {"temperature": 0}])
 def test_what_is_sent_is_used_as_sent(server: ServerProcess, sent: dict[str, Any]) -> None:
     """Whatever the model says of it; and it makes a difference."""
-    rest = {"temperature": 0.6, "top_p": 0.5} | sent
+    rest = {name: USED["own"][name] for name in NEUTRAL} | sent
     as_sent = [answer(server, "own", seed=seed, **sent) for seed in SEEDS]
     assert as_sent == [answer(server, "silent", seed=seed, **rest) for seed in SEEDS]
     assert as_sent != [answer(server, "own", seed=seed) for seed in SEEDS]
 
 
 def test_the_tail_is_cut_where_nothing_is_said(server: ServerProcess) -> None:
-    """A model that says top_p 1 is taken at its word, and so is a client."""
+    """A model that says top_p 1 is taken at its word, and a client that says min_p 0."""
     cut, whole = (
         [answer(server, name, seed=seed) for seed in SEEDS] for name in ("silent", "whole")
     )
     assert cut != whole
-    assert whole == [answer(server, "silent", seed=seed, top_p=1) for seed in SEEDS]
+    assert whole == [answer(server, "silent", seed=seed, min_p=0) for seed in SEEDS]
 
 
 def test_a_greedy_model_is_greedy(server: ServerProcess) -> None:
@@ -103,7 +108,8 @@ def test_a_greedy_model_is_greedy(server: ServerProcess) -> None:
 
 async def test_every_way_to_ask(server: ServerProcess) -> None:
     """Both dialects, streamed, on the socket and from the terminal."""
-    expected = answer(server, "own", seed=5, temperature=0.6, top_p=0.5)
+    used = {name: USED["own"][name] for name in NEUTRAL}
+    expected = answer(server, "own", seed=5, **used)
     assert answer(server, "own", "/mimik-ai/openai/v1", seed=5) == expected
     for path in ("/v1/chat/completions", "/mimik-ai/openai/v1/chat/completions"):
         async with opened(server, path) as client:
@@ -124,7 +130,7 @@ async def test_every_way_to_ask(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("model", USED)
 def test_what_is_used_is_shown(server: ServerProcess, model: str) -> None:
-    """With where it comes from, and what of it is not honoured yet."""
+    """With where it comes from, and what of it is not honoured."""
     assert server.get(f"/v1/models/{model}")["sampling"] == USED[model]
     listed = {entry["id"]: entry["sampling"] for entry in server.get("/v1/models")["data"]}
     assert listed[model] == USED[model]
@@ -136,12 +142,10 @@ def test_what_is_used_is_shown(server: ServerProcess, model: str) -> None:
 @pytest.mark.parametrize(
     ("model", "line"),
     [
-        ("silent", "sampling     temperature 1, top_p 0.95 (default)"),
-        (
-            "own",
-            "not used     top_k 20, repetition_penalty 1.1, which the model's authors recommend",
-        ),
-        ("carried", "sampling     temperature 0.4, top_p 0.6 (generation_config.json)"),
+        ("silent", "sampling     temperature 1, min_p 0.05 (default)"),
+        ("own", "temperature 0.6, top_p 0.5, top_k 20, repetition_penalty 1.1 (generation_config"),
+        ("own", "not used     typical_p 0.9, which the model's authors recommend"),
+        ("carried", "temperature 0.4, top_p 0.6, min_p 0.02 (generation_config.json)"),
         ("smollm2-135m", "sampling     temperature 0.2, top_p 0.9 (catalog)"),
         ("pocket", "sampling     temperature "),
     ],

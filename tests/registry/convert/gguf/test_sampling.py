@@ -79,4 +79,4 @@ def test_an_import_takes_it_along(tmp_path: Path) -> None:
     path = write_gguf(make_llama(tmp_path / "tiny"), tmp_path / "tiny.gguf", **said)
     work = Work(str(path), str(tmp_path / "target"))
     verified = carry_out(convert.check(work), work, lambda stage, done, total: None)
-    assert verified.sampling == Recommended(0.6, None, {"top_k": 20})
+    assert verified.sampling == Recommended(0.6, top_k=20)
