@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -40,7 +41,7 @@ def main() -> int:
     settings = msgspec.json.decode(settings_json, type=EngineSettings)
     end_with_parent()
     sock = socket.socket(fileno=int(fd))
-    inbox: queue.SimpleQueue[Command] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # a loop may have words of its own
     threading.Thread(target=_receive, args=(sock, inbox), daemon=True).start()
 
     def send(report: Report) -> None:
@@ -64,7 +65,7 @@ def main() -> int:
 def _loop(
     folder: Path,
     settings: EngineSettings,
-    inbox: "queue.SimpleQueue[Command]",
+    inbox: "queue.SimpleQueue[Any]",
     send: Callable[[Report], None],
 ) -> tuple[EngineLoop | EncodeLoop, ModelInfo]:
     """The loop for what the folder holds, its weights read."""

@@ -1,8 +1,10 @@
 """The engine's loop: take commands, step the batch, emit events. Runs on the main thread."""
 
+import contextlib
 import logging
 import queue
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from runtime.engine_messages import (
     Cancel,
@@ -16,19 +18,32 @@ from runtime.engine_messages import (
     Step,
     Stop,
 )
-from runtime.events import Failed
+from runtime.events import Failed, SetAside
 from runtime.requests import AnswerFormat, SamplingParams
 
 from . import device
 from .answer.decoder import Decoder
 from .answer.follower import Follower
+from .answer.grammars import Grammars
+from .answer.guide import Guide
 from .answer.loop_guard import LoopGuard
 from .answer.reader import AnswerReader
+from .answer.vocabulary import vocabulary_of
 from .batch.batch import Batch
 from .batch.row import Row
 from .loader import LoadedModel
 
 logger = logging.getLogger(__name__)
+
+
+_QUIET_S = 1.0  # when nothing came for so long, there is time for what may be asked for later
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The grammar that a row waits for is ready, or failed."""
+
+    id: int  # of the row
 
 
 class EngineLoop:
@@ -37,7 +52,7 @@ class EngineLoop:
     def __init__(
         self,
         loaded: LoadedModel,
-        inbox: "queue.SimpleQueue[Command]",
+        inbox: "queue.SimpleQueue[Command | Compiled]",
         send: Callable[[Report], None],
         *,
         prefill_chunk_tokens: int,
@@ -46,6 +61,12 @@ class EngineLoop:
         self._inbox = inbox
         self._send = send
         self._decoder = Decoder(loaded.tokenizer)
+        self._grammars = Grammars(
+            lambda: vocabulary_of(
+                loaded.tokenizer, self._decoder, loaded.eos_token_ids, loaded.info.vocab_size
+            )
+        )
+        self._compiling: dict[int, Generate] = {}  # rows whose grammars are not ready yet
         self._batch = Batch(
             loaded.model,
             loaded.info.probed.exactness,
@@ -64,31 +85,58 @@ class EngineLoop:
         """Carry out what has come in; when nothing runs, wait for more. False after `Stop`."""
         while True:
             try:
-                command = self._inbox.get(block=not self._batch.num_rows)
+                command = self._next()
             except queue.Empty:
                 return True
             match command:
                 case Generate():
-                    try:
-                        self._start(command)
-                    except Exception as error:
-                        logger.exception("row %d could not start", command.id)
-                        failed = Failed(command.id, f"The request could not start: {error}")
-                        self._send(Step([failed], self._batch.num_rows))
+                    self._begin(command)
+                case Compiled(id):
+                    if (waiting := self._compiling.pop(id, None)) is not None:
+                        self._begin(waiting)
                 case Embed():
                     failed = Failed(command.id, "This is a language model: it does not embed.")
                     self._send(Step([failed], self._batch.num_rows))
                 case PutAside():
-                    if (events := self._batch.set_aside(command.id)) is not None:
+                    if self._compiling.pop(command.id, None) is not None:
+                        self._send(Step([SetAside(command.id, [])], self._batch.num_rows))
+                    elif (events := self._batch.set_aside(command.id)) is not None:
                         self._send(Step(events, self._batch.num_rows))
                 case Cancel():
-                    if (events := self._batch.remove(command.id)) is not None:
+                    if self._compiling.pop(command.id, None) is not None:
+                        self._send(Step([], self._batch.num_rows))
+                    elif (events := self._batch.remove(command.id)) is not None:
                         # It is gone now, not a step on.
                         self._send(Step(events, self._batch.num_rows))
                 case Ping():
                     self._send(Pong(command.number))
                 case Stop():
                     return False
+
+    def _next(self) -> Command | Compiled:
+        """What came in; when nothing runs, wait for it. Raises Empty."""
+        if self._batch.num_rows:
+            return self._inbox.get(block=False)
+        if not self._grammars.is_prepared:
+            with contextlib.suppress(queue.Empty):
+                return self._inbox.get(timeout=_QUIET_S)
+            self._grammars.prepare()
+        return self._inbox.get()
+
+    def _begin(self, command: Generate) -> None:
+        """Start the row, or have its grammar compiled first."""
+        if (grammar := command.form.grammar) is not None:
+            compiled = self._grammars.compiled(grammar)
+            if not compiled.done():
+                self._compiling[command.id] = command
+                compiled.add_done_callback(lambda _: self._inbox.put(Compiled(command.id)))
+                return
+        try:
+            self._start(command)
+        except Exception as error:
+            logger.exception("row %d could not start", command.id)
+            failed = Failed(command.id, f"The request could not start: {error}")
+            self._send(Step([failed], self._batch.num_rows))
 
     def _start(self, command: Generate) -> None:
         sampling, tokens = command.sampling, [*command.tokens, *command.drawn]
@@ -111,6 +159,19 @@ class EngineLoop:
             reader,
             own.union(sampling.stop_token_ids),
             sampling.max_tokens or 1,
+            guide=self._guide(form),
             loop_guard=LoopGuard() if sampling.loop_guard else None,
             text_of=self._decoder.text_of,
         )
+
+    def _guide(self, form: AnswerFormat) -> Guide | None:
+        matcher = None
+        if form.grammar is not None:
+            matcher = self._grammars.compiled(form.grammar).result().deep_copy()
+        if matcher is None and form.max_reasoning_tokens is None:
+            return None
+        end: list[int] = []
+        if form.thinking is not None:
+            encoded = self._loaded.tokenizer.encode(form.thinking.end, add_special_tokens=False)
+            end = encoded.ids
+        return Guide(matcher, end, form.max_reasoning_tokens)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from runtime.engine.sampling.logprobs import Likelihood
 from runtime.events import FinishReason, Score
 
+from .guide import Guide
 from .loop_guard import LoopGuard
 from .piece import Piece
 from .reader import AnswerReader
@@ -32,6 +33,7 @@ class Follower:
         end_token_ids: Collection[int],
         max_tokens: int,
         *,
+        guide: Guide | None = None,
         loop_guard: LoopGuard | None = None,
         text_of: Callable[[int], bytes] = lambda _: b"",
     ) -> None:
@@ -41,11 +43,13 @@ class Follower:
         self.end_token_ids = end_token_ids
         self.max_tokens = max_tokens
         self.reader = reader
+        self.guide = guide
         self.verdict: FinishReason | None = None  # None: the answer goes on
         self._loop_guard = loop_guard
         self._text_of = text_of
         self._untold: list[int] = []  # tokens that made no text yet
         self._untold_scores: list[Score] = []
+        self._guide_thoughts()
 
     @property
     def is_repetition(self) -> bool:
@@ -53,7 +57,10 @@ class Follower:
         return self._loop_guard is not None and self._loop_guard.is_looping
 
     def take(self, token: int, likelihood: Likelihood | None = None) -> list[Told]:
-        """What the row's next token says. Not to be called again after a verdict."""
+        """What the row's next token says. Not to be called again after a verdict.
+
+        Raises GrammarFailed for a token that its grammar does not allow.
+        """
         self.num_taken += 1
         self._untold.append(token)
         if likelihood is not None:
@@ -62,20 +69,28 @@ class Follower:
         if self.reader.is_thinking and not is_end:
             self.num_reasoning += 1
         pieces = [] if is_end else self.reader.add(token)
+        if self.guide is not None and not is_end:
+            self.guide.take(token)
+            self._guide_thoughts()
+        is_complete = is_end or (self.guide is not None and self.guide.is_over)
         if self._loop_guard is not None and not is_end:
             self._loop_guard.add(token)
-        is_last = is_end or self.num_taken >= self.max_tokens or self.is_repetition
+        is_last = is_complete or self.num_taken >= self.max_tokens or self.is_repetition
         if is_last or self.reader.stopped_by is not None:
             pieces += self.reader.finish()
         # Only now: what was held back may have ended in a stop sequence.
-        if is_end or self.is_repetition or self.reader.stopped_by is not None:
-            self.verdict = "tool_calls" if is_end and self.reader.num_calls else "stop"
+        if is_complete or self.is_repetition or self.reader.stopped_by is not None:
+            self.verdict = "tool_calls" if is_complete and self.reader.num_calls else "stop"
         elif is_last:
             self.verdict = "length"
         told: list[Told] = []
         for piece in pieces:
             told.append(Told(piece, *self.take_untold()))
         return told
+
+    def _guide_thoughts(self) -> None:
+        if self.guide is not None and self.reader.is_thinking:
+            self.guide.think(self.num_reasoning)
 
     def _score(self, token: int, likelihood: Likelihood) -> Score:
         others = [(self._text_of(other), logprob) for other, logprob in likelihood.alternatives]

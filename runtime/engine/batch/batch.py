@@ -2,9 +2,10 @@
 
 Who may run is decided outside: what is added starts with the next step.
 
-A step has five phases: `forward` starts the pass over every group's pending tokens, `read` fetches
-those tokens, `follow` puts them into words and tells which rows are over, `draw` starts drawing
-the next ones, and the rows that are over `leave` in one go. Then new prompts get their chunk.
+A step has six phases: `forward` starts the pass over every group's pending tokens, `read` fetches
+those tokens, `follow` puts them into words and tells which rows are over, `mask` finds out what may
+come next where a grammar says so, `draw` starts drawing the next ones, and the rows that are over
+`leave` in one go. Then new prompts get their chunk.
 """
 
 import logging
@@ -120,6 +121,7 @@ class Batch:
         self._forward(groups, events)
         tokens = self._read(groups, events)
         over = self._follow(tokens, events)
+        self._mask(groups, over, events)
         self._draw(groups, over, events)
         self._leave(over, events)
         self._prefill(events, is_decoding=any(group in self._groups for group in groups))
@@ -185,6 +187,17 @@ class Batch:
             if is_over:
                 over.add(row)
         return over
+
+    def _mask(self, groups: list[DecodeGroup], over: set[Row], events: list[RowEvent]) -> None:
+        """What may be drawn next; rows that cannot go on are over."""
+        failed: list[tuple[Row, Exception]] = []
+        for group in groups:
+            self._attempt(group, lambda group: failed.extend(group.mask()), events, over)
+        for row, error in failed:
+            if row not in over:
+                logger.error("row %d failed", row.id, exc_info=error)
+                events.append(Failed(row.id, f"The answer cannot go on: {error}"))
+                over.add(row)
 
     def _draw(self, groups: list[DecodeGroup], over: set[Row], events: list[RowEvent]) -> None:
         for group in groups:

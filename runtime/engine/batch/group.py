@@ -12,6 +12,7 @@ from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.bias import Bias
 from runtime.engine.sampling.column import Column, Values
 from runtime.engine.sampling.logprobs import Likelihood, Logprobs
+from runtime.engine.sampling.masks import Masks
 from runtime.engine.sampling.penalties import Penalties
 from runtime.engine.sampling.sampler import Sampler
 
@@ -30,6 +31,7 @@ class Columns:
     logprobs: Logprobs  # of the pending tokens
     penalties: Penalties
     bias: Bias
+    masks: Masks
     sampler: Sampler
 
     def join(self, other: "Columns") -> None:
@@ -49,8 +51,9 @@ class Columns:
 class DecodeGroup:
     """At least one row, each with a pending token: the one the next forward pass is fed with.
 
-    A step calls `forward`, `read` and `draw`, in this order. `read` tells the tokens that
-    `forward` was fed with: the device computes while the host puts them into words.
+    A step calls `forward`, `read`, `mask` and `draw`, in this order. `read` tells the tokens that
+    `forward` was fed with: while the device computes, the host puts them into words, and `mask`
+    finds out what may come next.
     """
 
     def __init__(self, model: LanguageModel, rows: list[Row], columns: Columns) -> None:
@@ -70,6 +73,7 @@ class DecodeGroup:
             Logprobs.begin(params),
             Penalties.begin(params, [row.tokens for row in rows], [r.num_replayed for r in rows]),
             Bias.begin(params, [row.follower.end_token_ids for row in rows]),
+            Masks([row.follower.guide for row in rows]),
             Sampler(params),
         )
         return cls(model, rows, columns)
@@ -104,13 +108,21 @@ class DecodeGroup:
         told = zip(self.rows, tokens, self._columns.logprobs.read(), strict=True)
         return [(row, token, likelihood) for row, token, likelihood in told if row.is_drawing]
 
+    def mask(self) -> list[tuple[Row, Exception]]:
+        """Find out what each row may draw next; those that failed at it, and why."""
+        if self._logits is None:
+            return []
+        failed = self._columns.masks.compute(self._logits.shape[-1])
+        return [(self.rows[at], error) for at, error in failed.items()]
+
     def draw(self) -> None:
         """Start drawing each row's next token from the logits of `forward`."""
         if self._logits is None:
             return
         positions = [row.num_drawn for row in self.rows]
         columns, computed = self._columns, self._logits
-        logits = columns.penalties.apply(columns.bias.apply(computed, positions))
+        logits = columns.bias.apply(columns.masks.apply(computed), positions)
+        logits = columns.penalties.apply(logits)
         drawn = columns.sampler.draw(logits, positions)
         columns.penalties.note(drawn)
         columns.logprobs.note(computed, drawn)

@@ -14,7 +14,7 @@ from runtime.events import Failed, Finished
 from runtime.requests import SamplingParams
 from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tokens_of
 
-PHASES = ("forward", "read", "draw")
+PHASES = ("forward", "read", "mask", "draw")
 
 
 def test_the_next_pass_is_started_before_the_last_tokens_are_read(
@@ -39,8 +39,8 @@ def test_the_next_pass_is_started_before_the_last_tokens_are_read(
     for number, prompt in enumerate(prompts([5, 5, 3000])):  # too unlike for one group
         batch.add(row(number, prompt, 40))
     run(batch)
-    twice = ["forward", "forward", "read", "read", "draw", "draw"]
-    assert twice in [order[at : at + 6] for at in range(len(order))]
+    twice = [phase for phase in PHASES for _ in range(2)]
+    assert twice in [order[at : at + 8] for at in range(len(order))]
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.9])
