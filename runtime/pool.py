@@ -85,17 +85,20 @@ class ModelPool:
             partial(self._text.encode, model.folder, request.input, request.constraint)
         )
         generations = [Generation() for _ in range(request.num_answers)]
-        starts = [
-            generation.start(self._generate(model, request, generation, prompt, number))
-            for number, generation in enumerate(generations)
-        ]
+
+        async def start(number: int, generation: Generation) -> None:
+            life = self._generate(model, request, generation, prompt, number)
+            await generation.start(life)
+
         try:
             async with asyncio.TaskGroup() as group:
-                for start in starts:
-                    group.create_task(start)
-        except BaseExceptionGroup as errors:
+                for numbered in enumerate(generations):
+                    group.create_task(start(*numbered))
+        except BaseException as error:  # also of one who is cancelled while the last is accepted
             await asyncio.gather(*(generation.cancel() for generation in generations))
-            raise errors.exceptions[0] from None
+            if isinstance(error, BaseExceptionGroup):
+                raise error.exceptions[0] from None
+            raise
         return generations
 
     async def _generate(

@@ -3,9 +3,6 @@
 from quart import Quart, Response, g, has_request_context, request, websocket
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from registry.jobs.jobs import Jobs
-from registry.store.store import Store
-from runtime.pool import ModelPool
 from web.door.guard import REQUEST_ID
 from web.transport.backpressure import (
     BoundedConnection,
@@ -14,20 +11,17 @@ from web.transport.backpressure import (
     DirectWebsocket,
 )
 from web.transport.reply import failure_reply
-from web.transport.socket import Sockets
 
 from . import health, page
-from .api import chat, chat_socket, embeddings, models, rerank
-from .api import jobs as job_routes
-from .dialect import DIALECTS, dialect_of
+from .api import embeddings, jobs, models, rerank
+from .api.openai import chat, chat_socket
+from .dialect import CHAT_DIALECTS, dialect_of
 from .errors import Failure, answer_to
-from .settings import WebSettings
+from .services import Services
 from .store import routes as store_routes
 
 
-def create_app(
-    settings: WebSettings, pool: ModelPool, store: Store, jobs: Jobs, sockets: Sockets
-) -> Quart:
+def create_app(services: Services) -> Quart:
     """The routes alone: `server` puts the guard before them and opens the port."""
     # No static folder: `page` serves the few files there are, and the guard knows their paths.
     app = Quart(__name__, static_folder=None)
@@ -36,15 +30,11 @@ def create_app(
     # Quart's defaults would cut every answer after a minute; bodies are bounded in `body`.
     app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None)
     app.url_map.merge_slashes = False  # no redirects: a path is right, or it is a 404
-    for dialect in DIALECTS:
-        app.register_blueprint(chat.blueprint(dialect, settings, pool, store))
-        app.register_blueprint(chat_socket.blueprint(dialect, settings, pool, store, sockets))
-        app.register_blueprint(embeddings.blueprint(dialect, settings, pool, store))
-        app.register_blueprint(rerank.blueprint(dialect, settings, pool, store))
-        app.register_blueprint(models.blueprint(dialect, settings, pool.residency, store))
-        app.register_blueprint(job_routes.blueprint(dialect, settings, jobs, sockets))
-    app.register_blueprint(store_routes.blueprint(settings, pool.residency, store, jobs))
-    app.register_blueprint(health.blueprint(pool, store))
+    for dialect in CHAT_DIALECTS:
+        for api in (chat, chat_socket, embeddings, rerank, models, jobs):
+            app.register_blueprint(api.blueprint(dialect, services))
+    app.register_blueprint(store_routes.blueprint(services))
+    app.register_blueprint(health.blueprint(services))
     app.register_blueprint(page.blueprint())
 
     @app.before_request

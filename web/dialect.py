@@ -1,4 +1,5 @@
-"""Where the mimOE and the OpenAI wire differ, in one place; everything else is one code path."""
+"""The wires that are spoken here, and which of them a path belongs to; everything else is one
+code path."""
 
 from dataclasses import dataclass
 
@@ -7,35 +8,20 @@ STORE_BASE = "/mimik-ai/store/v1"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One base path and its habits."""
+    """A base path. What is peculiar to it stands where it is written: errors in `errors`."""
 
     name: str
     base: str
-    lists_loaded_only: bool  # GET /models: what is in memory, or all that is ready
-    has_integer_codes: bool  # error.code is the HTTP status
-    always_sends_usage: bool  # on the chunk with the finish reason, unasked
-    reports_status: bool  # mimoe_status chunks while a model loads or a prompt is read
 
 
-MIMOE = Dialect(
-    name="mimoe",
-    base="/mimik-ai/openai/v1",
-    lists_loaded_only=True,
-    has_integer_codes=True,
-    always_sends_usage=True,
-    reports_status=True,
-)
-OPENAI = Dialect(
-    name="openai",
-    base="/v1",
-    lists_loaded_only=False,
-    has_integer_codes=False,
-    always_sends_usage=False,
-    reports_status=False,
-)
-DIALECTS = (MIMOE, OPENAI)
+MIMOE = Dialect("mimoe", "/mimik-ai/openai/v1")
+OPENAI = Dialect("openai", "/v1")
+ANTHROPIC = Dialect("anthropic", "/v1")
+CHAT_DIALECTS = (MIMOE, OPENAI)  # which have the same routes
 
 
 def dialect_of(path: str) -> Dialect:
     """The dialect that an error on this path is written in."""
-    return MIMOE if path.startswith("/mimik-ai/") else OPENAI
+    if path.startswith("/mimik-ai/"):
+        return MIMOE
+    return ANTHROPIC if path == "/v1/messages" or path.startswith("/v1/messages/") else OPENAI

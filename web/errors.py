@@ -8,7 +8,7 @@ from registry import errors as registry
 from registry.checkpoint.config import Json
 from runtime import errors as runtime
 
-from .dialect import Dialect
+from .dialect import ANTHROPIC, MIMOE, Dialect
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,11 @@ class Failure:
 
     def body(self, dialect: Dialect) -> dict[str, Json]:
         """The error object, with all the keys the dialect's clients read."""
-        if dialect.has_integer_codes:
+        if dialect is MIMOE:
             return {"error": {"code": self.status, "message": self.message}}
+        if dialect is ANTHROPIC:
+            told: dict[str, Json] = {"type": _anthropic_type(self.status), "message": self.message}
+            return {"type": "error", "error": told}
         return {
             "error": {
                 "message": self.message,
@@ -131,6 +134,12 @@ def internal(request_id: str) -> Failure:
 
 def _retry(seconds: int) -> dict[str, str]:
     return {"Retry-After": str(seconds)}
+
+
+def _anthropic_type(status: int) -> str:
+    """As the API's reference lists them (docs.anthropic.com, "Errors")."""
+    types = {413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
+    return types.get(status) or _type(status)
 
 
 def _type(status: int) -> str:

@@ -10,15 +10,16 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from quart import Blueprint, Response
 
-from registry.store.store import Store
 from runtime.pool import ModelPool
 from runtime.schedule import Interruption
 from runtime.slot import Outcome
+from web.services import Services
 from web.transport.reply import json_reply
 
 
-def blueprint(pool: ModelPool, store: Store) -> Blueprint:
+def blueprint(services: Services) -> Blueprint:
     """The routes, at the root."""
+    pool, store = services.pool, services.store
     routes = Blueprint("health", __name__)
     metrics = CollectorRegistry()
     metrics.register(_PoolMetrics(pool))

@@ -21,6 +21,7 @@ from web.door.guard import Guard
 from web.transport.socket import Sockets
 
 from .app import create_app
+from .services import Services
 from .serving import loadable
 from .settings import WebSettings, check_bind
 from .transport import hypercorn_patches
@@ -54,7 +55,7 @@ async def serve(
     await pool.start()
     await jobs.resume()
     sockets = Sockets(settings)
-    app: Any = create_app(settings, pool, store, jobs, sockets)
+    app: Any = create_app(Services(settings, pool, store, jobs, sockets))
     guard: Any = Guard(app, settings)
     config = _config(settings)
     server = asyncio.create_task(

@@ -21,17 +21,15 @@ import msgspec
 from msgspec import Meta
 from quart import Blueprint, Response, request
 
-from registry.store.store import Store
-from runtime.pool import ModelPool
 from runtime.requests import EmbeddingRequest, Embeddings, Priority
 from web.dialect import Dialect
 from web.door.body import Neutral, RequestBody, read_json
 from web.errors import ApiError
+from web.services import Services
 from web.serving import servable
-from web.settings import WebSettings
 
 from . import parameters
-from .schema import keep_alive_s, priority_of
+from .scheduling import keep_alive_s, priority_of
 
 MAX_INPUTS = 2048
 _ON_LOOP_BYTES = 64 << 10  # of vectors that are written within a millisecond or two
@@ -55,17 +53,17 @@ class EmbeddingsBody(RequestBody):
     priority: Priority | None = None
 
 
-def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
+def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     """The route of one dialect."""
     routes = Blueprint(f"{dialect.name}-embeddings", __name__, url_prefix=dialect.base)
 
     @routes.post("/embeddings")
     async def create_embeddings() -> Response:
-        body = await read_json(request, settings, EmbeddingsBody)
+        body = await read_json(request, services.settings, EmbeddingsBody)
         body.priority = priority_of(body.priority, request.headers)
         asked = embedding_request(body)
-        model = servable(store, body.model, "embeddings")
-        made = await pool.embed(model, asked)
+        model = servable(services.store, body.model, "embeddings")
+        made = await services.pool.embed(model, asked)
         write = _base64 if body.encoding_format == "base64" else _floats
         if len(made.vectors) <= _ON_LOOP_BYTES:
             content = answer(made, model.id, write)

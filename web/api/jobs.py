@@ -16,11 +16,11 @@ from registry.jobs.jobs import Jobs
 from web.dialect import Dialect
 from web.door.body import decode
 from web.errors import ApiError
-from web.settings import WebSettings
+from web.services import Services
 from web.transport import sse
 from web.transport.encoding import encode
 from web.transport.reply import json_reply
-from web.transport.socket import Message, Socket, Sockets
+from web.transport.socket import Message, Socket
 
 
 class _Cancel(msgspec.Struct):
@@ -29,8 +29,9 @@ class _Cancel(msgspec.Struct):
     id: str
 
 
-def blueprint(dialect: Dialect, settings: WebSettings, jobs: Jobs, sockets: Sockets) -> Blueprint:
+def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     """The routes of one dialect."""
+    jobs = services.jobs
     routes = Blueprint(f"{dialect.name}-jobs", __name__, url_prefix=dialect.base)
 
     @routes.get("/jobs")
@@ -41,7 +42,7 @@ def blueprint(dialect: Dialect, settings: WebSettings, jobs: Jobs, sockets: Sock
     async def show_job(job_id: str) -> Response:
         job = jobs.get(job_id)
         if wants_events(request.headers.get("Accept")):
-            return sse.reply(_states(jobs, job_id), settings.heartbeat_s)
+            return sse.reply(_states(jobs, job_id), services.settings.heartbeat_s)
         return json_reply(describe(job.state))
 
     @routes.delete("/jobs/<job_id>")
@@ -50,7 +51,7 @@ def blueprint(dialect: Dialect, settings: WebSettings, jobs: Jobs, sockets: Sock
 
     @routes.websocket("/jobs")
     async def jobs_socket() -> None:
-        await sockets.serve(websocket, dialect, lambda socket: JobsChannel(socket, jobs))
+        await services.sockets.serve(websocket, dialect, lambda socket: JobsChannel(socket, jobs))
 
     return routes
 

@@ -9,23 +9,23 @@ from registry.checkpoint.config import Json
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Batching
 from registry.hub.sampling import defaults_of
-from registry.store.store import Entry, Store
+from registry.store.store import Entry
 from runtime.errors import ModelNotLoaded
 from runtime.events import Loading
 from runtime.residency import Residency, ResidentModel
 from web.default_model import Default, default_model
-from web.dialect import Dialect
+from web.dialect import MIMOE, Dialect
 from web.door.body import read_json
 from web.errors import ApiError
 from web.loading import LoadReply
 from web.model_name import hint, meant
+from web.services import Services
 from web.serving import Task, can_chat, known, loadable, model_of, task_of
-from web.settings import WebSettings
 from web.transport import sse
 from web.transport.reply import json_reply
 
 from .jobs import wants_events
-from .schema import keep_alive_s
+from .scheduling import keep_alive_s
 
 
 class LoadBody(msgspec.Struct):
@@ -36,10 +36,9 @@ class LoadBody(msgspec.Struct):
     pin: bool | None = None
 
 
-def blueprint(
-    dialect: Dialect, settings: WebSettings, residency: Residency, store: Store
-) -> Blueprint:
-    """The routes of one dialect."""
+def blueprint(dialect: Dialect, services: Services) -> Blueprint:
+    """The routes of one dialect; of mimOE's, models are those in memory."""
+    settings, store, residency = services.settings, services.store, services.pool.residency
     routes = Blueprint(f"{dialect.name}-models", __name__, url_prefix=dialect.base)
 
     @routes.get("/models")
@@ -52,7 +51,7 @@ def blueprint(
         shown: list[Json] = [
             _describe(entry, loaded.get(entry.id)) | _choice(entry, default)
             for entry in entries.values()
-            if entry.id in loaded or (entry.is_ready and not dialect.lists_loaded_only)
+            if entry.id in loaded or (entry.is_ready and dialect is not MIMOE)
         ]
         return json_reply({"object": "list", "data": shown})
 
@@ -78,7 +77,7 @@ def blueprint(
             pieces = load.events(
                 dialect,
                 g.request_id,
-                loading=_LOADING[dialect.reports_status],
+                loading=_loading_as_mimoe if dialect is MIMOE else _loading,
                 loaded=lambda loaded: _describe(entry, loaded),
             )
             return sse.reply(pieces, settings.heartbeat_s)
@@ -127,9 +126,6 @@ def _loading(step: Loading) -> Json:
 def _loading_as_mimoe(step: Loading) -> Json:
     """The 0.6 generation's line, to the letter."""
     return {"progress": f"<|loading_model|> {int(step.fraction * 100)}%<br />"}
-
-
-_LOADING = {False: _loading, True: _loading_as_mimoe}
 
 
 def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:

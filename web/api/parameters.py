@@ -8,21 +8,11 @@ how another one works is neutral at the values that are its default somewhere.
 """
 
 from registry.checkpoint.config import Json
-from web.door.body import Neutral
+from web.door.body import Neutral, Synonyms
 
 _OPENAI: Neutral = {
-    "n": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({}, [], False),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
-    "reasoning_effort": ("none",),
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
@@ -36,14 +26,11 @@ _OPENAI: Neutral = {
     "max_output_tokens": (),
     "text": ({"format": {"type": "text"}}, {}),
     "truncation": ("disabled",),
-    "reasoning": ({}, {"effort": "none"}, {"enabled": False}),
 }
 
 # Names that many share: vLLM, SGLang, llama.cpp, mlx-lm, TGI, KoboldCpp, TabbyAPI, OpenRouter.
 _SAMPLING: Neutral = {
-    "top_k": (0, -1),
     "top_a": (0,),
-    "min_p": (0,),
     "typical_p": (1,),
     "typical": (1,),
     "typ_p": (1,),
@@ -57,9 +44,6 @@ _SAMPLING: Neutral = {
     "adaptive_target": (-1, 0),
     "adaptive_decay": (0.9,),
     "min_keep": (0, 1),
-    "repetition_penalty": (1,),
-    "repeat_penalty": (1,),
-    "rep_pen": (1,),
     "encoder_repetition_penalty": (1,),
     "no_repeat_ngram_size": (0,),
     "penalize_nl": (False,),
@@ -106,13 +90,11 @@ _SAMPLING: Neutral = {
     "sampler_order": ([],),
     "sampler_priority": ([],),
     "do_sample": (True,),
-    "random_seed": (),
     "use_beam_search": (False,),
     "num_beams": (1,),
     "beam_width": (1,),
     "length_penalty": (1,),
     "early_stopping": (False,),
-    "n_cmpl": (1,),
     "watermark": (False,),
     "token_healing": (False,),
     "logits_processors": ([],),
@@ -125,17 +107,10 @@ _SAMPLING: Neutral = {
 _LENGTH: Neutral = {
     "n_predict": (-1,),
     "num_predict": (-1,),
-    "max_new_tokens": (),
     "max_length": (),
     "max_completion_length": (),
     "auto_max_new_tokens": (False,),
-    "min_tokens": (0,),
-    "min_new_tokens": (0,),
     "min_length": (0,),
-    "ignore_eos": (False,),
-    "ban_eos_token": (False,),
-    "stop_token_ids": ([],),
-    "stop_sequences": ([],),
     "stop_regex": ("", []),
     "include_stop_str_in_output": (False,),
     "no_stop_trim": (False,),
@@ -154,22 +129,13 @@ _LENGTH: Neutral = {
 }
 
 _CONSTRAINTS: Neutral = {
-    "structured_outputs": (),
-    "guided_json": (),
-    "guided_regex": ("",),
-    "guided_choice": ([],),
-    "guided_grammar": ("",),
     "guided_decoding_backend": (),
     "guided_whitespace_pattern": (),
     "structural_tag": (),
-    "json_schema": (),
-    "grammar": ("",),
     "grammar_lazy": (False,),
     "grammar_triggers": ([],),
     "grammar_string": ("",),
-    "regex": ("",),
     "regex_pattern": ("",),
-    "ebnf": ("",),
     "format": ("",),
     "bad_words": ([],),
     "bad_words_ids": ([],),
@@ -222,15 +188,11 @@ _MODEL: Neutral = {
 
 _REASONING: Neutral = {
     "think": (),
-    "thinking": (),
-    "thinking_budget": (),
     "thinking_budget_tokens": (-1,),
     "thinking_config": ({},),
-    "thinking_token_budget": (),
     "reasoning_budget": (-1,),
-    "reasoning_format": ("none", "auto"),
-    "include_reasoning": (True,),
-    "separate_reasoning": (False,),
+    "reasoning_format": ("auto", "deepseek"),
+    "separate_reasoning": (True,),
     "stream_reasoning": (True,),
 }
 
@@ -279,6 +241,18 @@ _OUTPUT: Neutral = {
     "details": (False,),
     "response_fields": ([],),
     "raw_output": (False,),
+}
+
+# What others call a parameter that is honoured here: no second meaning, only a second name.
+SYNONYMS: Synonyms = {
+    "repeat_penalty": "repetition_penalty",  # llama.cpp, Ollama
+    "rep_pen": "repetition_penalty",  # KoboldCpp
+    "random_seed": "seed",  # Mistral
+    "n_cmpl": "n",  # llama.cpp
+    "max_new_tokens": "max_tokens",  # TGI
+    "min_new_tokens": "min_tokens",
+    "ban_eos_token": "ignore_eos",  # TabbyAPI
+    "stop_sequences": "stop",
 }
 
 CHAT: Neutral = _OPENAI | _SAMPLING | _LENGTH | _CONSTRAINTS | _PROMPT | _MODEL

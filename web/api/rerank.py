@@ -12,18 +12,16 @@ from msgspec import Meta
 from quart import Blueprint, Response, request
 
 from registry.checkpoint.config import Json
-from registry.store.store import Store
-from runtime.pool import ModelPool
 from runtime.requests import Priority, RerankRequest, Scores
 from web.dialect import Dialect
 from web.door.body import Neutral, RequestBody, read_json
 from web.errors import ApiError
+from web.services import Services
 from web.serving import servable
-from web.settings import WebSettings
 from web.transport.reply import json_reply
 
 from . import parameters
-from .schema import keep_alive_s, priority_of
+from .scheduling import keep_alive_s, priority_of
 
 MAX_DOCUMENTS = 2048
 
@@ -50,18 +48,18 @@ class RerankBody(RequestBody):
     priority: Priority | None = None
 
 
-def blueprint(dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store) -> Blueprint:
+def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     """The route of one dialect."""
     routes = Blueprint(f"{dialect.name}-rerank", __name__, url_prefix=dialect.base)
 
     @routes.post("/rerank")
     async def rerank_documents() -> Response:
-        body = await read_json(request, settings, RerankBody)
+        body = await read_json(request, services.settings, RerankBody)
         body.priority = priority_of(body.priority, request.headers)
         asked = rerank_request(body)
-        model = servable(store, body.model, "rerank")
+        model = servable(services.store, body.model, "rerank")
         body.model = model.id  # which the answer tells
-        scores = await pool.rerank(model, asked)
+        scores = await services.pool.rerank(model, asked)
         return json_reply(_answer(body, asked, scores))
 
     return routes

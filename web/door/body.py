@@ -15,6 +15,8 @@ from web.settings import WebSettings
 T = TypeVar("T")
 # For each parameter, the values at which it asks for nothing.
 Neutral: TypeAlias = dict[str, tuple[Json, ...]]
+# Other names of fields.
+Synonyms: TypeAlias = dict[str, str]
 
 _PATH = re.compile(r" - at `(?:key in )?\$(.*)`$")
 _WANTS_INTEGER = re.compile(r"Expected `[^`]*\bint\b[^`]*`, got `float`")
@@ -23,9 +25,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class RequestBody(msgspec.Struct):
-    """A body with parameters that are known, but cannot be honoured."""
+    """A body with parameters that are known, but cannot be honoured; and some of several names."""
 
     unhonoured: ClassVar[Neutral] = {}
+    synonyms: ClassVar[Synonyms] = {}
 
 
 async def read_json(request: Request, settings: WebSettings, shape: type[T]) -> T:
@@ -74,6 +77,8 @@ def decode(body: bytes, shape: type[T]) -> T:
     try:
         # msgspec skips over what it does not need; this looks at every byte.
         body.decode("utf-8")
+        if issubclass(shape, RequestBody):
+            body = _renamed(body, shape.synonyms)
         value = _decode(body, shape)
         if issubclass(shape, RequestBody):
             _refuse_unhonoured(body, shape.unhonoured)
@@ -119,6 +124,22 @@ def _with_integers(value: Json) -> Json:
         case dict():
             return {name: _with_integers(item) for name, item in value.items()}
     return value
+
+
+def _renamed(body: bytes, synonyms: Synonyms) -> bytes:
+    """The body with each field under the name that it has here."""
+    if not any(f'"{name}"'.encode() in body for name in synonyms):
+        return body
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    for name, own in synonyms.items():
+        if name not in fields:
+            continue
+        if own in fields:
+            raise ApiError(
+                400, f"'{name}' is another name of '{own}'. Send one of the two.", param=name
+            )
+        fields[own] = fields.pop(name)
+    return msgspec.json.encode(fields)
 
 
 def _refuse_unhonoured(body: bytes, unhonoured: Neutral) -> None:

@@ -59,7 +59,9 @@ class Guard:
         origin = headers.one("origin")
         host = headers.one("host")
         is_known_origin = origin is not None and self._is_allowed_origin(origin, host, scope)
-        extra = [(b"x-request-id", request_id.encode()), (b"vary", b"Origin")]
+        # Anthropic's clients read the id without the x.
+        extra = [(name, request_id.encode()) for name in (b"x-request-id", b"request-id")]
+        extra.append((b"vary", b"Origin"))
         if is_known_origin and origin is not None:
             extra.append((b"access-control-allow-origin", origin.encode()))
             extra.append((b"access-control-expose-headers", _EXPOSED))

@@ -9,7 +9,6 @@ from quart import Blueprint, Response, g, request
 
 from registry.errors import ModelBusy
 from registry.hub.catalog import CATALOG
-from registry.jobs.jobs import Jobs
 from registry.store.model_id import check_id
 from registry.store.record import Description, Kind
 from registry.store.store import Store
@@ -18,6 +17,7 @@ from web.dialect import MIMOE, STORE_BASE
 from web.door.body import read_json
 from web.errors import ApiError
 from web.loading import LoadReply
+from web.services import Services
 from web.serving import loadable
 from web.settings import WebSettings
 from web.transport import sse
@@ -57,8 +57,10 @@ class ChangeBody(_Description, rename="camel", kw_only=True):
     kind: Kind | None = None
 
 
-def blueprint(settings: WebSettings, residency: Residency, store: Store, jobs: Jobs) -> Blueprint:
+def blueprint(services: Services) -> Blueprint:
     """All routes; those that bring files are in `arrivals`."""
+    settings, store, jobs = services.settings, services.store, services.jobs
+    residency = services.pool.residency
     routes = Blueprint("store", __name__, url_prefix=STORE_BASE)
     add_routes(routes, settings, store, jobs)
 

@@ -11,6 +11,7 @@ from typing import Any
 from quart import Response
 
 from .encoding import encode
+from .frame import Frame
 
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -19,6 +20,15 @@ _HEADERS = {
 }
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": keep-alive\n\n"
+
+
+RESTARTED = b": restarted\n\n"  # the engine died, and a new one goes on
+
+
+def event(frame: Frame) -> bytes:
+    """One event; its name only where the wire has names."""
+    name = b"" if frame.name is None else b"event: " + frame.name.encode() + b"\n"
+    return name + b"data: " + frame.body + b"\n\n"
 
 
 def data(value: Any) -> bytes:

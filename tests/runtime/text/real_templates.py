@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from tokenizers import Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
+from werkzeug.datastructures import Headers
 
 from registry.checkpoint.tokenizer.load import load
 from runtime.requests import GenerationRequest
@@ -19,7 +20,7 @@ from runtime.text.__main__ import Worker
 from runtime.text_messages import EncodePrompt, Refusal, Tokens
 from tests import packages
 from tests.models.tiny_models import make_tokenizer
-from web.api.schema import ChatBody, generation_request
+from web.api.openai.chat_body import ChatBody, generation_request
 
 from .conversations import Message, is_spelled_well, is_told
 
@@ -76,7 +77,7 @@ def _num_nothings(prompt: str) -> int:
 def request_of(body: dict[str, Any]) -> GenerationRequest:
     """A body as the web layer reads it."""
     wire = json.dumps({"model": "m", **body})
-    return generation_request(msgspec.json.decode(wire, type=ChatBody))
+    return generation_request(msgspec.json.decode(wire, type=ChatBody), Headers())
 
 
 def sources() -> dict[str, str]:

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.models.tiny_models import make_llama
 from tests.serving import KEY, ServerProcess, link_model
 from tests.sockets import CHAT, JOBS, SocketClient, opened
-from web.dialect import DIALECTS
+from web.dialect import CHAT_DIALECTS
 from web.door.guard import SENT_KEY
 from web.settings import WebSettings
 from web.transport.socket import Sockets
@@ -107,7 +107,7 @@ async def test_who_comes_while_the_server_closes_is_told_so() -> None:
     websocket._get_current_object.return_value = websocket
     websocket.args.getlist.return_value = []
     websocket.accept, websocket.close = AsyncMock(), AsyncMock()
-    await sockets.serve(websocket, DIALECTS[0], Mock())
+    await sockets.serve(websocket, CHAT_DIALECTS[0], Mock())
     assert websocket.close.await_args.args[0] == 1012
 
 

@@ -9,38 +9,35 @@ an error that names no stream ends none.
 import asyncio
 import contextlib
 
-import msgspec
 from quart import Blueprint, websocket
 
 from registry.checkpoint.config import Json
-from registry.store.store import Store
-from runtime.events import Event, Finished, Loading, Prefill, Queued, Restarted, TextDelta, Usage
-from runtime.pool import ModelPool
+from runtime.events import Event, Loading, Prefill, Queued, Restarted, Usage
+from web.api.answering import follow_all
 from web.dialect import Dialect
 from web.door.body import decode
 from web.errors import ApiError, Failure, answer_to
+from web.services import Services
 from web.serving import servable
-from web.settings import WebSettings
 from web.transport.encoding import encode
-from web.transport.socket import Message, Socket, Sockets
+from web.transport.socket import Message, Socket
 
-from .chat import completion_of
-from .completion import Completion, Envelope, rate, usage_of
-from .schema import ChatBody, generation_request, priority_of
+from .chat import rendering_of
+from .chat_answer import ChatAnswer
+from .chat_body import ChatBody, generation_request
+from .usage import usage_of
 
 _MAX_STREAMS = 64  # of one socket, running and waiting
 
 
-def blueprint(
-    dialect: Dialect, settings: WebSettings, pool: ModelPool, store: Store, sockets: Sockets
-) -> Blueprint:
+def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     """The socket of one dialect."""
     routes = Blueprint(f"{dialect.name}-chat-socket", __name__, url_prefix=dialect.base)
 
     @routes.websocket("/chat/completions")
     async def chat_socket() -> None:
-        await sockets.serve(
-            websocket, dialect, lambda socket: ChatChannel(socket, settings, pool, store)
+        await services.sockets.serve(
+            websocket, dialect, lambda socket: ChatChannel(socket, services)
         )
 
     return routes
@@ -49,13 +46,9 @@ def blueprint(
 class ChatChannel:
     """The streams of one socket. Leaving it cancels them all."""
 
-    def __init__(
-        self, socket: Socket, settings: WebSettings, pool: ModelPool, store: Store
-    ) -> None:
+    def __init__(self, socket: Socket, services: Services) -> None:
         self._socket = socket
-        self._settings = settings
-        self._pool = pool
-        self._store = store
+        self._services = services
         self._streams: list[ChatStream] = []  # in the order of their coming
         self._default_lane = asyncio.Lock()
 
@@ -91,10 +84,11 @@ class ChatChannel:
                 param="stream_id", code="stream_id_in_use",
             )  # fmt: skip
         num_bytes = sum(stream.num_bytes for stream in self._streams) + len(body)
-        if len(self._streams) >= _MAX_STREAMS or num_bytes > self._settings.max_body_bytes:
+        limit = self._services.settings.max_body_bytes
+        if len(self._streams) >= _MAX_STREAMS or num_bytes > limit:
             refusal = (
-                f"At most {_MAX_STREAMS} streams of {self._settings.max_body_bytes} bytes together "
-                "run or wait on one socket."
+                f"At most {_MAX_STREAMS} streams of {limit} bytes together run or wait on one "
+                "socket."
             )
             failure = Failure(429, refusal, "too_many_streams", headers={"Retry-After": "1"})
             return await self._socket.send_error(failure, stream_id)
@@ -107,7 +101,7 @@ class ChatChannel:
         try:
             # Streams of the default lane run one after the other; a named one waits for nobody.
             lane = self._default_lane if stream.id is None else contextlib.nullcontext()
-            await stream.run(self._pool, self._store, lane)
+            await stream.run(self._services, lane)
         finally:
             self._streams.remove(stream)
 
@@ -134,8 +128,7 @@ class ChatStream:
         self._socket = socket
         self._wants_progress = wants_progress
         self._names: dict[str, Json] = {} if stream_id is None else {"stream_id": stream_id}
-        self._completion: Completion | None = None
-        self._usage = Usage(0, 0)  # as far as it has come
+        self._answers: ChatAnswer | None = None
         self._is_started = self._is_cancelled = self._is_ending = False
 
     @property
@@ -151,14 +144,14 @@ class ChatStream:
                 self.task.cancel()
 
     async def run(
-        self, pool: ModelPool, store: Store, lane: contextlib.AbstractAsyncContextManager[None]
+        self, services: Services, lane: contextlib.AbstractAsyncContextManager[None]
     ) -> None:
         """Answer; whatever happens but the socket's end is told in the last frame."""
         self._is_started = True
         try:
             if not self._is_cancelled:
                 async with lane:
-                    return await self._answer(pool, store)
+                    return await self._answer(services)
         except asyncio.CancelledError:
             if not self._is_cancelled or self.task is None:
                 raise
@@ -167,45 +160,37 @@ class ChatStream:
             self._is_ending = True
             failure = answer_to(error, self._socket.request_id)
             return await self._socket.send_error(failure, self.id)
-        await self._send_done(None)
+        await self._send_done()
 
-    async def _answer(self, pool: ModelPool, store: Store) -> None:
+    async def _answer(self, services: Services) -> None:
         body = decode(self._body, ChatBody)
         body.stream = True  # there is no other way here
         self._body = b""
-        model = servable(store, body.model)
-        body.model = model.id  # which the answer tells
-        body.priority = priority_of(body.priority, self._socket.headers)
-        request = generation_request(body)
+        model = servable(services.store, body.model)
+        request = generation_request(body, self._socket.headers)
+        answers = rendering_of(self._socket.dialect, services, model.id, body)
+        self._answers = answers
         head = encode({"type": "chat.completion.chunk", **self._names})[:-1] + b","
-        dialect = self._socket.dialect
-        completion = completion_of(dialect, pool, body, Envelope(head, b"}"))
-        self._completion = completion
         send = self._socket.send
-        async with await pool.begin(model, request) as generation:
+        async with contextlib.AsyncExitStack() as stack:
+            generations = await services.pool.begin_all(model, request)
+            for generation in generations:
+                await stack.enter_async_context(generation)
             is_first = True
-            async for event in generation.follow():
+            async for number, event in follow_all(generations):
+                answers.answers[number].add(event)
                 if self._wants_progress and (frame := self._progress(event)):
                     await send(frame)
                 if is_first:
                     is_first = False
-                    await send(completion.first_chunk())
-                self._note(event)
-                for chunk in completion.chunks(event):
-                    await send(chunk)
-                if isinstance(event, Finished):
-                    await self._send_done(event)
-
-    def _note(self, event: Event) -> None:
-        """For the usage of an answer that is cancelled."""
-        match event:
-            case TextDelta(_, _, tokens):
-                num_tokens = self._usage.completion_tokens + len(tokens)
-                self._usage = msgspec.structs.replace(self._usage, completion_tokens=num_tokens)
-            case Prefill(_, done, _, cached) if not self._usage.completion_tokens:
-                self._usage = Usage(done, 0, cached)
-            case Finished():
-                self._is_ending = True  # a cancel comes too late
+                    for chunk in answers.begin(len(generation.prompt)):
+                        await send(head + chunk.body[1:])
+                self._is_ending = answers.is_whole  # a cancel comes too late
+                for chunk in answers.frames(number, event):
+                    await send(head + chunk.body[1:])
+            for chunk in answers.end():
+                await send(head + chunk.body[1:])
+        await self._send_done()
 
     def _progress(self, event: Event) -> bytes | None:
         match event:
@@ -223,29 +208,15 @@ class ChatStream:
                 return None
         return encode({"type": "progress", **self._names, **told})
 
-    async def _send_done(self, finished: Finished | None) -> None:
-        """The last frame; of an answer that was cancelled without `finished`."""
+    async def _send_done(self) -> None:
+        """The last frame; of answers that were cancelled if they are not whole."""
         self._is_ending = True
-        completion = self._completion
+        answers = self._answers
         frame: dict[str, Json] = {"type": "chat.completion.done", **self._names}
-        frame["id"] = completion.id if completion else None
-        if finished is None or completion is None:
-            frame |= {"finish_reason": None, "cancelled": True, "usage": usage_of(self._usage)}
+        frame["id"] = answers.id if answers else None
+        if answers is not None and answers.is_whole:
+            frame |= answers.ending()
         else:
-            frame |= {"finish_reason": finished.reason, "cancelled": False}
-            frame |= {
-                "usage": completion.usage(finished),
-                "timings": _timings(completion, finished),
-            }
+            usages = [answer.usage for answer in answers.answers] if answers else [Usage(0, 0)]
+            frame |= {"finish_reason": None, "cancelled": True, "usage": usage_of(usages)}
         await self._socket.send(encode(frame))
-
-
-def _timings(completion: Completion, finished: Finished) -> dict[str, Json]:
-    timings, num_tokens = finished.timings, finished.usage.completion_tokens
-    return {
-        "queued_ms": round(timings.queued_s * 1000),
-        "prefill_ms": round(timings.prefill_s * 1000),
-        "decode_ms": round(timings.decode_s * 1000),
-        "ttft_ms": round(completion.first_token_s * 1000),
-        "decode_tokens_per_second": rate(num_tokens - 1, timings.decode_s),
-    }

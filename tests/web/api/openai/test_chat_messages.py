@@ -1,12 +1,13 @@
-"""Tests of web.api.messages: what a message may hold, and how the last one ends the prompt."""
+"""Tests of openai.chat_messages: what a message may hold, and how the last one ends the prompt."""
 
 import json
 from typing import Any
 
 import pytest
+from werkzeug.datastructures import Headers
 
 from runtime.requests import ChatMessage
-from web.api.schema import ChatBody, generation_request
+from web.api.openai.chat_body import ChatBody, generation_request
 from web.door.body import decode
 from web.errors import ApiError
 
@@ -18,11 +19,11 @@ CALLING: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": C
 
 def parse(*messages: dict[str, Any], **fields: Any) -> Any:
     body = {"model": "m", "messages": messages, **fields}
-    return generation_request(decode(json.dumps(body).encode(), ChatBody))
+    return generation_request(decode(json.dumps(body).encode(), ChatBody), Headers())
 
 
 def last(*messages: dict[str, Any]) -> ChatMessage:
-    message = parse(*messages).messages[-1]
+    message = parse(*messages).input.messages[-1]
     assert isinstance(message, ChatMessage)
     return message
 
@@ -38,7 +39,9 @@ def test_a_function_call_of_old() -> None:
     """It is a tool call; its result, of the role "function", is a tool's."""
     call = {"name": "f", "arguments": '{"a": 1}'}
     calling = {"role": "assistant", "content": None, "function_call": call}
-    messages = parse(USER, calling, {"role": "function", "name": "f", "content": "ok"}).messages
+    messages = parse(
+        USER, calling, {"role": "function", "name": "f", "content": "ok"}
+    ).input.messages
     assert messages[1].content is None
     assert messages[1].tool_calls == [{"id": "call_1", "type": "function", "function": call}]
     assert (messages[2].role, messages[2].name, messages[2].content) == ("tool", "f", "ok")
@@ -120,7 +123,7 @@ def test_how_the_last_message_ends_the_prompt(
     message: dict[str, Any], fields: dict[str, Any], turn: str
 ) -> None:
     """An assistant's words are gone on with, unless an answer behind them is asked for."""
-    assert parse(USER, message, **fields).turn == turn
+    assert parse(USER, message, **fields).input.turn == turn
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
-"""Tests of web.api.schema and web.door.body: what passes, what is refused, and that it is named."""
+"""Tests of openai.chat_body and door.body: what passes, what is refused, and that it is named."""
 
 import json
 import math
 from typing import Any
 
 import pytest
+from werkzeug.datastructures import Headers
 
-from web.api.schema import ChatBody, generation_request, keep_alive_s
+from web.api.openai.chat_body import ChatBody, generation_request
+from web.api.scheduling import keep_alive_s
 from web.door.body import decode
 from web.errors import ApiError
 
@@ -14,7 +16,7 @@ BASE: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 
 
 def parse(**fields: Any) -> Any:
-    return generation_request(decode(json.dumps(BASE | fields).encode(), ChatBody))
+    return generation_request(decode(json.dumps(BASE | fields).encode(), ChatBody), Headers())
 
 
 def refused(**fields: Any) -> ApiError:
@@ -41,18 +43,50 @@ WRONG: dict[str, list[object]] = {
         [{"role": "user", "content": [{"type": "text"}]}],
         [{"role": "assistant", "content": None}],
     ],
-    "n": [2, 1_000_000, "1"],
-    "frequency_penalty": [0.5],
-    "presence_penalty": [-1],
-    "logit_bias": [{"5": 3}],
-    "logprobs": [True],
-    "top_logprobs": [3],
-    "tools": [[{"type": "function"}]],
-    "tool_choice": ["required"],
-    "response_format": [{"type": "json_object"}, {"type": "json_schema"}],
+    "n": [0, 17, 1_000_000, "1", 1.5],
+    "top_k": [-2, 1.5, "1", 2**31],
+    "min_p": [-0.1, 1.1, "x"],
+    "frequency_penalty": [2.1, -2.1, "x"],
+    "presence_penalty": [2.1, -2.1, True],
+    "repetition_penalty": [0, -1, 11, "x"],
+    "logit_bias": [{"5": 101}, {"5": -100.5}, {"x": 3}, {"-1": 3}, {"1.5": 3}, [5], "x", True],
+    "logprobs": [1, "yes"],
+    "top_logprobs": [3, 21, -1, "x"],
+    "stop_token_ids": [[-1], ["x"], 5, [2**31]],
+    "min_tokens": [-1, 1.5],
+    "ignore_eos": [1, "x"],
+    "loop_guard": [1, "x"],
+    "tools": [
+        [{"type": "function"}], [{"type": "custom", "custom": {"name": "f"}}], [{}], {},
+        [{"type": "function", "function": {"name": ""}}],
+        [{"type": "function", "function": {"name": "a b"}}],
+        [{"type": "function", "function": {"name": "f" * 129}}],
+        [{"type": "function", "function": {"name": "f\u00e9"}}],
+        [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}],
+        [{"type": "function", "function": {"name": "f"}}] * 2,
+        [{"type": "function", "function": {"name": f"f{n}"}} for n in range(10_000)],
+    ],
+    "tool_choice": [
+        "required", "sometimes", 5, {}, {"type": "function"},
+        {"type": "function", "function": {"name": "f"}}, {"type": "custom"},
+        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
+    ],
+    "response_format": [
+        {"type": "json_schema"}, {"type": "json_schema", "json_schema": {"name": "x"}},
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": []}},
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": {}, "strict": "yes"}},
+        {"type": "xml"}, {}, {"type": "regex"}, {"type": "choice", "choice": []}, "json",
+    ],
+    "structured_outputs": [{"json": "{"}, {"choice": [1]}, {"xml": 1}, {"regex": 5}, "x"],
+    "guided_choice": [["a", 1], "a", [""]],
+    "guided_json": ["{", 5],
+    "json_schema": ["no json"],
     "functions": [[{}]],
     "function_call": [{"name": "f"}],
-    "reasoning_effort": ["high"],
+    "reasoning_effort": ["enormous", 5],
+    "reasoning": [{"effort": "enormous"}, {"max_tokens": -1}, "high"],
+    "thinking_budget": [-1, 1.5, "x"],
+    "include_reasoning": ["no"],
     "modalities": [["audio"]],
     "audio": [{}],
     "stream_options": [{"include_usage": True}],
@@ -82,13 +116,12 @@ def test_what_cannot_be_honoured_is_a_400_that_names_it(name: str, value: Any) -
 @pytest.mark.parametrize(
     "fields",
     [
-        {"n": 1}, {"frequency_penalty": 0}, {"presence_penalty": 0.0}, {"logit_bias": {}},
-        {"logprobs": False}, {"top_logprobs": 0}, {"tools": []}, {"tool_choice": "auto"},
-        {"tool_choice": "none"}, {"response_format": {"type": "text"}}, {"modalities": ["text"]},
-        {"reasoning_effort": "none"}, {"parallel_tool_calls": True}, {"store": True},
-        {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "auto"}, {"top_k": 0},
-        {"verbosity": "low"},
-        {"min_p": 0.0}, {"repetition_penalty": 1}, {"whatever": {"deep": [1]}},
+        {"n": 1}, {"logit_bias": {}}, {"logit_bias": []}, {"logprobs": False}, {"top_logprobs": 0},
+        {"tools": []}, {"tool_choice": "auto"}, {"response_format": {"type": "text"}},
+        {"modalities": ["text"]}, {"parallel_tool_calls": True}, {"store": True},
+        {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "auto"}, {"verbosity": "low"},
+        {"guided_regex": ""}, {"guided_choice": []}, {"grammar": ""}, {"min_tokens": 0},
+        {"ignore_eos": False}, {"stop_token_ids": []}, {"whatever": {"deep": [1]}},
         # What an answer is gone on with is never a client's.
         {"drawn": [1, 2], "tokens": [3], "prompt": [4], "id": 5, "is_suspect": True},
         {name: None for name in ("temperature", "top_p", "stop", "seed", "n", "tools", "stream")},
@@ -115,7 +148,7 @@ def test_defaults_and_limits() -> None:
     assert parse(seed=-5).sampling.seed == -5
     assert parse(priority="background").priority == "background"
     assert (parse().max_ttft_s, parse(max_ttft_ms=250).max_ttft_s) == (None, 0.25)
-    assert parse(enable_thinking=False).template_options == {"enable_thinking": False}
+    assert parse(enable_thinking=False).input.options["enable_thinking"] is False
 
 
 def test_messages_become_what_templates_read() -> None:
@@ -128,10 +161,10 @@ def test_messages_become_what_templates_read() -> None:
             {"role": "tool", "content": "42", "tool_call_id": "1"},
         ]
     )  # fmt: skip
-    assert [m.role for m in request.messages] == ["system", "user", "assistant", "tool"]
-    assert request.messages[1].content == "ab"
-    assert request.messages[2].tool_calls == [{"id": "1"}]
-    assert request.messages[3].tool_call_id == "1"
+    assert [m.role for m in request.input.messages] == ["system", "user", "assistant", "tool"]
+    assert request.input.messages[1].content == "ab"
+    assert request.input.messages[2].tool_calls == [{"id": "1"}]
+    assert request.input.messages[3].tool_call_id == "1"
 
 
 def test_whole_floats_are_integers() -> None:
@@ -141,7 +174,7 @@ def test_whole_floats_are_integers() -> None:
     asked = parse(max_tokens=4.0, seed=7.0, messages=[message])
     assert (asked.sampling.max_tokens, asked.sampling.seed) == (4, 7)
     assert type(asked.sampling.seed) is int
-    assert repr(asked.messages[0].tool_calls[0]["function"]["arguments"]["x"]) == "2.0"
+    assert repr(asked.input.messages[0].tool_calls[0]["function"]["arguments"]["x"]) == "2.0"
     for wrong in (4.5, 0.0, -1.0, 1e300):
         assert refused(max_tokens=wrong, seed=1.0).param == "max_tokens"
     assert refused(max_tokens=1.0, seed=1e19).param == "seed"
@@ -154,7 +187,7 @@ def test_integers_that_no_process_could_carry_are_refused() -> None:
         assert refused(messages=call).param == "messages"
         assert refused(chat_template_kwargs={"x": number}).param == "chat_template_kwargs"
     call = [{"role": "assistant", "content": "", "tool_calls": [{"x": 2**64 - 1}]}]
-    assert parse(messages=call).messages[0].tool_calls == [{"x": 2**64 - 1}]
+    assert parse(messages=call).input.messages[0].tool_calls == [{"x": 2**64 - 1}]
 
 
 @pytest.mark.parametrize(
@@ -178,5 +211,5 @@ def test_keep_alive(value: Any, seconds: float | None) -> None:
 
 def test_messages_speak_json() -> None:
     """What to send instead is written as it is sent."""
-    assert "or send false." in str(refused(logprobs=True))
-    assert 'or send {"type":"text"}.' in str(refused(response_format={"type": "json_object"}))
+    assert 'or send "".' in str(refused(suffix="x"))
+    assert 'or send ["text"].' in str(refused(modalities=["audio"]))

@@ -1,0 +1,1 @@
+"""OpenAI's APIs of text: chats over HTTP and sockets, completions."""

@@ -1,0 +1,21 @@
+"""What the routes work with, in one value."""
+
+from dataclasses import dataclass
+
+from registry.jobs.jobs import Jobs
+from registry.store.store import Store
+from runtime.pool import ModelPool
+
+from .settings import WebSettings
+from .transport.socket import Sockets
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Made once, by `server`."""
+
+    settings: WebSettings
+    pool: ModelPool
+    store: Store
+    jobs: Jobs
+    sockets: Sockets
