@@ -73,10 +73,11 @@ def answer(server: ServerProcess, model: str, base: str = "/v1", **sent: Any) ->
 def test_leaving_out_is_sending_the_models_own(server: ServerProcess, model: str) -> None:
     """Token for token, with the same seed; null is leaving out."""
     used = {name: USED[model][name] for name in NEUTRAL}
+    nothing: dict[str, Any] = dict.fromkeys(used)
     for seed in SEEDS:
         explicit = answer(server, model, seed=seed, **used)
         assert answer(server, model, seed=seed) == explicit
-        assert answer(server, model, seed=seed, **dict.fromkeys(used)) == explicit
+        assert answer(server, model, seed=seed, **nothing) == explicit
         for name, value in used.items():  # the others are left out
             assert answer(server, model, seed=seed, **{name: value}) == explicit
 
