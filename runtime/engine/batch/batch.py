@@ -52,7 +52,9 @@ class Batch:
         self._is_memory_short = is_memory_short
         self._prefilling = Prefilling(
             model,
-            msgspec.structs.replace(exactness, padded=exactness.padded and self._can_merge),
+            msgspec.structs.replace(
+                exactness, merged=self._can_merge, padded=exactness.padded and self._can_merge
+            ),
             self._padding,
             prefill_chunk_tokens,
             stall_limit_s,

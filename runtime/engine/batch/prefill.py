@@ -1,5 +1,10 @@
-"""Prompts on their way into the KV cache, a chunk at a time; prompts that wait share a chunk."""
+"""Prompts on their way into the KV cache, a chunk at a time; prompts that wait share a chunk.
 
+Rows with one and the same prompt share its reading: one is read, and at the end the others, its
+twins, get copies of the cache.
+"""
+
+import copy
 import time
 from collections.abc import Callable
 from functools import partial
@@ -43,7 +48,8 @@ class Prefilling:
         self._stall_limit_s = stall_limit_s
         self._tokens_per_s = _FIRST_GUESS
         self._num_chunks = 0
-        self.rows: list[Row] = []
+        self.rows: list[Row] = []  # in the order of their coming, twins included
+        self._twins: dict[Row, list[Row]] = {}  # of each row that is read
 
     @property
     def num_bytes(self) -> int:
@@ -51,12 +57,22 @@ class Prefilling:
         return sum(kv_cache.num_bytes(row.cache) for row in self.rows)
 
     def add(self, row: Row) -> None:
-        row.cache = kv_cache.make(self._model)
+        twin = next((other for other in self._twins if other.tokens == row.tokens), None)
+        if twin is None:
+            row.cache, self._twins[row] = kv_cache.make(self._model), []
+        else:
+            row.num_prefilled = twin.num_prefilled
+            self._twins[twin].append(row)
         self.rows.append(row)
 
     def remove(self, row: Row) -> None:
-        """Forget a row; its cache is freed."""
+        """Forget a row; its cache is freed, or goes to a twin that goes on with it."""
         self.rows.remove(row)
+        if row not in self._twins:
+            next(twins for twins in self._twins.values() if row in twins).remove(row)
+        elif twins := self._twins.pop(row):
+            heir, *others = twins
+            heir.cache, self._twins[heir] = row.cache, others
         row.cache = []
 
     def chunk(
@@ -82,7 +98,8 @@ class Prefilling:
             self._attempt(together, partial(self._prefill_together, together, groups), failed)
         num_tokens = padded + sum(count for _, count in plan)
         for row, count in plan:
-            self._attempt([row], partial(self._prefill, row, count, groups), failed)
+            rows = [row, *self._twins[row]]
+            self._attempt(rows, partial(self._prefill, rows, count, groups), failed)
         self._measure(num_tokens, budget, time.perf_counter() - started)
         return groups, failed
 
@@ -96,12 +113,13 @@ class Prefilling:
 
         Whole prompts may use up the larger `whole_budget`.
         """
-        urgent = [row for row in self.rows if row.is_urgent]
-        rows = sorted(urgent or self.rows, key=lambda row: row.num_to_prefill)
+        read = [row for row in self.rows if row in self._twins]
+        urgent = [row for row in read if any(r.is_urgent for r in (row, *self._twins[row]))]
+        rows = sorted(urgent or read, key=lambda row: row.num_to_prefill)
         self._num_chunks += 1
         if self._num_chunks % 4 == 0:
             # The oldest row has its turn, lest a stream of short prompts starve a long one.
-            rows = [self.rows[0], *(row for row in rows if row is not self.rows[0])]
+            rows = [read[0], *(row for row in rows if row is not read[0])]
         plan = []
         for row in rows:
             is_whole = row.num_prefilled == 0 and row.num_to_prefill <= whole_budget
@@ -125,7 +143,7 @@ class Prefilling:
         if not self._exactness.padded:
             return rows
         for row, count in plan:
-            if not MIN_MERGED_TOKENS <= count == len(row.tokens) - 1:
+            if self._twins[row] or not MIN_MERGED_TOKENS <= count == len(row.tokens) - 1:
                 continue
             lengths = [*(other.num_to_prefill for other in rows), count]
             if len(lengths) * max(lengths) > budget or not self._padding.fits(lengths):
@@ -147,29 +165,43 @@ class Prefilling:
                 self.remove(row)
             failed.append((rows, error))
 
-    def _prefill(self, row: Row, count: int, groups: list[DecodeGroup]) -> None:
-        """`count` more tokens of one prompt; none of a prompt of one token."""
+    def _prefill(self, rows: list[Row], count: int, groups: list[DecodeGroup]) -> None:
+        """`count` more tokens of the prompt of a row and its twins; none of one of one token."""
+        row = rows[0]
         if count > 0:
             start = row.num_prefilled
             self._model(mx.array(row.tokens[start : start + count])[None], cache=row.cache)
             kv_cache.evaluate(row.cache)
-            row.num_prefilled += count
+            for each in rows:
+                each.num_prefilled += count
         if row.num_to_prefill == 0:
-            groups.append(self._finish([row], row.cache))
+            self._finish(self._apart(rows), groups)
 
     def _prefill_together(self, rows: list[Row], groups: list[DecodeGroup]) -> None:
         """All but the last token of several prompts, right-padded to the longest."""
         cache = kv_cache.read_together(self._model, [row.tokens[:-1] for row in rows])
         for row in rows:
             row.num_prefilled = len(row.tokens) - 1
-        groups.append(self._finish(rows, cache))
+        self._finish([(rows, cache)], groups)
 
-    def _finish(self, rows: list[Row], cache: Cache) -> DecodeGroup:
-        """The rows leave in a group, which holds their cache from now on."""
-        group = DecodeGroup.begin(self._model, rows, GroupCache(cache, len(rows)))
-        for row in rows:
-            self.remove(row)
-        return group
+    def _apart(self, rows: list[Row]) -> list[tuple[list[Row], Cache]]:
+        """A row and its twins, each with a cache of its own; merged where that is possible."""
+        cache = rows[0].cache
+        if len(rows) == 1:
+            return [(rows, cache)]
+        if self._exactness.merged and rows[0].num_prefilled >= MIN_MERGED_TOKENS:
+            return [(rows, kv_cache.merge([cache] * len(rows)))]
+        return [([row], copy.deepcopy(cache)) for row in rows]
+
+    def _finish(self, parts: list[tuple[list[Row], Cache]], groups: list[DecodeGroup]) -> None:
+        """Rows leave in groups, which hold their caches from now on."""
+        groups += [
+            DecodeGroup.begin(self._model, rows, GroupCache(cache, len(rows)))
+            for rows, cache in parts
+        ]
+        for rows, _ in parts:
+            for row in rows:
+                self.remove(row)
 
     def _measure(self, num_tokens: int, budget: int, elapsed_s: float) -> None:
         """Learn the speed. The start of a prompt is fast, so one chunk at most doubles it; and a

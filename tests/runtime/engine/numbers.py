@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import msgspec
 from mlx_lm.utils import load_model
 
@@ -17,6 +18,22 @@ from runtime.requests import SamplingParams
 from tests.models import tiny_models
 
 GREEDY = SamplingParams(temperature=0)
+
+
+class Recording:
+    """The model, and the shapes (rows, tokens) that it was given to read."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, inputs: mx.array, cache: Any) -> mx.array:
+        self.shapes.append(inputs.shape)
+        logits: mx.array = self._model(inputs, cache=cache)
+        return logits
 
 
 class Numbers:
@@ -72,7 +89,9 @@ def run(batch: Batch) -> dict[int, list[int]]:
     return tokens
 
 
-def run_alone(model: Any, prompt: list[int], max_tokens: int) -> list[int]:
+def run_alone(
+    model: Any, prompt: list[int], max_tokens: int, sampling: SamplingParams = GREEDY
+) -> list[int]:
     batch = Batch(model)
-    batch.add(row(0, prompt, max_tokens))
+    batch.add(row(0, prompt, max_tokens, sampling))
     return run(batch)[0]

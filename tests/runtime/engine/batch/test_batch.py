@@ -12,7 +12,15 @@ from runtime.engine.batch.batch import Batch
 from runtime.engine.cache import kv_cache
 from runtime.events import Prefill
 from runtime.requests import SamplingParams
-from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tokens_of
+from tests.runtime.engine.numbers import (
+    Recording,
+    load,
+    prompts,
+    row,
+    run,
+    run_alone,
+    tokens_of,
+)
 
 MERGEABLE = ["llama", "gemma3", "mamba2", "lfm2"]
 
@@ -154,21 +162,6 @@ def test_prompts_are_read_in_chunks_with_decode_between(tmp_path: Path) -> None:
             if isinstance(event, Prefill):
                 done[event.id] = min(event.done, 3999)  # the last one starts the decode
         assert sum(done.values()) - before <= 512
-
-
-class Recording:
-    """The model, and the shapes (rows, tokens) that it was given to read."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self.layers = model.layers
-        self.make_cache = model.make_cache
-        self.shapes: list[tuple[int, ...]] = []
-
-    def __call__(self, inputs: mx.array, cache: Any) -> mx.array:
-        self.shapes.append(inputs.shape)
-        logits: mx.array = self._model(inputs, cache=cache)
-        return logits
 
 
 def test_prompts_that_are_read_together_keep_the_budget_padded(tmp_path: Path) -> None:
