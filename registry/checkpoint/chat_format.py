@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from .call_syntax import CallSyntax, Speech
 from .config import Json
 
 Absence: TypeAlias = Literal["null", "empty", "absent"]  # how a message says nothing
@@ -43,6 +44,10 @@ class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
     content_with_calls: bool = True  # a turn may have words and calls
     no_content: tuple[Absence, ...] = ("null", "empty", "absent")  # of a turn with calls
     options: dict[str, Json] = {}  # variables without which nothing is rendered
+    # How answers are marked.
+    thinking: tuple[str, str] | None = None  # around what is thought
+    speech: Speech | None = None
+    calls: CallSyntax | None = None  # None: the template's own are not known, so ours are used
 
     @property
     def is_spoken(self) -> bool:
@@ -63,6 +68,9 @@ class ChatFormat(msgspec.Struct, frozen=True, omit_defaults=True):
             "parallel_tool_calls": self.tool_calls and self.parallel_tool_calls,
             "tool_arguments": self.tool_arguments if self.tool_calls else None,
             "tool_call_ids": _IDS[self.call_ids] if self.tool_calls else None,
+            "tool_format": "default" if self.calls is None else "template",
+            "tool_call_begins": None if self.calls is None else self.calls.opening,
+            "thinking": None if self.thinking is None else list(self.thinking),
         }
 
 

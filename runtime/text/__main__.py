@@ -131,8 +131,9 @@ def _chat(text: Text, chat: ChatInput, constraint: Constraint | None) -> Tokens:
     if chat.tool_use.tools and chat.tool_use.choice != "none":
         options["tools"] = [_definition(tool) for tool in chat.tool_use.tools]
     messages = [_as_sent(message) for message in chat.messages]
-    prompt = text.chat.render(messages, options, chat.turn)
-    form = answer_format(text.chat, chat, prompt.text, constraint)
+    chosen = text.chat.chosen(messages, options)
+    prompt = chosen.render(messages, options, chat.turn)
+    form = answer_format(chosen.form, chat, prompt.text, constraint)
     return Tokens(text.tokenizer.prompt(prompt.text), prompt.call_ids, form)
 
 

@@ -1,20 +1,38 @@
 """How an answer to a prompt is to be read: what is thought, what is called, what it may say."""
 
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 from runtime.requests import AnswerFormat, ChatInput, Constraint, Thinking
 
+from .call_syntax import HERMES
 from .grammar import grammar_of
-from .prompt import ChatPrompt
 
 
 def answer_format(
-    chat: ChatPrompt, input: ChatInput, prompt: str, constraint: Constraint | None
+    form: ChatFormat, input: ChatInput, prompt: str, constraint: Constraint | None
 ) -> AnswerFormat:
-    """For the prompt that was rendered. Raises ConstraintRefused."""
-    thinking: Thinking | None = None
-    use, calls = input.tool_use, None
-    grammar = grammar_of(thinking, calls, use, constraint)
+    """For the prompt that was rendered by a template of this form. Raises ConstraintRefused."""
+    use = input.tool_use
+    calls = (form.calls or HERMES) if use.tools and use.choice != "none" else None
+    thinking = _thinking(form, input, prompt)
     parameters: dict[str, Json] = (
         {tool.name: tool.parameters for tool in use.tools} if calls else {}
     )
-    return AnswerFormat(thinking=thinking, calls=calls, parameters=parameters, grammar=grammar)
+    return AnswerFormat(
+        thinking=thinking,
+        speech=form.speech,
+        calls=calls,
+        parameters=parameters,
+        grammar=grammar_of(thinking, calls, use, constraint),
+    )
+
+
+def _thinking(form: ChatFormat, input: ChatInput, prompt: str) -> Thinking | None:
+    if form.thinking is None:
+        return None
+    start, end = form.thinking
+    is_open = prompt.rstrip().endswith(start.strip())
+    if input.turn == "continued":  # by an answer that may think itself
+        _, opened, thought = (input.messages[-1].content or "").rpartition(start)
+        is_open = is_open or (bool(opened) and end not in thought)
+    return Thinking(start, end, is_open)

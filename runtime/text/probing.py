@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from registry.checkpoint.chat_format import Absence, ChatFormat
 from registry.checkpoint.config import Json
 
+from .answer_syntax import learn_marks
 from .template import ChatTemplate, TemplateError
 from .time_limit import OutOfTime, time_limit
 
@@ -41,6 +42,8 @@ def learn(template: ChatTemplate) -> ChatFormat:
     with contextlib.suppress(OutOfTime), time_limit(_LIMIT_S):
         for ask in (_options, _content, _system, _turns, _tools, _calls, _results):
             found |= ask(probe, ChatFormat(**found))
+        if probe.takes(_user()):
+            found |= learn_marks(template, ChatFormat(**found))
     return ChatFormat(**found)
 
 
@@ -260,8 +263,9 @@ def _quality(probe: _Probe, calling: Message, result: Message) -> int:
     prompt = probe.render(messages)
     if prompt is None or not all(word in prompt for word in _words(messages)):
         return 0
-    # JSON within JSON, or an object as Python prints it.
-    is_odd = f'\\"{_ARGUMENT}\\"' in prompt or f"{{'{_ARGUMENT}'" in prompt
+    # JSON within JSON or within braces, or an object as Python prints it.
+    odd = (f'\\"{_ARGUMENT}\\"', f"{{'{_ARGUMENT}'", f'{{{{"{_ARGUMENT}"')
+    is_odd = any(spelling in prompt for spelling in odd)
     if "content" in calling and calling["content"] is None and not is_odd:
         other = probe.render([_user(), calling | {"content": ""}, result])
         is_odd = other is not None and prompt.count("None") > other.count("None")

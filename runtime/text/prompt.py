@@ -13,6 +13,8 @@ from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 from runtime.requests import Turn
 
+from . import default_tools
+from .call_syntax import HERMES
 from .conversation import Conversation, shaped
 from .probing import learn
 from .template import ChatTemplate, TemplateError
@@ -40,17 +42,32 @@ class ChatPrompt:
     def form(self) -> ChatFormat:
         return learn(self._template)
 
+    @property
+    def knows_tools(self) -> bool:
+        """Whether the template tells of functions, and it is known how they are called then."""
+        return self.form.tools and self.form.calls is not None
+
+    def chosen(self, messages: list[Message], options: dict[str, Any]) -> "ChatPrompt":
+        """The template for these: the one for tools, where the other one cannot tell them."""
+        if self._for_tools is None or self._for_tools.form.is_spoken:
+            return self
+        has_calls = any(message.get("tool_calls") for message in messages)
+        is_missed = has_calls and not (self.form.tool_calls and self.form.tool_results)
+        if is_missed or (options.get("tools") and not self.knows_tools):
+            return self._for_tools
+        return self
+
     def render(
         self, messages: list[Message], options: dict[str, Any], turn: Turn = "new"
     ) -> Prompt:
         """The prompt, up to where the model goes on. Raises TemplateError."""
-        if (
-            self._for_tools is not None
-            and any(message.get("tool_calls") for message in messages)
-            and not (self.form.tool_calls and self.form.tool_results)
-            and not self._for_tools.form.is_spoken
-        ):
-            return self._for_tools.render(messages, options, turn)
+        chosen = self.chosen(messages, options)
+        if chosen is not self:
+            return chosen.render(messages, options, turn)
+        if options.get("tools") and not self.knows_tools:
+            calls = self.form.calls or HERMES
+            messages = [default_tools.message_of(options["tools"], calls), *messages]
+            options = {name: value for name, value in options.items() if name != "tools"}
         if turn == "continued":
             return self._continued(messages, options)
         return self._rendered(messages, options, add_generation_prompt=turn == "new")

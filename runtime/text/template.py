@@ -37,6 +37,7 @@ class ChatTemplate(Protocol):
     """One model's template."""
 
     names: frozenset[str]  # what it reads of the options
+    source: str  # in Jinja; empty where it is none
 
     def render(
         self,
@@ -83,6 +84,7 @@ class JinjaTemplate:
         """Raises TemplateError when the source is too long or no valid Jinja."""
         if len(source) > MAX_TEMPLATE_CHARS:
             raise TemplateError(f"the chat template is longer than {MAX_TEMPLATE_CHARS} characters")
+        self.source = source
         self._special_tokens = special_tokens
         self._sandbox = Sandbox()
         try:
@@ -129,6 +131,7 @@ class PythonTemplate:
             spec.loader.exec_module(module)
         self._apply: Callable[..., str] = module.apply_chat_template
         self.names: frozenset[str] = frozenset()
+        self.source = ""
 
     def render(
         self,

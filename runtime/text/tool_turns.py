@@ -3,9 +3,11 @@
 import json
 from typing import Any, TypeAlias
 
+from registry.checkpoint.call_syntax import CallSyntax
 from registry.checkpoint.chat_format import ChatFormat
 
 from .call_ids import nine_letters, of_functions
+from .call_syntax import HERMES, written
 from .template import TemplateError
 
 Message: TypeAlias = dict[str, Any]
@@ -34,7 +36,7 @@ def with_tools(messages: list[Message], form: ChatFormat) -> tuple[Turns, dict[s
                 message["tool_calls"] = [_call(call, form) for call in calls]
                 told += _parted(number, message, form)
             else:
-                told.append((number, _spoken(message)))
+                told.append((number, _spoken(message, form.calls or HERMES)))
         elif message["role"] == "tool" and not form.tool_results:
             told.append((number, _heard(message)))
         else:
@@ -139,8 +141,8 @@ def _call(call: Call, form: ChatFormat) -> Call:
     if form.tool_arguments == "string" and form.string_arguments and isinstance(arguments, str):
         return call
     wanted = _object(arguments)
-    if not isinstance(wanted, dict) and not form.string_arguments:
-        wanted = {"arguments": wanted}
+    if not form.string_arguments:
+        wanted = _wrapped(wanted)
     if form.tool_arguments == "string":
         is_object = isinstance(arguments, str) and arguments.lstrip().startswith("{")
         wanted = arguments if is_object and wanted == _object(arguments) else _json(wanted)
@@ -170,20 +172,17 @@ def _parted(number: int, message: Message, form: ChatFormat) -> Turns:
     return [(number, words), (number, message | {"content": None})]
 
 
-def _spoken(message: Message) -> Message:
-    """The calls as words of the assistant's."""
-    lines = [f"Tool call {_name_and_arguments(call)}" for call in message["tool_calls"]]
-    texts = [message.get("content") or "", "\n".join(lines)]
+def _spoken(message: Message, syntax: CallSyntax) -> Message:
+    """The calls as words of the assistant's, as it is asked to write them."""
+    functions = [_function(call) for call in message["tool_calls"]]
+    told = [(str(f.get("name")), _wrapped(_object(f.get("arguments")))) for f in functions]
+    texts = [message.get("content") or "", written(syntax, told)]
     kept = {name: value for name, value in message.items() if name != "tool_calls"}
     return kept | {"content": "\n\n".join(text for text in texts if text)}
 
 
-def _name_and_arguments(call: Call) -> str:
-    function = _function(call)
-    arguments = function.get("arguments")
-    if not isinstance(arguments, str):
-        arguments = _json(arguments)
-    return f"{function.get('name')}: {arguments or '{}'}"
+def _wrapped(arguments: object) -> dict[str, Any]:
+    return arguments if isinstance(arguments, dict) else {"arguments": arguments}
 
 
 def _heard(message: Message) -> Message:

@@ -58,14 +58,22 @@ EIGHT: dict[str, list[Message]] = {
 
 # What else a template may be told in place of these, least changed first. Each of them is whole.
 _RULE_FOLDED = user(f"{_RULE}\n\n{_ASK}")
-_IN_WORDS = assistant(f"Tool call lookup_thermals: {json.dumps(ARGUMENTS)}")
+_AS_JSON = json.dumps({"name": "lookup_thermals", "arguments": ARGUMENTS})
+_AS_PYTHON = ", ".join(f"{name}={value!r}" for name, value in ARGUMENTS.items())
+# As Hermes writes calls, and as models do whose templates only tell of tools.
+_IN_WORDS = [
+    assistant(f"<tool_call>\n{_AS_JSON}\n</tool_call>"),
+    assistant(f"<|tool_call_start|>[lookup_thermals({_AS_PYTHON})]<|tool_call_end|>"),
+    assistant(f"<|tool_call|>[{_AS_JSON}]"),
+]
 SHAPED: dict[str, list[list[Message]]] = {
     "system first": [[_RULE_FOLDED]],
     "system in the middle": [[user(_ASK), assistant(_TELL), user(f"{_RULE}\n\n{_ASK_2}")]],
     "two users": [[user(f"{_ASK}\n\n{_ASK_2}")]],
     "a call and its result": [
-        [user(_ASK), _IN_WORDS, result()],
-        [user(_ASK), _IN_WORDS, user(f"Tool result of lookup_thermals: {RESULT}")],
+        [user(_ASK), words, behind]
+        for words in _IN_WORDS
+        for behind in (result(), user(f"Tool result of lookup_thermals: {RESULT}"))
     ],
 }
 
@@ -160,9 +168,13 @@ def is_told(prompt: str, messages: list[Message]) -> bool:
 
 
 def is_spelled_well(prompt: str) -> bool:
-    """Arguments are neither JSON within JSON nor an object as Python prints it."""
-    names = [*ARGUMENTS, *ARGUMENTS_2]
-    return not any(f'\\"{name}\\"' in prompt or f"{{'{name}'" in prompt for name in names)
+    """Arguments are neither JSON within JSON or braces nor an object as Python prints it."""
+    odd = [
+        spelling
+        for name in [*ARGUMENTS, *ARGUMENTS_2]
+        for spelling in (f'\\"{name}\\"', f"{{'{name}'", f'{{{{"{name}"')
+    ]
+    return not any(spelling in prompt for spelling in odd)
 
 
 def _blocks(messages: list[Message]) -> list[list[Message]]:

@@ -48,7 +48,7 @@ def test_one_trait_each(name: str, expected: dict[str, Any]) -> None:
     """What the template does to our words tells what it takes, and no other trait is seen."""
     form = learn(traits.template(getattr(traits, name)))
     assert {key: getattr(form, key) for key in expected} == expected
-    plain = {"tools", "options"} if name != "NEEDS_TOOLS" else {"options"}
+    plain = {"tools", "options", "calls"} if name != "NEEDS_TOOLS" else {"options", "calls"}
     if name in ("ANYTHING", "OBJECTS", "NINE", "ONE_CALL", "NO_LONE_RESULTS", "OWN_LIST"):
         others = [
             key
@@ -81,6 +81,7 @@ def test_the_date_of_today_is_no_trait() -> None:
 
     class Clock:
         names: frozenset[str] = frozenset()
+        source = ""
 
         def render(self, messages: Any, options: Any, *, add_generation_prompt: bool = True) -> str:
             rendered = traits.template(traits.ANYTHING).render(messages, options)

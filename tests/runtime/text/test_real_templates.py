@@ -120,7 +120,7 @@ def test_equal_to_transformers(
     messages = BODIES[name]["messages"]
     oracle = {key: template.oracle(messages) for key, template in templates.items()}
     expected = {key: text for key, text in oracle.items() if text is not None}
-    assert len(expected) > 10
+    assert len(expected) >= 10
     assert {key: prompts[key, name] for key in expected} == expected
 
 

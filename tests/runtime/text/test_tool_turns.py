@@ -148,11 +148,12 @@ def test_one_call_at_a_time() -> None:
 
 
 def test_in_words() -> None:
-    """A template without tools gets readable text, of which nothing is missing."""
+    """A template without tools gets calls as it is asked to write them; nothing is missing."""
+    call_text = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
     messages = [calling(call("f", '{"a": 1}', id="1"), content="Well."),
                 result("ok", tool_call_id="1")]  # fmt: skip
     assert told(messages, tool_calls=False, tool_results=False) == [
-        {"role": "assistant", "content": 'Well.\n\nTool call f: {"a": 1}'},
+        {"role": "assistant", "content": f"Well.\n\n{call_text}"},
         {"role": "user", "content": "Tool result of f: ok"},
     ]
 
