@@ -115,11 +115,15 @@ class ModelPool:
         def tell_position(position: int) -> None:
             generation.put(Queued(position))
 
-        with slot.stats.count(), self._admitted(slot, request.priority, tell_position) as ticket:
+        num_more = request.num_answers - number  # all find room, or none
+        with (
+            slot.stats.count(),
+            self._admitted(slot, request.priority, tell_position, num_more=num_more) as ticket,
+        ):
             check_kind(model, "llm")
             context_length = context_length_of(model)
             refuse_hopeless(request.input, context_length)
-            encoded = await prompt.encoded()
+            encoded = await prompt.encoded(number)
             generation.prompt = encoded.tokens
             generation.form = msgspec.structs.replace(
                 encoded.form, max_reasoning_tokens=request.max_reasoning_tokens
@@ -193,11 +197,15 @@ class ModelPool:
         on_position: Callable[[int], None],
         *,
         takes_row: bool = True,
+        num_more: int = 1,
     ) -> Iterator[Ticket]:
-        """A place among the requests of a model. Raises Draining, or QueueFull."""
+        """A place among the requests of a model, where there is room for `num_more`.
+
+        Raises Draining, or QueueFull.
+        """
         self.residency.refuse_when_draining()
         settings = self._settings
-        if slot.schedule.is_full(priority):
+        if slot.schedule.is_full(priority, num_more):
             wait_s = slot.stats.request_s * settings.max_queue / settings.max_rows
             raise QueueFull(
                 f"{settings.max_queue} {priority} requests already wait for '{slot.model.id}'; "
@@ -265,16 +273,14 @@ class ModelPool:
 
 
 class _Prompt:
-    """What several answers go on from: made by the first that asks."""
+    """What several answers go on from."""
 
     def __init__(self, encode: Callable[[], Awaitable[Tokens]]) -> None:
         self._encode = encode
-        self._lock = asyncio.Lock()
-        self._tokens: Tokens | None = None
+        self._made: asyncio.Future[Tokens] = asyncio.get_running_loop().create_future()
 
-    async def encoded(self) -> Tokens:
-        """Raises what the text worker refuses."""
-        async with self._lock:
-            if self._tokens is None:
-                self._tokens = await self._encode()
-            return self._tokens
+    async def encoded(self, number: int) -> Tokens:
+        """Made for the first answer; the others wait, and are cancelled where that is refused."""
+        if number == 0:
+            self._made.set_result(await self._encode())
+        return await asyncio.shield(self._made)

@@ -76,13 +76,13 @@ class Schedule:
 
     # --- a ticket's life ----------------------------------------------------------------------
 
-    def is_full(self, priority: Priority) -> bool:
-        """Whether as many of this class wait as may. No class takes the other's room to wait."""
+    def is_full(self, priority: Priority, num_more: int = 1) -> bool:
+        """Whether more of this class would wait than may. None takes the other's room to wait."""
         urgent = sum(ticket.priority == "interactive" for ticket in self._tickets.values())
         if priority == "interactive":  # they may have every row
-            return urgent >= self._max_rows + self._max_queue
+            return urgent + num_more > self._max_rows + self._max_queue
         room = max(0, self._max_rows - urgent)
-        return len(self._tickets) - urgent >= room + self._max_queue
+        return len(self._tickets) - urgent + num_more > room + self._max_queue
 
     def enter(
         self,
