@@ -32,6 +32,7 @@ from .requests import (
     EmbeddingRequest,
     Embeddings,
     GenerationRequest,
+    Input,
     Priority,
     RerankRequest,
     Scores,
@@ -150,6 +151,13 @@ class ModelPool:
                 finished = generation.whole(finished, ticket.waited_s)
                 slot.stats.add(finished, time.monotonic() - started)
                 return finished
+
+    async def tokenize(self, model: Model, input: Input) -> list[int]:
+        """What the model would read of it, without asking for an answer. Loads no model.
+
+        Raises InvalidRequest, Unavailable.
+        """
+        return (await self._text.encode(model.folder, input)).tokens
 
     async def embed(self, model: Model, request: EmbeddingRequest) -> Embeddings:
         """The vectors of texts, by an embedding model. Cancelling it cancels the request.

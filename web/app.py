@@ -14,6 +14,7 @@ from web.transport.reply import failure_reply
 
 from . import health, page
 from .api import embeddings, jobs, models, rerank
+from .api.anthropic import messages
 from .api.openai import chat, chat_socket
 from .dialect import CHAT_DIALECTS, dialect_of
 from .errors import Failure, answer_to
@@ -33,6 +34,7 @@ def create_app(services: Services) -> Quart:
     for dialect in CHAT_DIALECTS:
         for api in (chat, chat_socket, embeddings, rerank, models, jobs):
             app.register_blueprint(api.blueprint(dialect, services))
+    app.register_blueprint(messages.blueprint(services))
     app.register_blueprint(store_routes.blueprint(services))
     app.register_blueprint(health.blueprint(services))
     app.register_blueprint(page.blueprint())

@@ -33,6 +33,7 @@ class Call:
 class Answer:
     """Filled by `add`, event by event."""
 
+    call_prefix: str = "call_"  # of the ids of calls
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Answer:
                 self.reasoning.append(text)
             case ToolCallDelta(_, index, name, arguments):
                 while len(self.calls) <= index:
-                    self.calls.append(Call(f"call_{secrets.token_hex(12)}", name, []))
+                    self.calls.append(Call(f"{self.call_prefix}{secrets.token_hex(12)}", name, []))
                 self.calls[index].arguments.append(arguments)
 
     @property

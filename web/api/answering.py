@@ -30,8 +30,8 @@ class Rendering(ABC):
 
     done: bytes = b""  # what ends a stream of events that went well
 
-    def __init__(self, num_answers: int = 1) -> None:
-        self.answers = [Answer() for _ in range(num_answers)]
+    def __init__(self, num_answers: int = 1, call_prefix: str = "call_") -> None:
+        self.answers = [Answer(call_prefix) for _ in range(num_answers)]
 
     @property
     def is_whole(self) -> bool:

@@ -258,6 +258,31 @@ SYNONYMS: Synonyms = {
 CHAT: Neutral = _OPENAI | _SAMPLING | _LENGTH | _CONSTRAINTS | _PROMPT | _MODEL
 CHAT |= _REASONING | _SERVICES | _OUTPUT
 
+_MESSAGES: Neutral = (
+    _SAMPLING
+    | _LENGTH
+    | _CONSTRAINTS
+    | _PROMPT
+    | _MODEL
+    | _SERVICES
+    | {
+        "stop": ([],),  # their word is stop_sequences
+        "response_format": ({"type": "text"},),
+        "mcp_servers": ([],),
+        "container": (),
+        "fallbacks": ([],),
+        "compaction": (),
+        "thread": (),
+        "logprobs": (False,),
+        "top_logprobs": (0,),
+    }
+)
+_HONOURED_IN_MESSAGES = ("system", "stop_sequences", "context_management")
+# Of Anthropic's API, and what else is not for it.
+MESSAGES: Neutral = {
+    name: values for name, values in _MESSAGES.items() if name not in _HONOURED_IN_MESSAGES
+}
+
 _ENCODERS: Neutral = {
     "truncation": (False,),
     "truncate_prompt_tokens": (),

@@ -14,12 +14,13 @@ from werkzeug.datastructures import Headers
 from runtime.requests import ChatInput, GenerationRequest
 from web.api import parameters
 from web.api.generating import Count, NumAlternatives, NumTokens
+from web.api.thinking import Effort
 from web.door.body import Neutral, Synonyms
 from web.errors import ApiError
 
 from .chat_messages import Message, conversation, turn_of
 from .constraint import ConstrainedBody, constraint_of
-from .reasoning import Effort, Reasoning, ReasoningObject, ThinkingObject, reasoning_of
+from .reasoning import Reasoning, ReasoningObject, ThinkingObject, reasoning_of
 from .tools import ToolDefinition, tool_use_of
 
 MetadataKey = Annotated[str, Meta(max_length=64)]

@@ -1,20 +1,13 @@
-"""How much a model is to think: OpenAI's `reasoning_effort`, and the words of other servers for it.
+"""How much a model is to think: OpenAI's `reasoning_effort`, and other servers' words for it."""
 
-Models that think are told by variables of their chat templates: whether (`enable_thinking`,
-`thinking`), and how hard (`reasoning_effort`). A model whose template reads none of them does not
-think, and there is nothing to set.
-"""
-
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from registry.checkpoint.config import Json
 from web.api.generating import NumTokens
+from web.api.thinking import Effort, thinking_options
 from web.errors import ApiError
-
-Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-_EFFORTS: dict[Effort, str] = {"minimal": "low", "xhigh": "high", "max": "high"}  # to three words
 
 # Of `chat_template_kwargs`: what templates of models that think read. Others are not the caller's.
 _OPTIONS: dict[str, type] = {
@@ -81,16 +74,6 @@ def reasoning_of(
         budget,
         told.exclude is not True and is_included is not False,
     )
-
-
-def thinking_options(wants: bool | None, effort: Effort | None) -> dict[str, Json]:
-    """In the words of templates; None leaves it to the model."""
-    options: dict[str, Json] = {}
-    if wants is not None:
-        options |= {"enable_thinking": wants, "thinking": wants}
-    if effort is not None and effort != "none":
-        options["reasoning_effort"] = _EFFORTS.get(effort, effort)
-    return options
 
 
 def _template_options(sent: dict[str, Any]) -> dict[str, Json]:

@@ -1,17 +1,12 @@
 """The functions of a chat request, and which of them is to be called: `tools`, `tool_choice`."""
 
-import re
 from typing import Any, Literal
 
 import msgspec
 
-from registry.checkpoint.config import Json
 from runtime.requests import Tool, ToolUse
+from web.api.functions import check_functions, parameters_of
 from web.errors import ApiError
-
-MAX_TOOLS = 1024
-# OpenAI takes letters, digits, - and _; names of MCP's servers have dots, slashes and colons too.
-_NAME = re.compile(r"[a-zA-Z0-9_.:/-]{1,128}")
 
 
 class FunctionDefinition(msgspec.Struct):
@@ -60,7 +55,7 @@ def tool_use(
     functions: tuple[Tool, ...], choice: str | dict[str, Any] | None, parallel: bool | None
 ) -> ToolUse:
     """The same of functions that were read."""
-    check_names(functions)
+    check_functions(functions)
     use = ToolUse(functions, is_parallel=parallel is not False)
     match choice:
         case None | "auto":
@@ -81,22 +76,6 @@ def tool_use(
     _check_known(names, functions)
     allowed = tuple(tool for tool in functions if tool.name in names)
     return msgspec.structs.replace(use, tools=allowed, choice=sent.allowed_tools.mode)
-
-
-def check_names(functions: tuple[Tool, ...]) -> None:
-    """Raises ApiError for too many functions, and names that no model can tell apart."""
-    if len(functions) > MAX_TOOLS:
-        raise _wrong(f"has {len(functions)} tools, and one request may have {MAX_TOOLS}")
-    seen: set[str] = set()
-    for number, tool in enumerate(functions):
-        if not _NAME.fullmatch(tool.name):
-            raise _wrong(
-                f"has {tool.name[:100]!r} at {number}, which is no name of a function: send 1 to "
-                "128 of A-Z a-z 0-9 _ - . : /"
-            )
-        if tool.name in seen:
-            raise _wrong(f"has two functions of the name {tool.name!r}")
-        seen.add(tool.name)
 
 
 def _choice(sent: dict[str, Any]) -> _Choice:
@@ -134,15 +113,6 @@ def _function(number: int, tool: ToolDefinition) -> Tool:
     whose = f"'tools' has {function.name[:100]!r}, whose parameters"
     parameters = parameters_of(function.parameters, whose)
     return Tool(function.name, function.description, parameters, bool(function.strict))
-
-
-def parameters_of(schema: dict[str, Json] | None, whose: str) -> dict[str, Json]:
-    """The schema of a function's arguments, which are an object; without one, an empty object."""
-    schema = schema or {}
-    if schema.get("type", "object") != "object":
-        raise ApiError(400, f"{whose} are not of the type object.", param="tools")
-    empty: dict[str, Json] = {"type": "object", "properties": {}}
-    return empty | schema
 
 
 def _wrong(what: str) -> ApiError:
