@@ -104,9 +104,14 @@ class TextWorkers:
             job = EncodePrompt(str(folder), input, constraint, limit_s)
             reply = await self._do(job, num_chars)
         except TimeoutError:
+            if constraint is not None:
+                raise InvalidRequest(
+                    f"Compiling this took longer than {limit_s:.0f} s, so it was stopped.",
+                    constraint.param,
+                ) from None
             raise _refused(
                 input, f"Reading the request took longer than {limit_s:.0f} s, so it was stopped: "
-                "that is the model's chat template, or a grammar of the request's."
+                "that is the model's chat template, or the schemas of the tools."
             ) from None  # fmt: skip
         if isinstance(reply, Tokens):
             return reply

@@ -44,7 +44,8 @@ from runtime.text_messages import (
 )
 
 from .answer_format import answer_format
-from .grammar import ConstraintRefused, grammar_of
+from .grammar.answer import grammar_of
+from .grammar.refused import ConstraintRefused
 from .pairs import PairPrompt
 from .prompt import ChatPrompt
 from .template import ChatTemplate, TemplateError, template_of, tool_template_of
@@ -133,13 +134,14 @@ def _chat(text: Text, chat: ChatInput, constraint: Constraint | None) -> Tokens:
     messages = [_as_sent(message) for message in chat.messages]
     chosen = text.chat.chosen(messages, options)
     prompt = chosen.render(messages, options, chat.turn)
-    form = answer_format(chosen.form, chat, prompt.text, constraint)
+    form = answer_format(chosen.form, chat, prompt.text, constraint, text.tokenizer.trial)
     return Tokens(text.tokenizer.prompt(prompt.text), prompt.call_ids, form)
 
 
 def _continued(text: Text, continued: TextInput, constraint: Constraint | None) -> Tokens:
     """A text as the model's tokenizer reads it; tokens stand as they are."""
-    form = AnswerFormat(grammar=grammar_of(None, None, ToolUse(), constraint))
+    grammar = grammar_of(None, None, None, ToolUse(), constraint, text.tokenizer.trial)
+    form = AnswerFormat(grammar=grammar)
     if isinstance(continued.text, str):
         return Tokens(text.tokenizer.texts([continued.text], None, None)[0][0], form=form)
     return Tokens(list(continued.text), form=form)

@@ -5,11 +5,12 @@ from registry.checkpoint.config import Json
 from runtime.requests import AnswerFormat, ChatInput, Constraint, Thinking
 
 from .call_syntax import HERMES
-from .grammar import grammar_of
+from .grammar.answer import grammar_of
+from .grammar.trial import Trial
 
 
 def answer_format(
-    form: ChatFormat, input: ChatInput, prompt: str, constraint: Constraint | None
+    form: ChatFormat, input: ChatInput, prompt: str, constraint: Constraint | None, trial: Trial
 ) -> AnswerFormat:
     """For the prompt that was rendered by a template of this form. Raises ConstraintRefused."""
     use = input.tool_use
@@ -23,7 +24,7 @@ def answer_format(
         speech=form.speech,
         calls=calls,
         parameters=parameters,
-        grammar=grammar_of(thinking, calls, use, constraint),
+        grammar=grammar_of(thinking, form.speech, calls, use, constraint, trial),
     )
 
 

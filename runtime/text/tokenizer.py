@@ -1,9 +1,12 @@
 """Text to tokens, by the model's own tokenizer."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from registry.checkpoint.tokenizer.load import load
+
+from .grammar.trial import Trial
 
 
 class ModelTokenizer:
@@ -14,6 +17,12 @@ class ModelTokenizer:
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = load(folder)
+
+    @cached_property
+    def trial(self) -> Trial:
+        """Of grammars, which name the tokens that are no text by their ids."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return Trial({token.content: id for id, token in added.items() if token.special})
 
     def prompt(self, text: str) -> list[int]:
         """A rendered prompt, which holds its special tokens as text already."""

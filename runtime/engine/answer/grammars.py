@@ -6,15 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLMatcher, LLTokenizer
+
+from runtime.grammar import compile
 
 _MAX_KEPT = 64
 _MAX_KEPT_CHARS = 4_000_000  # of their texts
-_LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
-
-
-class GrammarFailed(Exception):
-    """It cannot be compiled, or not be followed any further."""
 
 
 class Grammars:
@@ -49,7 +46,4 @@ class Grammars:
         return self._make_vocabulary()
 
     def _compile(self, grammar: str) -> LLMatcher:
-        matcher = LLMatcher(self._vocabulary, grammar, log_level=0, limits=_LIMITS)
-        if matcher.is_error():
-            raise GrammarFailed(f"The grammar cannot be followed: {matcher.get_error()}")
-        return matcher
+        return compile(grammar, self._vocabulary)

@@ -6,7 +6,7 @@ import numpy as np
 from llguidance import LLMatcher
 from numpy.typing import NDArray
 
-from .grammars import GrammarFailed
+from runtime.grammar import GrammarFailed
 
 
 class Guide:

@@ -1,0 +1,78 @@
+"""A grammar is tried before anybody waits for it: here it may take its time, and be killed."""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+from llguidance import LLTokenizer
+
+from runtime.grammar import GrammarFailed, compile
+
+from .refused import ConstraintRefused
+
+_PLAIN = (
+    (r"Unimplemented keys: \[(.*)\]", r"the keywords \1 are not supported"),
+    (r"Unsatisfiable schema: Regex is empty.*", "nothing satisfies it"),
+    (r"Unsatisfiable schema: (.*)", r"nothing satisfies it: \1"),
+    (r"Resource (\S+) is not present .*", r"\1 is not part of it, and nothing is fetched"),
+    (r"Pointer (\S+) does not exist", r"\1 does not exist in it"),
+    (r"oneOf constraints are not supported\..*", "the options of a oneOf overlap"),
+    (r"regex parse error:.*?error: (.*)", r"a pattern is no regular expression: \1"),
+    (r".*lookarounds not supported.*", "a pattern looks around, which is not supported"),
+)
+_MAX_CHARS = 300
+
+
+class _Bytes:
+    """What `LLTokenizer` asks of a tokenizer: special tokens at their places, behind them every
+    byte. A grammar compiles with it as with the model's own, and it is made in no time."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(self, specials: Mapping[str, int]) -> None:
+        size = max(specials.values(), default=-1) + 1
+        self.tokens = [b""] * size + [bytes([byte]) for byte in range(256)] + [b"<end>"]
+        self.eos_token_id = len(self.tokens) - 1
+        self.special_token_ids = [*specials.values(), self.eos_token_id]
+        for text, id in specials.items():
+            self.tokens[id] = text.encode()
+
+    def __call__(self, text: bytes) -> list[int]:
+        raise NotImplementedError
+
+
+class Trial:
+    """For the grammars of one model."""
+
+    def __init__(self, specials: Mapping[str, int]) -> None:
+        """`specials` are its tokens that are no text, such as most marks."""
+        self.specials = specials
+
+    @cached_property
+    def _vocabulary(self) -> LLTokenizer:
+        return LLTokenizer(_Bytes(self.specials), slices=[])  # type: ignore[arg-type]
+
+    def run(self, grammar: str, what: str, param: str) -> None:
+        """Raises ConstraintRefused where it says nothing that a model could follow."""
+        try:
+            matcher = compile(grammar, self._vocabulary)
+            matcher.compute_bitmask()
+            if matcher.is_error():
+                raise GrammarFailed("nothing satisfies it")
+        except GrammarFailed as error:
+            reason = _plain(str(error))
+            raise ConstraintRefused(f"{what} cannot be enforced: {reason}.", param) from None
+
+
+def _plain(message: str) -> str:
+    """llguidance's words without its state and its places in our own grammar."""
+    message = message.partition("\n<")[0].partition("\n   1 |")[0]
+    message = re.sub(r"^at \d+\(\d+\): |failed to compile JSON schema: ", "", message)
+    for pattern, plain in _PLAIN:
+        found = re.search(pattern, message, re.DOTALL)
+        if found is not None:
+            message = found.expand(plain)
+            break
+    message = " ".join(message.split()).rstrip(".")
+    return message if len(message) <= _MAX_CHARS else f"{message[:_MAX_CHARS]}..."
