@@ -1,11 +1,13 @@
 """Whether prompt and answer fit the context: checked by `pool` before a model is loaded."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from registry.checkpoint.model import Model
 
 from .errors import ContextLengthExceeded, InvalidRequest, LoadFailed
-from .requests import ChatInput, Input, SamplingParams
+from .requests import ChatInput, GenerationRequest, Input, SamplingParams, TextInput
 
 # No text has tokens as long as this on average; the longest are runs of blanks, of up to 128.
 _MAX_CHARS_PER_TOKEN = 64
@@ -44,3 +46,23 @@ def fit(context_length: int, tokens: list[int], sampling: SamplingParams) -> Sam
         raise ContextLengthExceeded(len(tokens), context_length)
     wanted = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
     return msgspec.structs.replace(sampling, max_tokens=wanted)
+
+
+def check_vocabulary(request: GenerationRequest, vocab_size: int | None) -> None:
+    """Raises InvalidRequest for a token that the model does not have."""
+    check_tokens(request.sampling.logit_bias, vocab_size, "logit_bias")
+    check_tokens(request.sampling.stop_token_ids, vocab_size, "stop_token_ids")
+    if isinstance(request.input, TextInput) and not isinstance(request.input.text, str):
+        check_tokens(request.input.text, vocab_size, "prompt")
+
+
+def check_tokens(tokens: Iterable[int], vocab_size: int | None, param: str) -> None:
+    """Raises InvalidRequest that names the first that is none. Not known: the engine looks."""
+    if vocab_size is None:
+        return
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            last = vocab_size - 1
+            raise InvalidRequest(
+                f"'{param}' has the token {token}; this model's go to {last}.", param
+            )

@@ -21,7 +21,7 @@ from registry.checkpoint.model import Model
 from registry.errors import NotAModel
 
 from .carrier import Carrier
-from .context import context_length_of, fit, refuse_hopeless
+from .context import check_tokens, check_vocabulary, context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
 from .engine_process import EngineProcess
 from .errors import QueueFull, TooSlow
@@ -40,7 +40,7 @@ from .requests import (
 from .residency import IsRemoved, PoolSettings, Residency
 from .schedule import Interruption, Ticket
 from .slot import Outcome, Slot
-from .text_messages import Tokens
+from .text_messages import Decoded, Tokens
 from .text_workers import TextWorkers
 
 _numbers = itertools.count(1)  # of requests: theirs in the queue, and in every engine
@@ -124,6 +124,7 @@ class ModelPool:
             check_kind(model, "llm")
             context_length = context_length_of(model)
             refuse_hopeless(request.input, context_length)
+            check_vocabulary(request, model.vocab_size)
             encoded = await prompt.encoded(number)
             generation.prompt = encoded.tokens
             generation.form = msgspec.structs.replace(
@@ -158,6 +159,11 @@ class ModelPool:
         Raises InvalidRequest, Unavailable.
         """
         return (await self._text.encode(model.folder, input)).tokens
+
+    async def detokenize(self, model: Model, tokens: tuple[int, ...]) -> Decoded:
+        """The text of tokens, and the word of each. Raises InvalidRequest, Unavailable."""
+        check_tokens(tokens, model.vocab_size, "tokens")
+        return await self._text.decode(model.folder, tokens)
 
     async def embed(self, model: Model, request: EmbeddingRequest) -> Embeddings:
         """The vectors of texts, by an embedding model. Cancelling it cancels the request.

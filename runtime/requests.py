@@ -151,6 +151,7 @@ class TextInput(msgspec.Struct, frozen=True, tag=True):
 
     text: str | tuple[int, ...]
     suffix: str | None = None  # what stands behind the answer, for models that fill in
+    adds_special: bool = True  # the tokens that the tokenizer sets around a text
 
 
 Input: TypeAlias = ChatInput | TextInput

@@ -46,7 +46,15 @@ class EncodePairs(msgspec.Struct, frozen=True, tag=True):
     deadline_s: float
 
 
-Job: TypeAlias = EncodePrompt | DescribeTemplate | EncodeTexts | EncodePairs
+class Decode(msgspec.Struct, frozen=True, tag=True):
+    """The text of tokens, special ones among them; and the vocabulary's word for each."""
+
+    folder: str
+    tokens: tuple[int, ...]
+    deadline_s: float
+
+
+Job: TypeAlias = EncodePrompt | Decode | DescribeTemplate | EncodeTexts | EncodePairs
 
 
 class Tokens(msgspec.Struct, frozen=True, tag=True):
@@ -70,6 +78,13 @@ class Described(msgspec.Struct, frozen=True, tag=True):
     form: ChatFormat
 
 
+class Decoded(msgspec.Struct, frozen=True, tag=True):
+    """The text, and the word of each token."""
+
+    text: str
+    words: list[str]
+
+
 class Refusal(msgspec.Struct, frozen=True, tag=True):
     """It cannot be done, for the reason given."""
 
@@ -77,4 +92,4 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     param: str | None = None  # of the request, where it is not the messages or texts
 
 
-Reply: TypeAlias = Tokens | Texts | Described | Refusal
+Reply: TypeAlias = Tokens | Decoded | Texts | Described | Refusal

@@ -25,6 +25,8 @@ from runtime.processes.child import Child
 from .context import num_chars_of
 from .requests import ChatInput, Constraint, Input
 from .text_messages import (
+    Decode,
+    Decoded,
     Described,
     DescribeTemplate,
     EncodePairs,
@@ -118,6 +120,17 @@ class TextWorkers:
         if isinstance(reply, Refusal) and reply.param is not None:
             raise InvalidRequest(reply.message, reply.param)
         raise _refused(input, _message(reply))
+
+    async def decode(self, folder: Path, tokens: tuple[int, ...]) -> Decoded:
+        """The text of tokens, and the word of each. Raises TextRefused, and as `encode` does."""
+        try:
+            job = Decode(str(folder), tokens, self._deadline_s(folder, len(tokens)))
+            reply = await self._do(job, len(tokens))
+        except TimeoutError:
+            raise TextRefused("The tokens took too long to be read.", "tokens") from None
+        if isinstance(reply, Decoded):
+            return reply
+        raise TextRefused(_message(reply), "tokens")
 
     async def describe_template(self, folder: Path) -> ChatFormat | None:
         """What the model's template takes; None where that cannot be found out now."""

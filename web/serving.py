@@ -24,14 +24,16 @@ logger = logging.getLogger(__name__)
 
 RUNNABLE_KINDS = ("llm", "embed")
 
-Task: TypeAlias = Literal["chat", "embeddings", "rerank"]
+Task: TypeAlias = Literal["chat", "completions", "embeddings", "rerank"]
 _TASKS: dict[Task, str] = {
     "chat": "chats",
+    "completions": "goes on texts",
     "embeddings": "makes embeddings",
     "rerank": "reranks documents",
 }
 _NOUNS: dict[Task, str] = {
     "chat": "a chat",
+    "completions": "a completion",
     "embeddings": "embeddings",
     "rerank": "a ranking",
 }
@@ -43,10 +45,10 @@ def servable(store: Store, model_id: str, task: Task = "chat") -> Model:
     try:
         entry = _ready(store, model_id)
     except ModelNotFound as error:
-        if task == "chat":  # mimOE's documentation prints this 404, word for word
+        if task in ("chat", "completions"):  # mimOE's documentation prints this 404, word for word
             raise
         raise _not_found(f"{error}; get it with `mlx-edge pull OWNER/NAME`.") from None
-    if (own := task_of(entry)) != task:
+    if (own := task_of(entry)) != ("chat" if task == "completions" else task):
         raise ApiError(
             400,
             f"Model '{model_id}' {_TASKS[own]}, and cannot be asked for {_NOUNS[task]}. "
@@ -119,12 +121,13 @@ def _ready(store: Store, model_id: str) -> Entry:
 def who_can(store: Store, task: Task) -> str:
     """The registered models that do it; where none does, how to get one."""
     entries = (e for e in store.entries() if e.is_ready and e.kind in RUNNABLE_KINDS)
-    names = [e.id for e in entries if task_of(e) == task and (task != "chat" or can_chat(e))]
+    own = "chat" if task == "completions" else task
+    names = [e.id for e in entries if task_of(e) == own and (task != "chat" or can_chat(e))]
     if names:
         more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
         can = "These can" if len(names) > 1 else "This one can"
         return f"{can}: {', '.join(names[:_MAX_NAMED])}{more}."
-    kind = "llm" if task == "chat" else "embed"
+    kind = "llm" if task in ("chat", "completions") else "embed"
     # The catalog has no reranker.
     known_names = [name for name, entry in catalog.CATALOG.items() if entry.kind == kind]
     example = known_names[0] if known_names and task != "rerank" else "OWNER/NAME"

@@ -31,6 +31,8 @@ from runtime.requests import (
     ToolUse,
 )
 from runtime.text_messages import (
+    Decode,
+    Decoded,
     Described,
     DescribeTemplate,
     EncodePairs,
@@ -44,6 +46,7 @@ from runtime.text_messages import (
 )
 
 from .answer_format import answer_format
+from .fill_in import fill_in
 from .grammar.answer import grammar_of
 from .grammar.refused import ConstraintRefused
 from .pairs import PairPrompt
@@ -94,6 +97,8 @@ class Worker:
                     if isinstance(job.input, ChatInput):
                         return _chat(text, job.input, job.constraint)
                     return _continued(text, job.input, job.constraint)
+                case Decode():
+                    return Decoded(*text.tokenizer.decode(job.tokens))
                 case DescribeTemplate():
                     return Described(text.chat.form)
                 case EncodeTexts():
@@ -142,9 +147,16 @@ def _continued(text: Text, continued: TextInput, constraint: Constraint | None) 
     """A text as the model's tokenizer reads it; tokens stand as they are."""
     grammar = grammar_of(None, None, None, ToolUse(), constraint, text.tokenizer.trial)
     form = AnswerFormat(grammar=grammar)
-    if isinstance(continued.text, str):
-        return Tokens(text.tokenizer.texts([continued.text], None, None)[0][0], form=form)
-    return Tokens(list(continued.text), form=form)
+    if not isinstance(continued.text, str):
+        return Tokens(list(continued.text), form=form)
+    if not continued.suffix:
+        tokens = text.tokenizer.text(continued.text, adds_special=continued.adds_special)
+        return Tokens(tokens, form=form)
+    filled = fill_in(text.tokenizer, continued.text, continued.suffix)
+    if filled is None:
+        message = "This model has no tokens for filling in: send no suffix."
+        raise ConstraintRefused(message, "suffix")
+    return Tokens(filled, form=form)
 
 
 def _definition(tool: Tool) -> dict[str, Any]:

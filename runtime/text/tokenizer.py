@@ -28,6 +28,26 @@ class ModelTokenizer:
         """A rendered prompt, which holds its special tokens as text already."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def text(self, text: str, *, adds_special: bool) -> list[int]:
+        """A raw text, perhaps with the special tokens that are set around one."""
+        return list(self._tokenizer.encode(text, add_special_tokens=adds_special).ids)
+
+    def beginning(self) -> list[int]:
+        """The special tokens that are set before a text."""
+        ends = self.text("x", adds_special=True)[-1:]  # the one behind a text, if there is one
+        alone = self.text("", adds_special=True)
+        return [token for token in alone if token not in ends]
+
+    def id_of(self, token: str) -> int | None:
+        """The number of a token of the vocabulary."""
+        number: int | None = self._tokenizer.token_to_id(token)
+        return number
+
+    def decode(self, tokens: Sequence[int]) -> tuple[str, list[str]]:
+        """The text of tokens, special ones among them; and the vocabulary's word for each."""
+        words = [self._tokenizer.id_to_token(token) or "" for token in tokens]
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False)), words
+
     def texts(
         self, texts: Sequence[str], query: str | None, max_tokens: int | None
     ) -> tuple[list[list[int]], list[int]]:

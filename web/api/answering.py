@@ -15,6 +15,7 @@ from registry.checkpoint.config import Json
 from registry.checkpoint.model import Model
 from runtime.events import Event, Finished, Restarted
 from runtime.generation import Generation
+from runtime.pool import ModelPool
 from runtime.requests import GenerationRequest
 from web.errors import Failure, answer_to
 from web.services import Services
@@ -62,19 +63,34 @@ class Rendering(ABC):
 async def answer(
     services: Services,
     model: Model,
-    request: GenerationRequest,
+    requests: Sequence[GenerationRequest],
     rendering: Rendering,
     *,
     streams: bool,
 ) -> Response:
     """What can be refused is refused here, and fast: later the status is 200 in any case."""
-    generations = await services.pool.begin_all(model, request)
+    generations = await begin(services.pool, model, requests)
     if not streams:
         return await _whole(generations, rendering)
     pieces = _stream(generations, rendering, g.request_id)
     # Now it is under way: should the client be gone already, dropping it ends the answers.
     await anext(pieces)
     return sse.reply(pieces, services.settings.heartbeat_s)
+
+
+async def begin(
+    pool: ModelPool, model: Model, requests: Sequence[GenerationRequest]
+) -> list[Generation]:
+    """All answers, or none: where one is refused, those begun before are ended."""
+    begun: list[Generation] = []
+    try:
+        for request in requests:
+            begun += await pool.begin_all(model, request)
+    except BaseException:
+        for generation in begun:
+            await generation.cancel()
+        raise
+    return begun
 
 
 async def _whole(generations: Sequence[Generation], rendering: Rendering) -> Response:

@@ -258,6 +258,27 @@ SYNONYMS: Synonyms = {
 CHAT: Neutral = _OPENAI | _SAMPLING | _LENGTH | _CONSTRAINTS | _PROMPT | _MODEL
 CHAT |= _REASONING | _SERVICES | _OUTPUT
 
+_HONOURED_IN_COMPLETIONS = ("best_of", "echo", "suffix", "add_special_tokens")
+COMPLETIONS: Neutral = {
+    name: values for name, values in CHAT.items() if name not in _HONOURED_IN_COMPLETIONS
+}
+COMPLETIONS |= {
+    "messages": ([],),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "reasoning_effort": ("none",),
+    "reasoning": ({}, {"effort": "none"}),
+    "thinking": ({"type": "disabled"},),
+    "enable_thinking": (False,),
+    "thinking_budget": (0,),
+    "thinking_token_budget": (0,),
+    "chat_template_kwargs": ({},),
+    "top_logprobs": (0,),
+    "max_completion_tokens": (),
+    "continue_final_message": (True,),
+    "add_generation_prompt": (False,),
+}
+
 _MESSAGES: Neutral = (
     _SAMPLING
     | _LENGTH

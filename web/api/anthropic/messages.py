@@ -30,7 +30,7 @@ def blueprint(services: Services) -> Blueprint:
             shows_thinking=body.shows_thinking,
             has_edits=body.context_management is not None,
         )
-        return await answer(services, model, asked, rendering, streams=bool(body.stream))
+        return await answer(services, model, [asked], rendering, streams=bool(body.stream))
 
     @routes.post("/messages/count_tokens")
     async def count_tokens() -> Response:

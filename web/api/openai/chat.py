@@ -22,7 +22,7 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
         model = servable(services.store, body.model)
         asked = generation_request(body, request.headers)
         rendering = rendering_of(dialect, services, model.id, body)
-        return await answer(services, model, asked, rendering, streams=bool(body.stream))
+        return await answer(services, model, [asked], rendering, streams=bool(body.stream))
 
     return routes
 

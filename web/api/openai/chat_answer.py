@@ -25,7 +25,7 @@ from web.transport.frame import Frame
 from web.transport.sse import DONE
 
 from .logprobs import logprobs_of
-from .usage import usage_of_answers
+from .usage import usage_of_prompts
 
 _STATUS_INTERVAL_S = 0.1  # between two progress chunks of the same stage
 
@@ -146,7 +146,7 @@ class ChatAnswer(Rendering):
     def _usage(self) -> dict[str, Json]:
         timings: list[Json] = [answer.timings() for answer in self.answers]
         return {
-            "usage": usage_of_answers(self.answers),
+            "usage": usage_of_prompts([self.answers]),
             "timings": timings[0] if len(timings) == 1 else timings,
         }
 
@@ -216,7 +216,7 @@ class MimoeChatAnswer(ChatAnswer):
             "decode_token_per_second": rate(completion - 1, timings.decode_s),
             "ttft_ms": round(first.first_token_s * 1000),
         }
-        return {"usage": usage_of_answers(self.answers) | speeds}
+        return {"usage": usage_of_prompts([self.answers]) | speeds}
 
     def _object(self, kind: str) -> dict[str, Json]:
         return {
