@@ -51,7 +51,8 @@ def exact(logits: Floats, params: SamplingParams) -> Floats:
         for weight in np.unique(weights):
             alike = weights == weight
             kept[alike] = kept[alike].mean()
-    return kept / kept.sum()
+    probabilities: Floats = kept / kept.sum()
+    return probabilities
 
 
 def draws(logits: Floats, params: SamplingParams, num_draws: int = _NUM_DRAWS) -> NDArray[Any]:

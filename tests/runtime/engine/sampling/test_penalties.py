@@ -66,7 +66,7 @@ def test_they_are_as_a_plain_reference_has_them_while_rows_come_and_go() -> None
     """Rows with what they drew before, rows of neither kind, groups joined, kept and taken."""
     draw = np.random.default_rng(5)
     texts = [
-        Text(params, draw.integers(0, 20, 9), draw.integers(0, 20, 3 * (at % 3)))
+        Text(params, draw.integers(0, 20, 9).tolist(), draw.integers(0, 20, 3 * (at % 3)).tolist())
         for at, params in enumerate(ROWS)
     ]
     penalties = column_of(texts[:4])
@@ -90,8 +90,8 @@ def test_they_are_as_a_plain_reference_has_them_while_rows_come_and_go() -> None
 def test_a_row_is_penalised_alike_in_any_company(params: SamplingParams) -> None:
     """To the bit: what it draws must not depend on who is beside it."""
     draw = np.random.default_rng(6)
-    own = Text(params, draw.integers(0, 20, 9), draw.integers(0, 20, 5))
-    others = [Text(other, draw.integers(0, 20, 9), ()) for other in ROWS]
+    own = Text(params, draw.integers(0, 20, 9).tolist(), draw.integers(0, 20, 5).tolist())
+    others = [Text(other, draw.integers(0, 20, 9).tolist(), ()) for other in ROWS]
     logits = draw.normal(0, 3, (1 + len(others), VOCAB_SIZE)).astype(np.float32)
     alone = own.column().apply(mx.array(logits[:1]))
     together = column_of([own, *others]).apply(mx.array(logits))
