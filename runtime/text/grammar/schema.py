@@ -1,8 +1,9 @@
 """JSON Schemas as llguidance enforces them: what it cannot is refused, never passed over."""
 
 import json
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from registry.checkpoint.config import Json
 
@@ -54,6 +55,7 @@ def embedded(schema: Json, param: str, *, lenient: bool = False) -> str:
         num_properties += len(_dict(part.get("properties")))
         _check_format(part, param, lenient=lenient)
         _check_counts(part, param, lenient=lenient)
+        _move_bounds(part)
     if num_properties > _MAX_PROPERTIES:
         raise ConstraintRefused(
             f"The schema has {num_properties} properties, more than the {_MAX_PROPERTIES} that "
@@ -106,6 +108,25 @@ def _check_counts(part: dict[str, Any], param: str, *, lenient: bool) -> None:
             "be counted.",
             param,
         )
+
+
+def _move_bounds(part: dict[str, Any]) -> None:
+    """llguidance lets 1 pass above 1 and below 1.5; an inclusive bound a hair further does not."""
+    for side, sign in (("Minimum", 1), ("Maximum", -1)):
+        name, other = f"exclusive{side}", side.lower()
+        bound, inclusive = part.get(name), part.get(other)
+        if part.get("type") == "integer" or not _is_number(bound) or bound != round(bound):
+            continue
+        moved = bound + sign * max(1e-9, abs(bound) * 1e-12)
+        if _is_number(inclusive):
+            moved = max(moved, inclusive) if sign > 0 else min(moved, inclusive)
+        del part[name]
+        part[other] = moved
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
 
 
 def _dict(value: Any) -> dict[str, Any]:
