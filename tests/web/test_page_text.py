@@ -95,13 +95,26 @@ def test_markdown(page: Page, server: ServerProcess) -> None:
         expect(page.locator(f".answer {selector}").first).to_have_text(inside)
 
 
-def test_thoughts_are_folded_away(page: Page, server: ServerProcess) -> None:
-    """What stands in think tags is not the answer: not shown, not copied, not sent again."""
+def thinks(thought: str, text: str) -> list[dict[str, Any]]:
+    delta = {"role": "assistant", "reasoning_content": thought}
+    chunk = {"index": 0, "delta": delta, "finish_reason": None}
+    return [{"type": "chat.completion.chunk", "choices": [chunk]}, *says(text)]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [thinks("A capital, hm.", "Paris."), says("<think>\nA capital, hm.\n</think>\n\nParis.")],
+    ids=["apart", "in tags"],
+)
+def test_thoughts_are_folded_away(
+    page: Page, server: ServerProcess, told: list[dict[str, Any]]
+) -> None:
+    """What is thought is not the answer: not shown, not copied, not sent again."""
     asked: list[Any] = []
 
     def answer(message: dict[str, Any]) -> list[dict[str, Any]]:
         asked.append(message["messages"])
-        return says("<think>\nA capital, hm.\n</think>\n\nParis.")
+        return told
 
     play(page, server.url, answer)
     ask(page, "The capital of France?")
@@ -112,6 +125,16 @@ def test_thoughts_are_folded_away(page: Page, server: ServerProcess) -> None:
     ask(page, "And of Japan?")
     expect(page.locator(".answer > .prose")).to_have_count(2)
     assert asked[1][1] == {"role": "assistant", "content": "Paris."}
+
+
+def test_thoughts_are_shown_while_they_come(page: Page, server: ServerProcess) -> None:
+    """Under a name that says that it still thinks; the wait before it is over."""
+    (thought, *_) = thinks("A capital, hm.", "")
+    play(page, server.url, lambda _: [thought])
+    ask(page, "The capital of France?")
+    page.get_by_text("Thinking…").click()
+    expect(page.get_by_text("A capital, hm.")).to_be_visible()
+    expect(page.locator(".stage")).to_be_hidden()
 
 
 def test_an_answer_that_pauses_keeps_its_text(page: Page, server: ServerProcess) -> None:

@@ -154,7 +154,7 @@ generations.addEventListener("restart", ({ detail }) => detail === shown && anno
 generations.addEventListener("finish", ({ detail: conversation }) => {
   models.refresh(); // it may have been loaded for this
   if (conversation === shown) {
-    const { text } = thoughtOf(conversation.messages.at(-1).content);
+    const { text } = thoughtOf(conversation.messages.at(-1));
     announce(text.slice(0, 1000) || "There is no answer.");
     transcript.update();
   } else if (conversations.get(conversation.id)) {

@@ -81,17 +81,19 @@ export class Generations extends EventTarget {
 }
 
 function addText(answer, delta) {
-  if (delta?.content) {
-    answer.content += delta.content;
-    delete answer.progress;
-  }
+  if (!delta?.content && !delta?.reasoning_content) return;
+  answer.content += delta.content ?? "";
+  if (delta.reasoning_content) answer.thought = (answer.thought ?? "") + delta.reasoning_content;
+  delete answer.progress;
 }
 
 /** The body of a chat request. Turns that failed without a word are left out. */
 function requestOf({ model, system, sampling, messages }) {
   const turns = system.trim() ? [{ role: "system", content: system }] : [];
-  for (const { role, content: whole } of messages) {
-    const content = role === "assistant" ? thoughtOf(whole).text : whole; // thoughts are not read again
+  for (const message of messages) {
+    const { role } = message;
+    // Thoughts are not read again.
+    const content = role === "assistant" ? thoughtOf(message).text : message.content;
     if (!content) continue;
     const last = turns.at(-1);
     // Many templates want question and answer to alternate.

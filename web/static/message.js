@@ -71,13 +71,14 @@ export class AnswerView {
   update({ isLast }) {
     const { content, state, progress, isRestarted } = this.message;
     const isWriting = state === "writing";
-    const { thought, text, isThinking } = thoughtOf(content);
+    const { thought, text, isThinking } = thoughtOf(this.message);
+    const isBegun = content !== "" || thought !== "";
     this.#thought.hidden = !thought;
     this.#thoughtName.textContent = isThinking && isWriting ? "Thinking…" : "Thoughts";
     showMarkdown(this.#thoughtText, thought);
     showMarkdown(this.#text, text);
-    this.element.classList.toggle("is-writing", isWriting && content !== "" && !progress);
-    this.#stage.hidden = !isWriting || (content !== "" && !progress);
+    this.element.classList.toggle("is-writing", isWriting && isBegun && !progress);
+    this.#stage.hidden = !isWriting || (isBegun && !progress);
     if (!this.#stage.hidden) this.#showStage(progress);
     this.#restarted.hidden = !isRestarted || state === "failed"; // which says more
     const shown = `${state} ${isLast}`;
@@ -96,7 +97,7 @@ export class AnswerView {
     const { content, state, stats } = this.message;
     if (state === "writing") return this.#end.replaceChildren();
     const tools = el("div", { class: "tools" });
-    if (content) tools.append(copyButton(() => thoughtOf(content).text, "Copy answer"));
+    if (content) tools.append(copyButton(() => thoughtOf(this.message).text, "Copy answer"));
     if (isLast && state === "done")
       tools.append(iconButton("again", "Answer again", () => this.#actions.again()));
     if (stats) tools.append(statsLine(this.message));
