@@ -27,6 +27,7 @@ class Tags(msgspec.Struct, frozen=True, omit_defaults=True):
     key_close: str
     value_close: str
     between: str = ""
+    cdata: bool = False  # strings with markup stand in <![CDATA[...]]>
 
 
 class CallSyntax(msgspec.Struct, frozen=True, omit_defaults=True):

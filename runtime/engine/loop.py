@@ -27,7 +27,7 @@ from .answer.follower import Follower
 from .answer.grammars import Grammars
 from .answer.guide import Guide
 from .answer.loop_guard import LoopGuard
-from .answer.reader import AnswerReader
+from .answer.reader import AnswerReader, marks_of
 from .answer.vocabulary import vocabulary_of
 from .batch.batch import Batch
 from .batch.row import Row
@@ -154,7 +154,7 @@ class EngineLoop:
 
     def _follower(self, sampling: SamplingParams, form: AnswerFormat) -> Follower:
         own = frozenset() if sampling.ignore_eos else self._loaded.eos_token_ids
-        reader = AnswerReader(self._decoder.stream(), sampling.stop, form.thinking)
+        reader = AnswerReader(self._decoder.stream(marks_of(form)), sampling.stop, form)
         return Follower(
             reader,
             own.union(sampling.stop_token_ids),

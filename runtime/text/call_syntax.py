@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from registry.checkpoint.call_syntax import ArgumentStyle, CallSyntax, Tags
 from registry.checkpoint.config import Json
@@ -96,6 +98,10 @@ def learn_calls(render: Render, *, is_parallel: bool) -> CallSyntax | None:
     frame = _frame(one)
     if frame is None:
         return None
+    if frame.style == "tagged" and frame.tags is not None:
+        markup = render([user(), calling(call(0, ("<b>", "&")))], False) or ""
+        tags = msgspec.structs.replace(frame.tags, cdata="<![CDATA[<b>" in markup)
+        frame = replace(frame, tags=tags)
     said = turn(render([user(), speaking()], False), SAID)
     turn_end = "" if said is None else said.after.rstrip()
     begun = begun_by(render) or ""

@@ -46,9 +46,9 @@ def calling(*calls: Message, content: str | None = None) -> Message:
     return {"role": "assistant", "content": content, "tool_calls": list(calls)}
 
 
-def call(number: int) -> Message:
+def call(number: int, values: Sequence[str] = VALUES) -> Message:
     """The first has two arguments, the second one."""
-    arguments = dict(zip(KEYS[: 2 - number], VALUES[: 2 - number], strict=True))
+    arguments = dict(zip(KEYS[: 2 - number], values[: 2 - number], strict=True))
     function = {"name": FUNCTIONS[number], "arguments": json.dumps(arguments)}
     return {"id": CALL_IDS[number], "type": "function", "function": function}
 

@@ -1,5 +1,6 @@
 """A conversation to the model's prompt: shaped to the template, rendered, or refused by name."""
 
+import contextlib
 import datetime
 import json
 import re
@@ -64,10 +65,17 @@ class ChatPrompt:
         chosen = self.chosen(messages, options)
         if chosen is not self:
             return chosen.render(messages, options, turn)
-        if options.get("tools") and not self.knows_tools:
+        if (tools := options.get("tools")) and self.knows_tools:
+            with contextlib.suppress(TemplateError):
+                return self._of_turn(messages, options, turn)
+            # It wants something of these definitions: descriptions, for one.
+        if tools:
             calls = self.form.calls or HERMES
-            messages = [default_tools.message_of(options["tools"], calls), *messages]
+            messages = [default_tools.message_of(tools, calls), *messages]
             options = {name: value for name, value in options.items() if name != "tools"}
+        return self._of_turn(messages, options, turn)
+
+    def _of_turn(self, messages: list[Message], options: dict[str, Any], turn: Turn) -> Prompt:
         if turn == "continued":
             return self._continued(messages, options)
         return self._rendered(messages, options, add_generation_prompt=turn == "new")

@@ -5,7 +5,8 @@ indentation behind a newline, for a window begins like a text (its issue 2212), 
 changes later ("invalid prefix"). So the decoder's own steps are taken piece by piece here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from tokenizers import Tokenizer
@@ -21,7 +22,8 @@ _BROKEN = "\ufffd"
 class Stream(Protocol):
     """The text of one answer. What it gives, joined, is what the tokenizer decodes of all tokens.
 
-    Special tokens are left out, and broken characters at the end.
+    Special tokens are left out, but those that are marks of the answer; and broken characters at
+    the end.
     """
 
     def add(self, token: int) -> str:
@@ -63,11 +65,15 @@ class Decoder:
                 piece = step().alone(piece)
         return piece if isinstance(piece, bytes) else piece.encode()
 
-    def stream(self) -> Stream:
-        """A fresh one. Its cost for each token does not grow with the answer."""
+    def stream(self, marks: str = "") -> Stream:
+        """A fresh one. Its cost for each token does not grow with the answer.
+
+        Special tokens that occur in `marks` are text.
+        """
         if self._steps is None:
             return _WholeStream(self._tokenizer)
-        return _PieceStream(self._pieces, [step() for step in self._steps])
+        kept = self._pieces.special_in(marks) if marks else {}
+        return _PieceStream(self._pieces, [step() for step in self._steps], kept)
 
 
 def _steps(tokenizer: Tokenizer) -> list[Callable[[], Step]]:
@@ -89,8 +95,13 @@ class _Pieces(dict[int, str | None]):
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.changes: list[Callable[[str], str]] = []
         self._tokenizer = tokenizer
-        added = tokenizer.get_added_tokens_decoder().values()
-        self._special = {token.content for token in added if token.special}
+        added = tokenizer.get_added_tokens_decoder()
+        self._special = {token.content: id for id, token in added.items() if token.special}
+        self.special_in = lru_cache(maxsize=64)(self._special_in)
+
+    def _special_in(self, marks: str) -> dict[int, str]:
+        """Special tokens that occur in the text, by their ids."""
+        return {id: content for content, id in self._special.items() if content in marks}
 
     def __missing__(self, token: int) -> str | None:
         piece = self._tokenizer.id_to_token(token)
@@ -104,14 +115,18 @@ class _Pieces(dict[int, str | None]):
 
 
 class _PieceStream:
-    def __init__(self, pieces: _Pieces, steps: Sequence[Step]) -> None:
+    def __init__(self, pieces: _Pieces, steps: Sequence[Step], kept: Mapping[int, str]) -> None:
+        """`kept`: special tokens that are text."""
         self._pieces = pieces
         self._steps = steps
+        self._kept = kept
         self._num_broken = 0  # characters held back
 
     def add(self, token: int) -> str:
         piece = self._pieces[token]
-        return "" if piece is None else self._release(self._through((piece,), self._steps))
+        if piece is None and (piece := self._kept.get(token)) is None:
+            return ""
+        return self._release(self._through((piece,), self._steps))
 
     def finish(self) -> str:
         text = ""

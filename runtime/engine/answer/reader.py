@@ -3,33 +3,38 @@ sequence."""
 
 from collections.abc import Iterable, Sequence
 
-from runtime.requests import Thinking
+import msgspec
+
+from runtime.requests import AnswerFormat
 
 from .calls import CallReader
 from .decoder import Stream
+from .harmony import Headers
 from .piece import Piece
 from .reasoning import ReasoningSplitter
 from .stop import StopMatcher
+
+_PLAIN = AnswerFormat()
 
 
 class AnswerReader:
     """Of one row. Its state follows from the tokens it was given."""
 
     def __init__(
-        self,
-        stream: Stream,
-        stop: Sequence[str] = (),
-        thinking: Thinking | None = None,
-        calls: CallReader | None = None,
+        self, stream: Stream, stop: Sequence[str] = (), form: AnswerFormat = _PLAIN
     ) -> None:
-        """`stream` is fresh and belongs to this row from now on.
+        """`stream` is fresh and belongs to this row from now on; it has the marks of `form`.
 
         Stop sequences end what is said. In thoughts and arguments they are looked for by nobody:
         a client that names a line's end does not mean those.
         """
         self._stream = stream
-        self._splitter = ReasoningSplitter(thinking)
+        calls = None if form.calls is None else CallReader(form.calls, form.parameters)
         self._calls = calls
+        self._splitter = ReasoningSplitter(
+            form.thinking, form.speech, (lambda: None) if calls is None else calls.begin
+        )
+        self._headers = Headers() if "<|channel|>" in marks_of(form) else None
         self._matcher = StopMatcher(stop)
 
     @property
@@ -49,13 +54,18 @@ class AnswerReader:
     def add(self, token: int) -> list[Piece]:
         """What this token makes safe to send, often nothing."""
         text = self._stream.add(token)
+        if text and self._headers is not None:
+            text = self._headers.add(text)
         return self._through(self._splitter.add(text)) if text else []
 
     def finish(self) -> list[Piece]:
         """The rest. An answer cut inside a character loses that character, not its validity."""
         if self._matcher.is_stopped:
             return []
-        pieces = self._through(self._splitter.add(self._stream.finish()))
+        text = self._stream.finish()
+        if self._headers is not None:
+            text = self._headers.add(text) + self._headers.finish()
+        pieces = self._through(self._splitter.add(text))
         pieces += self._through(self._splitter.finish())
         if self._calls is not None:
             pieces += self._matched(self._calls.finish())
@@ -87,3 +97,14 @@ class AnswerReader:
                     matched.append(Piece("text", rest))
                 matched.append(piece)
         return matched
+
+
+def marks_of(form: AnswerFormat) -> str:
+    """All marks of answers of this form, in one text."""
+    parts: list[object] = []
+    for part in (form.thinking, form.speech, form.calls):
+        if part is not None:
+            parts += msgspec.structs.astuple(part)
+    if form.calls is not None and form.calls.tags is not None:
+        parts += msgspec.structs.astuple(form.calls.tags)
+    return "\n".join(part for part in parts if isinstance(part, str))

@@ -1,69 +1,96 @@
-"""What a model thinks, set apart from what it answers: blocks such as <think>...</think>."""
+"""What a model thinks, set apart from what it answers: blocks such as <think>...</think>.
 
-from typing import Literal
+Where what is said stands between marks too, these are taken away: of gpt-oss' channels, `analysis`
+is thought and `final` is said.
+"""
 
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeAlias
+
+from registry.checkpoint.call_syntax import Speech
 from runtime.requests import Thinking
 
 from .piece import Piece
+from .source import overlap
+
+_State: TypeAlias = Literal["before", "inside", "behind", "after"]
 
 
 class ReasoningSplitter:
     """Splits a stream of text, across the borders of its pieces.
 
     A block stands at the beginning of the answer, where the prompt may have opened it already; a
-    later one is text, since answers write about such tags too.
+    later one is text, since answers write about such tags too. Answers whose speech is marked have
+    several parts, and a block may begin each of them.
     """
 
-    def __init__(self, thinking: Thinking | None) -> None:
+    def __init__(
+        self,
+        thinking: Thinking | None,
+        speech: Speech | None = None,
+        on_part: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_part` is called before the text of another part comes."""
         self._thinking = thinking
+        self._speech = speech
+        self._on_part = on_part
         self._held = ""
-        self._state: Literal["before", "inside", "behind", "after"] = "after"
-        if thinking is not None:
-            self._state = "inside" if thinking.is_open else "before"
+        self._state: _State = "after"
+        if thinking is not None or speech is not None:
+            self._state = "inside" if thinking is not None and thinking.is_open else "before"
 
     @property
     def is_inside(self) -> bool:
         """Whether the model thinks."""
         return self._state == "inside"
 
-    def add(self, text: str) -> list[Piece]:
+    def add(self, text: str) -> Iterator[Piece]:
         """What this makes certain, often nothing."""
         self._held += text
-        pieces: list[Piece] = []
         while (piece := self._next()) is not None:
             if piece.text:
-                pieces.append(piece)
-        return pieces
+                yield piece
 
     def finish(self) -> list[Piece]:
         """The rest, when no more text comes."""
         rest, self._held = self._held, ""
+        if self._speech is not None and not self.is_inside:
+            end, closed, _ = self._speech.end.partition(">")
+            if closed and rest.endswith(end + closed):  # where nothing follows, that is all of it
+                rest = rest.removesuffix(end + closed)
         return [Piece("reasoning" if self.is_inside else "text", rest)] if rest else []
 
     def _next(self) -> Piece | None:
         """The next piece of what is held, perhaps without text; None where more has to come."""
         if not self._held:
             return None
-        if self._state == "after" or self._thinking is None:
-            return Piece("text", self._take(len(self._held)))
         match self._state:
             case "before":
-                return self._before(self._thinking.start)
+                return self._before()
             case "inside":
-                return self._inside(self._thinking.end)
-            case _:  # the blank between the block and the answer belongs to neither
+                return self._inside("" if self._thinking is None else self._thinking.end)
+            case "behind":  # the blank between the block and the answer belongs to neither
                 self._held = self._held.lstrip()
                 if self._held:
-                    self._state = "after"
+                    self._state = "after" if self._speech is None else "before"
                 return Piece("text", "") if self._held else None
+            case "after":
+                return self._after("" if self._speech is None else self._speech.end)
 
-    def _before(self, start: str) -> Piece | None:
+    def _before(self) -> Piece | None:
         begun = self._held.lstrip()
-        if begun.startswith(start):
-            self._held = begun[len(start) :].lstrip("\n")
-            self._state = "inside"
-            return Piece("reasoning", "")
-        if start.startswith(begun):
+        starts: dict[_State, str] = {}
+        if self._thinking is not None:
+            starts["inside"] = self._thinking.start.strip()
+            starts["behind"] = self._thinking.end.strip()  # some close what they did not open
+        if self._speech is not None:
+            starts["after"] = self._speech.start.strip()
+        for state, start in starts.items():
+            if begun.startswith(start):
+                self._held = begun[len(start) :].lstrip("\n")
+                self._state = state
+                return Piece("text", "")
+        if any(start.startswith(begun) for start in starts.values()):
             return None
         self._state = "after"
         return Piece("text", "")
@@ -75,12 +102,21 @@ class ReasoningSplitter:
             self._take(len(end))
             self._state = "behind"
             return Piece("reasoning", thought)
-        safe = self._held.rstrip()  # a blank before the end of the block is none of the thought
-        for count in range(min(len(end) - 1, len(self._held)), 0, -1):
-            if self._held.endswith(end[:count]):
-                safe = self._held[: len(self._held) - count].rstrip()
-                break
+        held = overlap(self._held, end)
+        # A blank before the end of the block is none of the thought.
+        safe = self._held[: len(self._held) - held].rstrip()
         return Piece("reasoning", self._take(len(safe))) if safe else None
+
+    def _after(self, end: str) -> Piece | None:
+        if not end:
+            return Piece("text", self._take(len(self._held)))
+        if (place := self._held.find(end)) == 0:
+            self._take(len(end))
+            self._state = "before"
+            self._on_part()
+            return Piece("text", "")
+        safe = place if place > 0 else len(self._held) - overlap(self._held, end)
+        return Piece("text", self._take(safe)) if safe else None
 
     def _take(self, count: int) -> str:
         taken, self._held = self._held[:count], self._held[count:]
