@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.requests import AnswerFormat, SamplingParams
+from registry.checkpoint.call_syntax import CallSyntax
+from registry.checkpoint.config import Json
+from runtime.requests import AnswerFormat, Constraint, SamplingParams, Thinking, Tool, ToolUse
 
 from .constrained import Answer, RandomModel
 from .json_prefix import JsonPrefix
@@ -149,3 +151,103 @@ def test_an_answer_goes_on_as_if_it_had_not_been_interrupted(model: RandomModel)
     for cut, rest in zip(cuts, rests, strict=True):
         assert cut + rest.tokens == whole.tokens
         assert whole.text.endswith(rest.text) and rest.reason == "stop"
+
+
+THINKING = Thinking("<think>", "</think>", is_open=True)
+
+
+@pytest.mark.parametrize("budget", [0, 1, 20])
+@pytest.mark.parametrize("is_free", [True, False])
+def test_thoughts_have_a_budget(model: RandomModel, budget: int, is_free: bool) -> None:
+    """Then the block is closed, and the answer follows: a random model closes none by itself."""
+    grammar = model.grammar(Constraint("json_schema", AWKWARD[21]), thinking=THINKING)
+    form = AnswerFormat(
+        thinking=THINKING,
+        max_reasoning_tokens=budget,
+        grammar=None if is_free else grammar,
+    )
+    tag = len(model.loaded.tokenizer.encode("</think>").ids)
+    for answer in model.answers([form] * 6, max_tokens=160):
+        assert budget + tag <= answer.num_reasoning <= budget + tag + 3  # inside a character
+        assert answer.text
+        if not is_free:
+            check(answer, AWKWARD[21])
+
+
+def test_a_grammar_begins_behind_the_thoughts(model: RandomModel) -> None:
+    """An optional block is thought or left out; either way what is said is right."""
+    thinking = Thinking("<think>", "</think>")
+    constraint = Constraint("regex", "[ab]{4}")
+    form = AnswerFormat(
+        thinking=thinking,
+        max_reasoning_tokens=5,
+        grammar=model.grammar(constraint, thinking=thinking),
+    )
+    bias = {token: 12.0 for token in model.loaded.tokenizer.encode("<").ids}
+    told = model.answers([form] * 8, sampling=SamplingParams(logit_bias=bias))
+    assert all(re.fullmatch("[ab]{4}", answer.text) for answer in told)
+    assert any(answer.num_reasoning for answer in told)
+
+
+HERMES = CallSyntax(
+    section_open="",
+    call_open='<tool_call>\n{"name": "',
+    name_close='", "arguments": ',
+    call_close="}\n</tool_call>",
+    section_close="",
+    between="\n",
+)
+ARGUMENTS: Schema = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 6}, "days": {"enum": [1, 2, 3]}},
+    "required": ["city"],
+}
+TOOLS = (
+    Tool("weather", parameters=ARGUMENTS),
+    Tool("weather_map", parameters={"properties": {"zoom": {"type": "boolean"}}}),
+    Tool("now"),
+)
+
+
+def calls_of(text: str) -> list[tuple[str, Json]]:
+    """By nothing of ours: what is around the calls is whole, and each is one of a tool."""
+    pattern = r'<tool_call>\n\{"name": "(\w+)", "arguments": (.*?)\}\n</tool_call>'
+    assert re.sub(f"{pattern}\n?", "", text, flags=re.DOTALL) == "", text
+    found = re.findall(pattern, text, flags=re.DOTALL)
+    return [(name, json.loads(arguments)) for name, arguments in found]
+
+
+@pytest.mark.parametrize("name", [None, "weather"])
+@pytest.mark.parametrize("is_parallel", [True, False])
+def test_required_calls_are_right(model: RandomModel, name: str | None, is_parallel: bool) -> None:
+    """Named ones too; there are several only where the request takes several."""
+    use = ToolUse(TOOLS[1:] if name is None else TOOLS, "required", name, is_parallel)
+    form = AnswerFormat(grammar=model.grammar(calls=HERMES, use=use))
+    parameters = {tool.name: {"type": "object", **tool.parameters} for tool in use.tools}
+    told = model.answers([form] * 12, max_tokens=400)
+    num_calls = []
+    for answer in told:
+        if answer.reason == "length" and (is_parallel or name is None):
+            continue  # any number of calls may follow, any argument in one
+        calls = calls_of(answer.text)
+        num_calls.append(len(calls))
+        for called, arguments in calls:
+            jsonschema.validate(arguments, parameters[called])
+            assert name in (None, called)
+    assert num_calls
+    assert (max(num_calls) > 1) == is_parallel
+
+
+def test_strict_calls_are_right_once_they_have_begun(model: RandomModel) -> None:
+    """A random model begins none by itself, so the mark is drawn for it; free text follows."""
+    tools = (Tool("weather", parameters=ARGUMENTS, strict=True),)
+    form = AnswerFormat(grammar=model.grammar(calls=HERMES, use=ToolUse(tools)))
+    begun = model.loaded.tokenizer.encode("Let me see. <tool_call>").ids
+    told = model.answers([form] * 8, max_tokens=200, drawn=[begun] * 8)
+    ends = "}\n</tool_call>"
+    assert all(ends in answer.text for answer in told)
+    for answer in told:
+        [(name, arguments)] = calls_of(f"<tool_call>{answer.text.partition(ends)[0]}{ends}")
+        assert name == "weather"
+        jsonschema.validate(arguments, ARGUMENTS)
+    assert any(answer.text.partition(ends)[2].strip() for answer in told)

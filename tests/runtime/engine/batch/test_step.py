@@ -43,6 +43,72 @@ def test_the_next_pass_is_started_before_the_last_tokens_are_read(
     assert twice in [order[at : at + 8] for at in range(len(order))]
 
 
+class Even:
+    """A guide that allows even tokens, and tells when it is asked."""
+
+    is_free = is_over = False
+
+    def __init__(self, trace: list[str]) -> None:
+        self._trace = trace
+
+    def take(self, token: int) -> None:
+        assert token % 2 == 0
+
+    def fill(self, words: Any) -> None:
+        self._trace.append("mask")
+        words[:] = 0x55555555
+
+
+def test_masks_are_computed_while_the_device_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass over token n has begun before n is read; what may follow n is found out then, and
+    applied to the logits where they are. So the mask of every token is there for its draw."""
+    trace: list[str] = []
+    for kind, name in ((mx, "async_eval"), (DecodeGroup, "read"), (Sampler, "draw")):
+        original = getattr(kind, name)
+
+        def noted(*args: Any, name: str = name, original: Any = original) -> Any:
+            trace.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(kind, name, noted)
+    guided = row(0, [4, 5, 6, 7, 8], 6)
+    guided.follower.guide = Even(trace)  # type: ignore[assignment]
+    batch = Batch(load(tmp_path, "llama"))
+    batch.add(guided)
+    for _ in range(3):
+        batch.step()
+    trace.clear()
+    tokens = run(batch)[0]
+    step = ["async_eval", "read", "mask", "draw", "async_eval"]  # the pass; the draw
+    assert trace == step * (len(trace) // 5) + ["read"]
+    assert tokens and all(token % 2 == 0 for token in tokens)
+
+
+def test_a_row_that_may_draw_nothing_fails_alone(tmp_path: Path) -> None:
+    """In words, and the rows beside it never notice."""
+    model = load(tmp_path, "llama")
+
+    class Nothing(Even):
+        def fill(self, words: Any) -> None:
+            raise ValueError("no token is allowed")
+
+    batch = Batch(model)
+    lost = row(0, [4, 5, 6], 9)
+    lost.follower.guide = Nothing([])  # type: ignore[assignment]
+    batch.add(lost)
+    batch.add(row(1, [4, 5, 6], 9))
+    failed: list[Failed] = []
+    tokens: list[int] = []
+    while batch.num_rows:
+        events = batch.step()
+        failed += [event for event in events if isinstance(event, Failed)]
+        tokens += [token for number, token in tokens_of(events) if number == 1]
+    assert [event.id for event in failed] == [0] and "no token is allowed" in failed[0].message
+    assert tokens == run_alone(model, [4, 5, 6], 9)
+
+
 @pytest.mark.parametrize("top_p", [1.0, 0.9])
 def test_no_phase_but_read_waits_for_the_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top_p: float
