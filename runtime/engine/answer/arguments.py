@@ -165,12 +165,17 @@ class PythonArguments:
         texts: list[str] = []
         depth, quote, is_escaped = 0, "", False
         while True:
+            count = len(source.text)
             for place, character in enumerate(source.text):
                 if is_escaped:
                     is_escaped = False
+                elif quote and character == quote:
+                    if not (behind := source.text[place + 1 :].lstrip()) and not source.is_over:
+                        count = place  # what follows tells whether it closes
+                        break
+                    quote = "" if not behind or behind[0] in ",)]}:" else quote
                 elif quote:
                     is_escaped = character == "\\"
-                    quote = "" if character == quote else quote
                 elif character in "'\"":
                     quote = character
                 elif not depth and character in ",)":
@@ -178,7 +183,7 @@ class PythonArguments:
                     return "".join(texts), source.take(1)
                 else:
                     depth += (character in "([{") - (character in ")]}")
-            texts.append(source.take(len(source.text)))
+            texts.append(source.take(count))
             if not (yield from source.more()):
                 return "".join(texts), ""
 

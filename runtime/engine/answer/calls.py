@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from registry.checkpoint.call_syntax import CallSyntax
 from registry.checkpoint.config import Json
 
-from .arguments import PythonArguments, TaggedArguments, read_bare, read_json, read_value
+from .arguments import PythonArguments, read_bare, read_json, read_value
+from .call_marks import Keys, Marks
 from .piece import Piece
 from .source import Reading, Source, overlap
+from .values import is_sound
 
-_SLOT = re.compile(r"\{(?:id|index|number|name)\}")
 _NAME = re.compile(r"[\w.\-:/]{1,256}")
-# What stands before a name in JSON, and behind it.
-_IN_JSON = re.compile(r'\{(?:[^{}]|\{\w+\})*?(?:"(\w+)":\s*)?"$')
-_BEHIND_NAME = re.compile(r'",?\s*(?:"(\w+)")?:\s*$')
 _MAX_MARK = 256  # characters between two marks of a call, such as its id
 
 
@@ -35,7 +33,8 @@ class CallReader:
         self._source = Source()
         self._told: list[Piece] = []
         self._may_begin = True  # nothing was said yet where a call may stand without a mark
-        self._marks = _Marks(syntax)
+        self._has_said = False
+        self._marks = Marks(syntax)
         self._parser = self._answer()
 
     def begin(self) -> None:
@@ -59,6 +58,7 @@ class CallReader:
 
     def _say(self, text: str) -> None:
         if text:
+            self._has_said = True
             self._told.append(Piece("text", text))
 
     # --- a call's own pieces ------------------------------------------------------------------
@@ -139,7 +139,7 @@ class CallReader:
         source, marks = self._source, self._marks
         is_section, has_comma = bool(marks.section_close), False
         while True:
-            yield from source.blanks()
+            blanks = yield from source.blanks()
             if is_section and source.text[:1] == ",":
                 source.take(1)
                 has_comma = True
@@ -153,6 +153,8 @@ class CallReader:
                 return True
             source.kept()
             if found is None:
+                if self._has_said and source.text:
+                    self._say(blanks)  # between two texts it is theirs
                 return False
             is_section = is_section and found != marks.section_close
 
@@ -186,7 +188,7 @@ class CallReader:
         marks = self._marks
         found = yield from self._source.until(*marks.behind_name, limit=_MAX_MARK)
         name = (found or "").strip()
-        if name not in self._parameters and not _NAME.fullmatch(name):
+        if not self._is_name(name):
             return None
         first, *others = marks.name_close or [""]
         if first and (yield from self._source.mark(first)) is None:
@@ -195,6 +197,9 @@ class CallReader:
             if (yield from self._skipped_to(mark)) is None:
                 return None
         return name
+
+    def _is_name(self, name: str) -> bool:
+        return name in self._parameters or _NAME.fullmatch(name) is not None
 
     def _arguments(self, name: str) -> Reading[bool]:
         source, marks, schema = self._source, self._marks, self._parameters.get(name)
@@ -227,7 +232,7 @@ class CallReader:
         self._tell(arguments)
         return True
 
-    def _in_json(self, keys: "_Keys") -> Reading[bool]:
+    def _in_json(self, keys: Keys) -> Reading[bool]:
         """A call that is a JSON object, its name and its arguments among the members."""
         source, name, arguments, is_told = self._source, None, None, False
         yield from source.blanks()
@@ -237,17 +242,19 @@ class CallReader:
             key = yield from self._member()
             if key is None:
                 break
-            if keys.name is None:
+            if keys.name is None and name is None:
                 name, key = key, keys.arguments
-            if key == keys.name:
+            elif key == keys.name:
                 value = yield from read_value(source)
                 name = _string(value)
-                if self._marks.is_unmarked and name not in self._parameters:
+            if name is not None and not self._is_name(name):
+                return False
+            if key == keys.name:
+                if name is None or (self._marks.is_unmarked and name not in self._parameters):
                     return False
-            elif key == keys.arguments or key in ("arguments", "parameters"):
+            elif not is_told and key in (keys.arguments, "arguments", "parameters"):
                 yield from source.blanks()
-                if name in self._parameters and source.text.startswith("{"):
-                    assert name is not None
+                if name is not None and name in self._parameters and source.text[:1] == "{":
                     self._begin_call(name)
                     is_told = True
                     if not (yield from read_json(source, self._tell)):
@@ -278,51 +285,6 @@ class CallReader:
         return key if (yield from source.mark(":")) is not None else None
 
 
-class _Keys:
-    """Of a call that is a JSON object: where its name and its arguments stand."""
-
-    def __init__(self, name: str | None, arguments: str) -> None:
-        self.name = name  # None: the name is the key
-        self.arguments = arguments
-
-
-class _Marks:
-    """A syntax, taken apart into the marks to look for."""
-
-    def __init__(self, syntax: CallSyntax) -> None:
-        self.json = _keys(syntax)
-        first, *lead = _SLOT.split(syntax.call_open)
-        if self.json is not None:
-            first, lead = syntax.call_open.partition("{")[0], []
-        self.call = first.strip()
-        self.lead = [mark.strip() for mark in lead]
-        self.opening = (syntax.section_open + first).strip()
-        self.section_close = syntax.section_close.strip()
-        self.is_unmarked = self.opening in ("", "to=")
-        self.name_close = [mark.strip() for mark in _SLOT.split(syntax.name_close)]
-        self.tagged: TaggedArguments | None = None
-        enders = [self.name_close[0]]
-        if syntax.tags is not None and syntax.style == "tagged":
-            self.tagged = TaggedArguments(syntax.tags, syntax.call_close)
-            enders += [syntax.tags.key_open.strip(), syntax.call_close.strip()]
-        elif syntax.style != "python" and not enders[0]:
-            enders = ["{"]
-        self.behind_name = [mark for mark in enders if mark]
-        close = syntax.call_close
-        if self.json is not None:
-            close = close.partition("}")[2]
-        self.between = (syntax.between or "").strip()
-        closing = (close.strip(), self.section_close, self.between, ";" if not self.opening else "")
-        self.closing = [mark for mark in closing if mark and mark not in (",", self.call)]
-
-
-def _keys(syntax: CallSyntax) -> _Keys | None:
-    before, behind = _IN_JSON.search(syntax.call_open), _BEHIND_NAME.match(syntax.name_close)
-    if syntax.style != "json" or before is None or behind is None:
-        return None
-    return _Keys(before[1], behind[1] or "arguments")
-
-
 def _string(value: str | None) -> str | None:
     """What a JSON string says; None if it is none."""
     try:
@@ -337,4 +299,6 @@ def _object(arguments: str | None) -> str:
     if arguments is None or arguments.strip() in ("null", '""'):
         return "{}"
     said = _string(arguments)
-    return said if said is not None and said.lstrip().startswith("{") else arguments.strip()
+    if said is not None and said.lstrip().startswith("{") and is_sound(said):
+        return said
+    return arguments.strip()

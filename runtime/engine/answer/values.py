@@ -116,9 +116,16 @@ def json_of_python(text: str) -> str:
 def _told(read: Callable[[str], Any], text: str) -> str | None:
     try:
         with warnings.catch_warnings(action="ignore"):  # of Python, about escapes it does not know
-            return json.dumps(read(text), ensure_ascii=False, allow_nan=False)
+            told = json.dumps(read(text), ensure_ascii=False, allow_nan=False)
+            # Half a character, as Python's escapes allow, can be sent as an escape only.
+            return told if is_sound(told) else json.dumps(read(text), allow_nan=False)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
+
+
+def is_sound(text: str) -> bool:
+    """Whether it has whole characters only."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _loaded(text: str) -> Any:
