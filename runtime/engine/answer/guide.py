@@ -6,7 +6,7 @@ import numpy as np
 from llguidance import LLMatcher
 from numpy.typing import NDArray
 
-from runtime.grammar import GrammarFailed
+from runtime.grammar import GrammarFailed, check
 
 
 class Guide:
@@ -63,7 +63,6 @@ class Guide:
             words[token // 32] = 1 << token % 32
         elif self._matcher is not None:
             mask = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint32)
-            if self._matcher.is_error():  # then the mask allows an end
-                raise GrammarFailed(f"The grammar cannot be followed: {self._matcher.get_error()}")
+            check(self._matcher)  # after an error the mask allows an end
             width = min(len(mask), len(words))
             words[:width] = mask[:width]

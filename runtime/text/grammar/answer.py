@@ -63,13 +63,14 @@ def _said(rules: Rules, constraint: Constraint | None, trial: Trial) -> tuple[st
     that what is wrong in it is told of it."""
     if constraint is None:
         return ANY, None
-    own: str | None = None
-    body = constraints.body_of(constraint)
-    if body is None:
-        own, body = constraints.grammar_of(constraint), "@own"
-    alone = own or Rules({}).grammar(body)
-    trial.run(alone, f"The {constraints.NAMES[constraint.kind]}", constraint.param)
-    return rules.add(body), own
+    what = f"The {constraints.NAMES[constraint.kind]}"
+    if constraint.kind in ("lark", "gbnf"):
+        own = constraints.grammar_of(constraint)
+        trial.run(own, what, constraint.param)
+        return "@own", own
+    alone = Rules({})
+    trial.run(alone.grammar(constraints.rule_of(alone, constraint)), what, constraint.param)
+    return constraints.rule_of(rules, constraint), None
 
 
 def _spoken(rules: Rules, speech: Speech | None, said: str) -> str:

@@ -33,6 +33,7 @@ class Calls:
                 "tools",
             )
         is_required = use.choice == "required"
+        self._from_names: dict[str, str] = {}  # rules by what of their opening is in them
         self._tools = [
             (tool, self._arguments(tool, f"tools[{at}]", is_required=is_required))
             for at, tool in numbered
@@ -65,11 +66,19 @@ class Calls:
 
     def _call(self, opening: str) -> str:
         """The name of a rule: a call of any of the tools."""
+        shared, slot, rest = opening.partition("{name}")
+        return self._rules.add(f"{self._filled(shared)} {self._named(slot + rest)}")
+
+    def _named(self, opening: str) -> str:
+        """The name of a rule: a call from its function's name on, or from where that is known."""
+        if opening in self._from_names:
+            return self._from_names[opening]
         calls = []
         for tool, arguments in self._tools:
             head = opening + tool.name + self._syntax.name_close
-            calls.append(f"{self._filled(head, tool)} {arguments}")
-        return self._rules.add(" | ".join(calls))
+            calls.append(f"{self._filled(head, tool.name)} {arguments}")
+        self._from_names[opening] = self._rules.add(" | ".join(calls))
+        return self._from_names[opening]
 
     def _arguments(self, tool: Tool, param: str, *, is_required: bool) -> str:
         """The name of a rule: what comes behind a function's name, to the end of its call."""
@@ -80,12 +89,12 @@ class Calls:
             arguments = rule_of(self._rules, Tool(tool.name), syntax, param, is_strict=False)
         else:
             return self._rules.add(self._rules.until(closing.replace("{name}", tool.name)))
-        return self._rules.add(f"{arguments} {self._filled(closing, tool)}")
+        return self._rules.add(f"{arguments} {self._filled(closing, tool.name)}")
 
-    def _filled(self, text: str, tool: Tool) -> str:
+    def _filled(self, text: str, name: str = "") -> str:
         """Literals, with something for every slot."""
         filled = ""
-        for part in _SLOTS.split(text.replace("{name}", tool.name)):
+        for part in _SLOTS.split(text.replace("{name}", name)):
             slot = {"{id}": _ID, "{index}": _NUMBER, "{number}": _NUMBER}.get(part)
             filled += f"{slot or self._rules.literal(part)} "
         return filled

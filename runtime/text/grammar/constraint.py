@@ -9,7 +9,7 @@ from llguidance.gbnf_to_lark import any_to_lark
 from registry.checkpoint.config import Json
 from runtime.requests import Constraint, ConstraintKind
 
-from .lark import OPTIONS, quoted
+from .lark import OPTIONS, Rules, quoted
 from .refused import ConstraintRefused
 from .schema import embedded
 
@@ -25,19 +25,17 @@ NAMES: dict[ConstraintKind, str] = {
 _MAX_CHARS = 200_000  # of a pattern, of a grammar, of all choices
 
 
-def body_of(constraint: Constraint) -> str | None:
-    """The body of a rule; None for a grammar of its own. Raises ConstraintRefused."""
+def rule_of(rules: Rules, constraint: Constraint) -> str:
+    """The name of a rule, for one that is no grammar of its own. Raises ConstraintRefused."""
     match constraint.kind:
         case "json_object":
-            return embedded({"type": "object"}, constraint.param)
+            return rules.add(embedded({"type": "object"}, constraint.param))
         case "json_schema":
-            return embedded(constraint.value, constraint.param)
-        case "regex":
-            return f"/{_regex(_text(constraint))}/"
+            return rules.add(embedded(constraint.value, constraint.param))
         case "choice":
-            return _choice(constraint)
+            return rules.add(_choice(constraint), is_terminal=True)
         case _:
-            return None
+            return rules.add(f"/{_regex(_text(constraint))}/")
 
 
 def grammar_of(constraint: Constraint) -> str:

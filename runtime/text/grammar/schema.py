@@ -11,7 +11,7 @@ from .refused import ConstraintRefused
 
 _MAX_CHARS = 500_000
 _MAX_DEPTH = 60
-_MAX_PROPERTIES = 5_000
+_MAX_PROPERTIES = 1_000
 # Between two tokens of JSON: a few blanks, or a line's end and an indentation. Small models would
 # go on with white space for ever.
 _WHITE_SPACE = r"[ ]{1,4}|\n[ ]{0,16}"

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 
-from llguidance import LLTokenizer
+from llguidance import LLMatcher, LLTokenizer
 
-from runtime.grammar import GrammarFailed, compile
+from runtime.grammar import GrammarFailed, check, compile
 
 from .refused import ConstraintRefused
 
@@ -21,6 +21,7 @@ _PLAIN = (
     (r".*lookarounds not supported.*", "a pattern looks around, which is not supported"),
 )
 _MAX_CHARS = 300
+_NUM_STEPS = 24
 
 
 class _Bytes:
@@ -57,17 +58,28 @@ class Trial:
         """Raises ConstraintRefused where it says nothing that a model could follow."""
         try:
             matcher = compile(grammar, self._vocabulary)
-            matcher.compute_bitmask()
-            if matcher.is_error():
-                raise GrammarFailed("nothing satisfies it")
+            _begin(matcher)
         except GrammarFailed as error:
             reason = _plain(str(error))
             raise ConstraintRefused(f"{what} cannot be enforced: {reason}.", param) from None
 
 
+def _begin(matcher: LLMatcher) -> None:
+    """Follow it for a few characters: some only show then that they are too much."""
+    for step in range(_NUM_STEPS):
+        mask = matcher.compute_bitmask()
+        if matcher.is_error() and step == 0:
+            raise GrammarFailed("nothing satisfies it")
+        check(matcher)
+        allowed = [bit for bit in range(8 * len(mask)) if mask[bit // 8] >> bit % 8 & 1]
+        matcher.consume_token(allowed[step % len(allowed)])
+        if matcher.is_stopped():
+            return
+
+
 def _plain(message: str) -> str:
     """llguidance's words without its state and its places in our own grammar."""
-    message = message.partition("\n<")[0].partition("\n   1 |")[0]
+    message = message.partition("\n   1 |")[0]
     message = re.sub(r"^at \d+\(\d+\): |failed to compile JSON schema: ", "", message)
     for pattern, plain in _PLAIN:
         found = re.search(pattern, message, re.DOTALL)
