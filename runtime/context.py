@@ -32,20 +32,26 @@ def refuse_hopeless(input: Input, context_length: int) -> None:
     """Refuse texts that could never fit, before a minute is spent on tokenizing them."""
     num_chars = num_chars_of(input)
     if num_chars > _MAX_CHARS_PER_TOKEN * context_length:
-        raise ContextLengthExceeded(
-            num_chars // _MAX_CHARS_PER_TOKEN, context_length, at_least=True
-        )
+        num_tokens = num_chars // _MAX_CHARS_PER_TOKEN
+        raise ContextLengthExceeded(num_tokens, context_length, _param_of(input), at_least=True)
 
 
-def fit(context_length: int, tokens: list[int], sampling: SamplingParams) -> SamplingParams:
+def fit(
+    context_length: int, input: Input, tokens: list[int], sampling: SamplingParams
+) -> SamplingParams:
     """The sampling with `max_tokens` set to no more than what is left of the context."""
+    param = _param_of(input)
     if not tokens:
-        raise InvalidRequest("The messages render to an empty prompt; say something.", "messages")
+        raise InvalidRequest(f"The {param} make no tokens at all; say something.", param)
     room = context_length - len(tokens)
     if room < 1:
-        raise ContextLengthExceeded(len(tokens), context_length)
+        raise ContextLengthExceeded(len(tokens), context_length, param)
     wanted = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
     return msgspec.structs.replace(sampling, max_tokens=wanted)
+
+
+def _param_of(input: Input) -> str:
+    return "messages" if isinstance(input, ChatInput) else "prompt"
 
 
 def check_vocabulary(request: GenerationRequest, vocab_size: int | None) -> None:

@@ -47,13 +47,21 @@ class ContextLengthExceeded(InvalidRequest):
 
     code = "context_length_exceeded"
 
-    def __init__(self, prompt_tokens: int, context_length: int, *, at_least: bool = False) -> None:
+    def __init__(
+        self,
+        prompt_tokens: int,
+        context_length: int,
+        param: str = "messages",
+        *,
+        at_least: bool = False,
+    ) -> None:
         """`at_least`: the prompt is so long that its tokens were not even counted."""
         count = f"at least {prompt_tokens}" if at_least else str(prompt_tokens)
+        take = "take" if param == "messages" else "takes"
         super().__init__(
-            f"This model's maximum context length is {context_length} tokens, but the messages "
-            f"take {count} tokens and one more is needed for the answer. Shorten the messages.",
-            param="messages",
+            f"This model's maximum context length is {context_length} tokens, but the {param} "
+            f"{take} {count} tokens and one more is needed for the answer. Shorten the {param}.",
+            param=param,
         )
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length

@@ -131,7 +131,7 @@ class ModelPool:
                 encoded.form, max_reasoning_tokens=request.max_reasoning_tokens
             )
             sampling = request.sampling.completed(model.sampling, number)
-            generation.sampling = fit(context_length, generation.prompt, sampling)
+            generation.sampling = fit(context_length, request.input, generation.prompt, sampling)
             if slot.unloading is not None:  # which may wait long for others: let the headers out
                 generation.put(Queued(0))
                 generation.accept()
