@@ -106,6 +106,7 @@ def test_counting_is_what_an_answer_counts(client: Anthropic) -> None:
 def test_a_forced_call_goes_round(client: Anthropic, choice: dict[str, Any]) -> None:
     """Whole and streamed; the arguments follow the schema though the weights are random, and the
     result is taken back."""
+    choice = choice | {"disable_parallel_tool_use": True}  # random weights would go on calling
     settings = SETTINGS | {"tools": [LOOK], "tool_choice": choice, "max_tokens": 400}
     whole = client.messages.create(**settings)
     with client.messages.stream(**settings) as stream:

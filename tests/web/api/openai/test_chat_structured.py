@@ -114,8 +114,9 @@ def test_an_object_of_any_shape(client: OpenAI) -> None:
 
 
 def test_together_with_tools(client: OpenAI) -> None:
-    """The answer follows the schema, or it is a call."""
-    tool: Any = {"type": "function", "function": {"name": "look", "parameters": SCHEMA}}
+    """The answer follows the schema, or it is a call, whose arguments do if it is strict."""
+    look = {"name": "look", "parameters": SCHEMA, "strict": True}
+    tool: Any = {"type": "function", "function": look}
     for seed in range(4):
         settings = SETTINGS | {"response_format": FORMAT, "tools": [tool], "seed": seed}
         message = client.chat.completions.create(**settings).choices[0].message
