@@ -85,9 +85,10 @@ class TaggedArguments:
     def _argument(
         self, source: Source, parameters: Json, members: _Members, tell: Tell
     ) -> Reading[bool]:
+        opened = source.mark_read
         key = yield from source.until(self._key_marks[0], limit=256)
         if key is None:
-            source.text = self._key_open + source.text
+            source.put_back(opened)
             return False
         yield from source.mark(self._key_marks[0])
         key, types = key.strip(), types_of(parameters, key.strip())

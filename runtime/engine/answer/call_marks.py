@@ -38,7 +38,7 @@ class Marks:
         enders = [self.name_close[0]]
         if syntax.tags is not None and syntax.style == "tagged":
             self.tagged = TaggedArguments(syntax.tags, syntax.call_close)
-            enders += [syntax.tags.key_open.strip(), syntax.call_close.strip()]
+            enders += [syntax.tags.key_open.strip(), *syntax.call_close.split()[:1]]
         elif syntax.style != "python" and not enders[0]:
             enders = ["{"]
         self.behind_name = [mark for mark in enders if mark]

@@ -37,9 +37,10 @@ class CallReader:
         self._marks = Marks(syntax)
         self._parser = self._answer()
 
-    def begin(self) -> None:
-        """A part of the answer begins: a call may stand there that is marked by nothing else."""
-        self._may_begin = True
+    def begin(self, is_speech: bool) -> None:
+        """A part of the answer begins: if it is no speech, a call may stand there that is marked by
+        nothing else."""
+        self._may_begin = not is_speech
 
     def add(self, text: str) -> list[Piece]:
         """What this makes certain, often nothing."""

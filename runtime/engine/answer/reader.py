@@ -32,7 +32,7 @@ class AnswerReader:
         calls = None if form.calls is None else CallReader(form.calls, form.parameters)
         self._calls = calls
         self._splitter = ReasoningSplitter(
-            form.thinking, form.speech, (lambda: None) if calls is None else calls.begin
+            form.thinking, form.speech, (lambda _: None) if calls is None else calls.begin
         )
         self._headers = Headers() if "<|channel|>" in marks_of(form) else None
         self._matcher = StopMatcher(stop)

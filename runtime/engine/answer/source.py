@@ -15,6 +15,7 @@ class Source:
     def __init__(self) -> None:
         self.text = ""
         self.is_over = False  # no more comes
+        self.mark_read = ""  # the last one, as it stood there
         self._kept: list[str] | None = None
 
     def take(self, count: int) -> str:
@@ -23,6 +24,12 @@ class Source:
         if self._kept is not None:
             self._kept.append(taken)
         return taken
+
+    def put_back(self, text: str) -> None:
+        """Unread what was read last."""
+        self.text = text + self.text
+        if self._kept:
+            self._kept[-1] = self._kept[-1].removesuffix(text)
 
     def keep(self) -> None:
         """Remember what is read from here on."""
@@ -58,7 +65,7 @@ class Source:
         if not whole:
             return None
         longest = max(whole, key=lambda mark: whole[mark])
-        self.take(whole[longest])
+        self.mark_read = self.take(whole[longest])
         return longest
 
     def until(self, *marks: str, limit: int | None = None) -> Reading[str | None]:
@@ -67,11 +74,14 @@ class Source:
         searched, longest = 0, max(map(len, marks))
         while True:
             places = [at for mark in marks if (at := self.text.find(mark, searched)) >= 0]
-            if places and (limit is None or min(places) <= limit):
-                return self.take(min(places))
-            if limit is not None and len(self.text) > limit + longest:
+            size = len(self.text)
+            begun = size - max(overlap(self.text, mark) for mark in marks)  # what may become one
+            if places and (min(places) <= begun or self.is_over):
+                is_near = limit is None or min(places) <= limit
+                return self.take(min(places)) if is_near else None
+            if limit is not None and begun > limit:
                 return None
-            searched = max(0, len(self.text) - longest + 1)
+            searched = max(0, size - longest + 1) if not places else searched
             if not (yield from self.more()):
                 return None
 

@@ -65,11 +65,8 @@ def cuts(text: str) -> Iterable[list[str]]:
         yield [text[:place], text[place:]]
 
 
-def tagged(call_open: str, name_close: str, call_close: str, *tags: str, **more: Any) -> CallSyntax:
-    return CallSyntax(
-        section_open="", call_open=call_open, name_close=name_close, call_close=call_close,
-        section_close="", between="\n", style="tagged", tags=Tags(*tags), **more,
-    )  # fmt: skip
+def tagged(call_open: str, name_close: str, call_close: str, tags: Tags) -> CallSyntax:
+    return CallSyntax("", call_open, name_close, call_close, "", "\n", "tagged", tags)
 
 
 SYNTAXES: dict[str, CallSyntax] = {
@@ -95,16 +92,18 @@ SYNTAXES: dict[str, CallSyntax] = {
     ),
     "tags on lines of their own": tagged(
         "<call>\n<function=", ">\n", "</function>\n</call>",
-        "<parameter=", ">\n", "\n</parameter>\n",
+        Tags("<parameter=", ">\n", "\n</parameter>\n"),
     ),
-    "tags in a row": tagged("<call>", "", "</call>", "<key>", "</key><value>", "</value>"),
-    "tags and lines": tagged("<call>", "\n", "</call>", "<key>", "</key>\n<value>", "</value>\n"),
+    "tags in a row": tagged("<call>", "", "</call>", Tags("<key>", "</key><value>", "</value>")),
+    "tags and lines": tagged(
+        "<call>", "\n", "</call>", Tags("<key>", "</key>\n<value>", "</value>\n")
+    ),
     "tags that say if it is a string": tagged(
-        '<do name="', '">\n', "</do>", '<of name="', '" string="{is_string}">', "</of>\n"
+        '<do name="', '">\n', "</do>", Tags('<of name="', '" string="{is_string}">', "</of>\n")
     ),
-    "keys as tags": tagged('<do name="', '">', "</do>", "<", ">", "</{key}>"),
+    "keys as tags": tagged('<do name="', '">', "</do>", Tags("<", ">", "</{key}>")),
     "the name twice": tagged(
-        "<call to=", '>\n<do name="{name}">\n', "</do></call>", "<of ", ">", "</of>\n"
+        "<call to=", '>\n<do name="{name}">\n', "</do></call>", Tags("<of ", ">", "</of>\n")
     ),
     "Python": CallSyntax(
         "<|start|>[", "", "(", ")", "]<|end|>", ", ", "python", Tags("", "=", "", ", ")
