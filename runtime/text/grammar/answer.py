@@ -50,6 +50,8 @@ def grammar_of(
     if own is not None:
         named = [{"name": "answer", "lark_grammar": grammar}, {"name": "own", "lark_grammar": own}]
         grammar = json.dumps({"grammars": named})
+    if called is None and thinking is None and speech is None:
+        return grammar  # what is said was tried, and there is nothing else
     try:
         trial.run(grammar, "This", constraint.param if constraint is not None else "tools")
     except ConstraintRefused:
@@ -68,9 +70,9 @@ def _said(rules: Rules, constraint: Constraint | None, trial: Trial) -> tuple[st
         own = constraints.grammar_of(constraint)
         trial.run(own, what, constraint.param)
         return "@own", own
-    alone = Rules({})
-    trial.run(alone.grammar(constraints.rule_of(alone, constraint)), what, constraint.param)
-    return constraints.rule_of(rules, constraint), None
+    rule = constraints.rule_of(rules, constraint)
+    trial.run(rules.grammar(rule), what, constraint.param)
+    return rule, None
 
 
 def _spoken(rules: Rules, speech: Speech | None, said: str) -> str:

@@ -1,6 +1,7 @@
 """A grammar is tried before anybody waits for it: here it may take its time, and be killed."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -21,6 +22,7 @@ _PLAIN = (
     (r".*lookarounds not supported.*", "a pattern looks around, which is not supported"),
 )
 _MAX_CHARS = 300
+_MAX_KEPT_CHARS = 1_000_000  # of grammars that are known to be good
 _NUM_STEPS = 24
 
 
@@ -49,6 +51,7 @@ class Trial:
     def __init__(self, specials: Mapping[str, int]) -> None:
         """`specials` are its tokens that are no text, such as most marks."""
         self.specials = specials
+        self._passed: OrderedDict[str, None] = OrderedDict()
 
     @cached_property
     def _vocabulary(self) -> LLTokenizer:
@@ -56,12 +59,18 @@ class Trial:
 
     def run(self, grammar: str, what: str, param: str) -> None:
         """Raises ConstraintRefused where it says nothing that a model could follow."""
+        if grammar in self._passed:
+            self._passed.move_to_end(grammar)
+            return
         try:
             matcher = compile(grammar, self._vocabulary)
             _begin(matcher)
         except GrammarFailed as error:
             reason = _plain(str(error))
             raise ConstraintRefused(f"{what} cannot be enforced: {reason}.", param) from None
+        self._passed[grammar] = None
+        while sum(map(len, self._passed)) > _MAX_KEPT_CHARS:
+            self._passed.popitem(last=False)
 
 
 def _begin(matcher: LLMatcher) -> None:
