@@ -1,8 +1,10 @@
 """LangChain against the real server: streams, tools and structured output, as its users write
 them."""
 
+from collections.abc import AsyncGenerator
 from typing import Literal
 
+import httpx
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
@@ -26,15 +28,20 @@ def weather(city: Literal["Rome", "Oslo"]) -> str:
 
 
 @pytest.fixture
-def chat(server: ServerProcess) -> ChatOpenAI:
-    return ChatOpenAI(
-        model="tiny",
-        base_url=server.url + "/v1",
-        api_key=SecretStr(KEY),
-        max_retries=0,
-        temperature=0,
-        max_completion_tokens=400,
-    )
+async def chat(server: ServerProcess) -> AsyncGenerator[ChatOpenAI, None]:
+    """With clients of its own, which are closed."""
+    with httpx.Client() as client:
+        async with httpx.AsyncClient() as async_client:
+            yield ChatOpenAI(
+                model="tiny",
+                base_url=server.url + "/v1",
+                api_key=SecretStr(KEY),
+                max_retries=0,
+                temperature=0,
+                max_completion_tokens=400,
+                http_client=client,
+                http_async_client=async_client,
+            )
 
 
 def test_whole_and_streamed(chat: ChatOpenAI) -> None:

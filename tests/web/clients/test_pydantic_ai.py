@@ -1,8 +1,10 @@
 """pydantic-ai against the real server: an agent with tools, and output that is a model."""
 
+from collections.abc import AsyncGenerator
 from typing import Literal
 
 import pytest
+from openai import AsyncOpenAI
 from pydantic import BaseModel, Field
 from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.models.openai import OpenAIChatModel
@@ -20,10 +22,11 @@ class Fruit(BaseModel):
 
 
 @pytest.fixture
-def model(server: ServerProcess) -> OpenAIChatModel:
-    provider = OpenAIProvider(base_url=server.url + "/v1", api_key=KEY)
+async def model(server: ServerProcess) -> AsyncGenerator[OpenAIChatModel, None]:
     settings = ModelSettings(max_tokens=500, temperature=0, parallel_tool_calls=False)
-    return OpenAIChatModel("tiny", provider=provider, settings=settings)
+    async with AsyncOpenAI(base_url=server.url + "/v1", api_key=KEY, max_retries=0) as client:
+        provider = OpenAIProvider(openai_client=client)
+        yield OpenAIChatModel("tiny", provider=provider, settings=settings)
 
 
 async def test_text_whole_and_streamed(model: OpenAIChatModel) -> None:
