@@ -13,7 +13,9 @@ _MAX_CHARS = 512  # of a header
 class Headers:
     """Rewrites a stream of text; all but headers stays as it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_calls: bool) -> None:
+        """Without functions, what is meant for one is said."""
+        self._has_calls = has_calls
         self._source = Source()
         self._told = ""
         self._parser = self._answer()
@@ -42,7 +44,7 @@ class Headers:
                 told = source.kept()
                 if header is not None:
                     yield from source.mark(_MESSAGE)
-                    told = _spelled(found + header)
+                    told = self._spelled(found + header)
                 self._told += told
             else:
                 self._told += source.kept() + source.take(1)
@@ -64,13 +66,12 @@ class Headers:
                 self._told += source.take(len(source.text))
                 return False
 
-
-def _spelled(header: str) -> str:
-    """As the template's marks are: a call, a thought, or something that is said."""
-    start = f"{_START}assistant" if header.startswith(_START) else ""
-    if (function := _FUNCTION.search(header)) is not None:
-        called = f"commentary to=functions.{function[1]} <|constrain|>json"
-        return f"{start}{_CHANNEL}{called}{_MESSAGE}"
-    channel = _NAMED.search(header)
-    is_thought = channel is not None and channel[1] == "analysis"
-    return f"{start}{_CHANNEL}{'analysis' if is_thought else 'final'}{_MESSAGE}"
+    def _spelled(self, header: str) -> str:
+        """As the template's marks are: a call, a thought, or something that is said."""
+        start = f"{_START}assistant" if header.startswith(_START) else ""
+        function, named = _FUNCTION.search(header), _NAMED.search(header)
+        channel = "analysis" if named is not None and named[1] == "analysis" else "final"
+        if function is not None:
+            called = f"commentary to=functions.{function[1]} <|constrain|>json"
+            channel = called if self._has_calls else "final"
+        return f"{start}{_CHANNEL}{channel}{_MESSAGE}"

@@ -34,7 +34,8 @@ class AnswerReader:
         self._splitter = ReasoningSplitter(
             form.thinking, form.speech, (lambda _: None) if calls is None else calls.begin
         )
-        self._headers = Headers() if "<|channel|>" in marks_of(form) else None
+        has_channels = "<|channel|>" in marks_of(form)
+        self._headers = Headers(has_calls=calls is not None) if has_channels else None
         self._matcher = StopMatcher(stop)
 
     @property
