@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.engine_messages import Generate, Report, Step
-from runtime.events import Finished, RowEvent, TextDelta
+from runtime.events import Delta, Finished, RowEvent
 from runtime.processes.lean import leave_out_transformers
 from tests.runtime.deaths import POISON, Place, Plan
 
@@ -69,7 +69,7 @@ class Mortal:
         send(report)
         self._plan.num_finished += len(finished)
         for event in events:
-            if isinstance(event, TextDelta):
+            if isinstance(event, Delta):
                 self._told[event.id] += len(event.tokens)
 
     def start(self, loop: EngineLoop, command: Generate) -> None:

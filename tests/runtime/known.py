@@ -3,26 +3,64 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import mlx.core as mx
-from mlx_lm.utils import load_model
+import pytest
 
+from registry.checkpoint.config import Json
 from registry.checkpoint.model import Model
-from runtime.engine.batch.batch import Batch
-from runtime.engine.cache.kv_cache import Cache
-from runtime.engine.language_model import LanguageModel
-from runtime.events import Finished, TextDelta
+from runtime.engine.loader import load
+from runtime.engine_messages import Generate
+from runtime.events import Finished, ReasoningDelta, Score, TextDelta, ToolCallDelta
 from runtime.generation import Generation
 from runtime.pool import ModelPool
-from runtime.requests import GenerationRequest, SamplingParams
+from runtime.requests import (
+    AnswerFormat,
+    ChatInput,
+    ChatMessage,
+    Constraint,
+    GenerationRequest,
+    SamplingParams,
+    SamplingRequest,
+    Tool,
+    ToolUse,
+)
 from runtime.residency import PoolSettings
 from tests.models.tiny_models import make_llama
-from tests.runtime.asking import request
-from tests.runtime.engine.numbers import row, run
+from tests.runtime.engine.looped import Noisy, answers
 
 NUM_ROWS = 16
+# One that may think, and opens its thoughts where that is asked for.
+_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.reasoning_content %}<think>\n{{ message.reasoning_content }}\n</think>\n"
+    "{% endif %}{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking %}<think>\n{% endif %}{% endif %}"
+)
+_PLACE: dict[str, Json] = {
+    "type": "object",
+    "properties": {"place": {"enum": ["Köln", "Rome"]}, "days": {"type": "integer"}},
+    "required": ["place", "days"],
+    "additionalProperties": False,
+}
+_SAMPLINGS: Sequence[dict[str, Any]] = (
+    {"temperature": 0},
+    {"temperature": 1},
+    {"temperature": 0.8, "top_p": 0.9},
+    {"temperature": 0, "presence_penalty": 0.6, "frequency_penalty": 0.4, "logprobs": 3},
+    {"temperature": 1, "repetition_penalty": 1.3, "logit_bias": {40: 4, 41: 4, 50: -100}},
+    {"temperature": 0, "loop_guard": True, "logit_bias": {70: 100}},
+    {"temperature": 0.8, "top_k": 30, "min_p": 0.02, "logprobs": 0, "min_tokens": 40},
+)
+_SHAPES: Sequence[dict[str, Any]] = (
+    {},
+    {"constraint": Constraint("json_schema", {"type": "array", "items": _PLACE, "minItems": 6})},
+    {"constraint": Constraint("regex", "[a-zé]{80,150}"), "max_reasoning_tokens": 12},
+    {"max_reasoning_tokens": 30},
+)
 
 
 @dataclass(frozen=True)
@@ -32,8 +70,10 @@ class Answer:
     request: GenerationRequest
     prompt: list[int]
     sampling: SamplingParams
+    form: AnswerFormat
     tokens: list[int]
     text: str
+    scores: list[Score]
 
 
 @dataclass(frozen=True)
@@ -45,26 +85,46 @@ class Known:
 
 
 def make_known(folder: Path) -> Known:
-    """Greedy ones and seeded ones. Takes some seconds."""
+    """Of all kinds. Takes some seconds."""
     model = Model("tiny", make_llama(folder))
-    answers = asyncio.run(_undisturbed(model, _requests(random.Random(1))))
-    robust = _robust(model.folder, answers)
-    assert len(robust) >= NUM_ROWS
-    assert {answer.sampling.temperature for answer in robust[:NUM_ROWS]} == {0, 0.8, 1}
-    return Known(model, robust[:NUM_ROWS])
+    (folder / "chat_template.jinja").write_text(_TEMPLATE)
+    told = asyncio.run(_undisturbed(model, _requests(random.Random(1))))
+    known = _robust(model.folder, told)[:NUM_ROWS]
+    assert len(known) == NUM_ROWS
+    kinds = [(answer.sampling.temperature, answer.form.grammar is not None) for answer in known]
+    assert {*kinds} == {(warm, is_guided) for warm in (0, 0.8, 1) for is_guided in (False, True)}
+    for is_there in (
+        lambda answer: answer.sampling.loop_guard and len(answer.tokens) < 200,
+        lambda answer: answer.sampling.presence_penalty and answer.sampling.logprobs,
+        lambda answer: answer.sampling.repetition_penalty != 1,
+        lambda answer: answer.sampling.min_tokens,
+        lambda answer: answer.form.thinking and answer.form.thinking.is_open,
+        lambda answer: answer.form.calls,
+    ):
+        assert any(map(is_there, known))
+    return Known(model, known)
 
 
 def _requests(generator: random.Random) -> list[GenerationRequest]:
-    """Greedy ones and seeded ones; some whose prompt takes several chunks."""
+    """Free, guided, thinking and calling ones; some whose prompt takes several chunks."""
     words = "quick brown fox lazy dog models memory prompt answer Köln naïve 日本語".split()
-    samplings = ({"temperature": 0}, {"temperature": 1}, {"temperature": 0.8, "top_p": 0.9})
-    return [
-        request(
-            " ".join(generator.choices(words, k=(3, 20, 150)[number % 8 % 3])),
-            **samplings[number % 3] | {"seed": number, "max_tokens": generator.randrange(90, 220)},
+    requests = []
+    for number in range(28):
+        text = " ".join(generator.choices(words, k=(3, 20, 150)[number % 8 % 3]))
+        sampling = _SAMPLINGS[number % 7] | {"max_tokens": generator.randrange(90, 220)}
+        shape = {} if sampling.get("loop_guard") else _SHAPES[number % 5 % 4]
+        calls = ToolUse((Tool("weather", parameters=_PLACE),), "required")
+        asked = GenerationRequest(
+            ChatInput(
+                (ChatMessage("user", text),),
+                {"enable_thinking": "max_reasoning_tokens" in shape},
+                tool_use=calls if number % 5 == 4 else ToolUse(),
+            ),
+            SamplingRequest(seed=number, **sampling),
+            **shape,
         )
-        for number in range(24)
-    ]
+        requests.append(asked)
+    return requests
 
 
 async def _undisturbed(model: Model, requests: Sequence[GenerationRequest]) -> list[Answer]:
@@ -76,48 +136,56 @@ async def _undisturbed(model: Model, requests: Sequence[GenerationRequest]) -> l
     finally:
         await pool.close()
     return [
-        Answer(asked, generation.prompt, generation.sampling, *answer)
+        Answer(
+            asked,
+            generation.prompt,
+            generation.sampling,
+            generation.form,
+            *answer,
+            generation._scores,
+        )
         for asked, generation, answer in zip(requests, generations, told, strict=True)
     ]
 
 
-def _robust(folder: Path, answers: Sequence[Answer]) -> list[Answer]:
+def _robust(folder: Path, told: Sequence[Answer]) -> list[Answer]:
     """Those that stay the same when logits are off by a hundred times what rounding can do.
 
     A continued row reads at once what was computed token by token before, which rounds otherwise;
     once in a million tokens that would turn a near tie, and be no fault.
     """
-    batch = Batch(_Noisy(load_model(folder)[0]), prefill_chunk_tokens=4096)
-    numbers = range(len(answers))
-    for again in range(4):
-        for number, answer in enumerate(answers):
-            id = again * len(answers) + number
-            batch.add(row(id, answer.prompt, len(answer.tokens), answer.sampling))
-    drawn = run(batch)
-    same = [
-        all(drawn[again * len(answers) + number] == answers[number].tokens for again in range(4))
-        for number in numbers
+    loaded = load(folder, lambda done, total: None)
+    noisy = replace(loaded, model=Noisy(loaded.model))
+    asked = [
+        Generate(again * len(told) + number, answer.prompt, answer.sampling, form=answer.form)
+        for again in range(3)
+        for number, answer in enumerate(told)
     ]
-    return [answer for answer, is_same in zip(answers, same, strict=True) if is_same]
+    noised = answers(noisy, asked)
+    same = [noised[command.id].tokens == told[command.id % len(told)].tokens for command in asked]
+    return [answer for number, answer in enumerate(told) if all(same[number :: len(told)])]
 
 
-class _Noisy:
-    def __init__(self, model: LanguageModel) -> None:
-        self._model = model
-        self.layers = model.layers
-
-    def __call__(self, inputs: mx.array, cache: Cache) -> mx.array:
-        logits = self._model(inputs, cache=cache)
-        return logits + mx.random.uniform(-1e-4, 1e-4, logits.shape)
+def same(generation: Generation, told: tuple[list[int], str], answer: Answer) -> bool:
+    """Whether a generation, and what was read of it, are this answer."""
+    scores, expected = generation._scores, answer.scores
+    assert [score.text for score in scores] == [score.text for score in expected]
+    logprobs = [score.logprob for score in scores]
+    assert logprobs == pytest.approx([score.logprob for score in expected], abs=1e-3)
+    return told == (answer.tokens, answer.text)
 
 
 async def read(generation: Generation) -> tuple[list[int], str]:
+    """All tokens, and all that they say: thoughts, text and calls."""
     tokens: list[int] = []
     text = ""
     async for event in generation.follow():
-        if isinstance(event, TextDelta | Finished):
+        match event:
+            case TextDelta(text=more) | ReasoningDelta(text=more):
+                text += more
+            case ToolCallDelta(name=name, arguments=arguments):
+                text += name + arguments
+        if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta | Finished):
             tokens += event.tokens
-        if isinstance(event, TextDelta):
-            text += event.text
     assert isinstance(event, Finished) and event.usage.completion_tokens == len(tokens)
     return tokens, text

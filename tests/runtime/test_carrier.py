@@ -18,7 +18,7 @@ from tests import processes
 from tests.runtime import deaths
 from tests.runtime.asking import kill, request
 from tests.runtime.deaths import POISON, Death, Place, Plan
-from tests.runtime.known import NUM_ROWS, Answer, Known, make_known, read
+from tests.runtime.known import NUM_ROWS, Answer, Known, make_known, read, same
 
 # Short beats, for the one engine that hangs.
 SETTINGS = PoolSettings(prefill_chunk_tokens=64, watch=Watch(beat_s=0.1, silent_beats=40))
@@ -50,8 +50,8 @@ async def ask(pool: ModelPool, known: Known, answers: Sequence[Answer], plan: Pl
     generations = [await pool.begin(known.model, answer.request) for answer in answers]
     told = await asyncio.gather(*(read(generation) for generation in generations))
     plan = Plan.read(known.model.folder)
-    for answer, (tokens, text) in zip(answers, told, strict=True):
-        assert tokens == answer.tokens and text == answer.text, plan
+    for generation, answer, whole in zip(generations, answers, told, strict=True):
+        assert same(generation, whole, answer), plan
     await nothing_is_left(pool, num_engines=1)
     await pool.residency.unload("tiny")
     return plan.died
