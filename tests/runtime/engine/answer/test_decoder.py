@@ -221,6 +221,23 @@ def test_special_tokens_within_an_answer_are_left_out(tokenizers: dict[str, Toke
     assert "".join(map(stream.add, ids)) + stream.finish() == "<think>three after"
 
 
+# `tokenizers` itself replaces letters in them, or has to see the whole answer.
+@pytest.mark.parametrize("kind", sorted(_KINDS.keys() - {"regex", "whole answers only"}))
+def test_special_tokens_that_are_marks_are_text(
+    tokenizers: dict[str, Tokenizer], kind: str
+) -> None:
+    """Only those that are asked for, and nothing around them changes."""
+    tokenizer = tokenizers[kind]
+    decoder = Decoder(tokenizer)
+    ids = tokenizer.encode("three<|end|>after<|end|>", add_special_tokens=False).ids
+    stream = decoder.stream("<call> <|end|>")
+    assert "".join(map(stream.add, ids)) + stream.finish() == tokenizer.decode(
+        ids, skip_special_tokens=False
+    )
+    other = decoder.stream("<call>")
+    assert "<|end|>" not in "".join(map(other.add, ids)) + other.finish()
+
+
 def test_indentation_behind_a_newline_is_kept(tokenizers: dict[str, Tokenizer]) -> None:
     """Line by line, which a decoder of windows loses (tokenizers #2212)."""
     text = "def f():\n    return 1\n\n        x"

@@ -3,11 +3,54 @@
 from runtime.engine.answer.follower import Follower, Told
 from runtime.engine.answer.piece import Piece
 from runtime.engine.answer.reader import AnswerReader
+from runtime.requests import AnswerFormat
 from tests.runtime.engine.numbers import Numbers
+
+from .answers import HERMES, PARAMETERS, Texts
 
 
 def follower(max_tokens: int, stop: tuple[str, ...] = (), eos: tuple[int, ...] = ()) -> Follower:
     return Follower(AnswerReader(Numbers(), stop), eos, max_tokens)
+
+
+def test_a_call_is_told_with_the_tokens_that_it_is_made_of() -> None:
+    """And replayed, the follower goes on as the one before: numbers, names and text."""
+    texts = [
+        "Well. ",
+        "<tool_",
+        "call>",
+        '{"name": "stop", ',
+        '"arguments": ',
+        "{",
+        "}",
+        "}",
+        "",
+        "x",
+    ]
+    form = AnswerFormat(calls=HERMES, parameters=PARAMETERS)
+
+    def fresh() -> Follower:
+        return Follower(AnswerReader(Texts(texts), (), form), (8,), 10)
+
+    row = fresh()
+    all_told = [row.take(token) for token in range(9)]
+    assert [piece.kind for tolds in all_told for piece, _, _ in tolds] == ["text", *["call"] * 2]
+    assert [token for tolds in all_told for told in tolds for token in told.tokens] == [*range(7)]
+    assert (row.verdict, row.reader.num_calls) == ("tool_calls", 1)
+    for place in range(9):
+        again = fresh()
+        again.replay(range(place))
+        pieces = [piece for token in range(place, 9) for piece, _, _ in again.take(token)]
+        assert pieces == [piece for tolds in all_told[place:] for piece, _, _ in tolds]
+        assert again.verdict == "tool_calls"
+
+
+def test_an_answer_that_its_length_ends_behind_a_call_is_cut() -> None:
+    text = '<tool_call>{"name": "stop", "arguments": {}}</tool_call>'
+    form = AnswerFormat(calls=HERMES, parameters=PARAMETERS)
+    row = Follower(AnswerReader(Texts([text]), (), form), (8,), 1)
+    assert [piece.name for piece, _, _ in row.take(0)] == ["stop"]
+    assert row.verdict == "length"
 
 
 def told(text: str, *tokens: int) -> list[Told]:
