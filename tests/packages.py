@@ -57,3 +57,22 @@ def _download(name: str, version: str, folder: Path, *, is_source: bool) -> Path
     if done.returncode or len(files) != 1:
         pytest.skip(f"{what} could not be fetched: {done.stderr.strip()[-200:]}")
     return files[0]
+
+
+@cache
+def installed(*packages: str) -> Path:
+    """The node_modules with programs of the npm registry, such as `name@1.2.3`."""
+    folder = user_cache_path("mlx-edge-tests") / "npm" / "+".join(packages).replace("/", "-")
+    if not (folder / "node_modules").is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "install", "--no-audit", "--no-fund", *packages]
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=_FETCH_S
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"{', '.join(packages)} could not be fetched: {error}")
+        if done.returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+            pytest.skip(f"{', '.join(packages)} could not be fetched: {done.stderr[-200:]}")
+    return folder / "node_modules"

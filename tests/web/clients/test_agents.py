@@ -1,0 +1,113 @@
+"""Coding agents, unmodified, against the real server: a session runs and ends by itself.
+
+They are large and come from the npm registry, so they are asked for: MLX_EDGE_AGENTS=1. The model
+is random, reads 64k tokens and ends its answers soon, for an eighth of its tokens are ends; what
+Claude Code sends it is some 37,000 tokens. What is looked at is the wire.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import packages
+from tests.models.tiny_models import make_llama
+from tests.serving import KEY, ROOT, ServerProcess, link_model
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("MLX_EDGE_AGENTS") != "1", reason="agents are asked for: MLX_EDGE_AGENTS=1"
+    ),
+]
+_SESSION_S = 600
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("agents")
+    shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
+    tiny = make_llama(folder / "tiny", max_position_embeddings=65536, vocab_size=2048, **shape)
+    for name in ("tokenizer.json", "tokenizer_config.json"):  # whose words are longer
+        shutil.copy(ROOT / "registry" / "pocket" / name, tiny)
+    ends = {"eos_token_id": list(range(3, 2048, 8))}
+    (tiny / "generation_config.json").write_text(json.dumps(ends))
+    link_model(folder / "home", "tiny", tiny)
+    with ServerProcess(folder / "home") as process:
+        yield process
+
+
+def run(command: list[str], folder: Path, **environment: str) -> str:
+    """What it prints; in a home and a folder of its own."""
+    home, work = folder / "user", folder / "work"
+    home.mkdir(exist_ok=True)
+    work.mkdir(exist_ok=True)
+    done = subprocess.run(
+        command,
+        cwd=work,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SESSION_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def outcomes(server: ServerProcess) -> dict[str, float]:
+    """How the model's requests ended, so far."""
+    text = httpx.get(server.url + "/metrics", headers={"Authorization": f"Bearer {KEY}"}).text
+    lines = (line for line in text.splitlines() if line.startswith("mlx_edge_requests_total"))
+    return {line.split('outcome="')[1].split('"')[0]: float(line.split()[-1]) for line in lines}
+
+
+def test_claude_code(server: ServerProcess, tmp_path: Path) -> None:
+    """One question is one request, and its answer is the session's result."""
+    modules = packages.installed("@anthropic-ai/claude-code@2.1.197")
+    before = outcomes(server)
+    printed = run(
+        [str(modules / ".bin" / "claude"), "-p", "say hi", "--output-format", "json"],
+        tmp_path,
+        ANTHROPIC_BASE_URL=server.url,
+        ANTHROPIC_AUTH_TOKEN=KEY,
+        ANTHROPIC_MODEL="tiny",
+        ANTHROPIC_SMALL_FAST_MODEL="tiny",
+        CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+    )
+    session = json.loads(printed)
+    assert session["subtype"] == "success" and session["is_error"] is False
+    assert session["stop_reason"] == "end_turn" and session["usage"]["input_tokens"] > 10_000
+    after = outcomes(server)
+    assert after["finished"] - before["finished"] == session["num_turns"] == 1
+    assert after["failed"] == after["refused"] == 0
+
+
+def test_opencode(server: ServerProcess, tmp_path: Path) -> None:
+    """A title and an answer, at once."""
+    modules = packages.installed("opencode-ai@1.18.33")
+    (binary,) = modules.glob("opencode-*/bin/opencode")
+    provider = {
+        "npm": "@ai-sdk/openai-compatible",
+        "options": {"baseURL": server.url + "/v1", "apiKey": KEY},
+        "models": {"tiny": {"name": "tiny", "limit": {"context": 65536, "output": 4096}}},
+    }
+    settings = {
+        "provider": {"local": provider},
+        "model": "local/tiny",
+        "small_model": "local/tiny",
+        "autoupdate": False,
+        "share": "disabled",
+    }
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "opencode.json").write_text(json.dumps(settings))
+    before = outcomes(server)
+    assert run([str(binary), "run", "say hi"], tmp_path)
+    after = outcomes(server)
+    assert after["finished"] - before["finished"] == 2
+    assert after["failed"] == after["refused"] == 0
