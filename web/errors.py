@@ -45,9 +45,9 @@ class Failure:
     def body(self, dialect: Dialect) -> dict[str, Json]:
         """The error object, with all the keys the dialect's clients read."""
         if dialect is MIMOE:
-            return {"error": {"code": self.status, "message": self.message}}
+            return {"error": {"code": self.status, "message": self._named}}
         if dialect is ANTHROPIC:
-            told: dict[str, Json] = {"type": _anthropic_type(self.status), "message": self.message}
+            told: dict[str, Json] = {"type": _anthropic_type(self.status), "message": self._named}
             return {"type": "error", "error": told}
         return {
             "error": {
@@ -57,6 +57,12 @@ class Failure:
                 "code": self.code,
             }
         }
+
+    @property
+    def _named(self) -> str:
+        """The message with what it is about, where the wire has no other place for that."""
+        is_named = self.status != 400 or self.param is None or self.param in self.message
+        return self.message if is_named else f"{self.param}: {self.message}"
 
 
 # Clients retry 429 and 5xx by themselves; this stops them where it cannot help.

@@ -28,7 +28,7 @@ from web.errors import ApiError
 from web.services import Services
 from web.serving import servable
 
-from . import parameters
+from . import encoder_parameters
 from .scheduling import keep_alive_s, priority_of
 
 MAX_INPUTS = 2048
@@ -40,7 +40,7 @@ _encode = msgspec.json.Encoder().encode
 class EmbeddingsBody(RequestBody):
     """POST /embeddings. Fields that are neither listed nor unhonoured are ignored."""
 
-    unhonoured: ClassVar[Neutral] = parameters.EMBEDDINGS
+    unhonoured: ClassVar[Neutral] = encoder_parameters.EMBEDDINGS
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     input: str | list[str | int | list[int]]

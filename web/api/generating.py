@@ -56,7 +56,7 @@ class GeneratingBody(RequestBody, kw_only=True):
         headers: Headers,
         *,
         max_tokens: int | None,
-        stop: str | list[str] | None = None,
+        stop_sequences: list[str] | None = None,
         logprobs: int | None = None,
         constraint: Constraint | None = None,
         max_reasoning_tokens: int | None = None,
@@ -68,7 +68,7 @@ class GeneratingBody(RequestBody, kw_only=True):
                 temperature=self.temperature,
                 top_p=self.top_p,
                 max_tokens=max_tokens,
-                stop=_stop(self.stop if stop is None else stop),
+                stop=_stop(self.stop, "stop") + _stop(stop_sequences, "stop_sequences"),
                 seed=self.seed,
                 top_k=None if self.top_k is None else max(0, self.top_k),
                 min_p=self.min_p,
@@ -91,12 +91,11 @@ class GeneratingBody(RequestBody, kw_only=True):
         )
 
 
-def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
+def _stop(stop: str | list[str] | None, param: str) -> tuple[str, ...]:
     sequences = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if any(not 0 < len(sequence) <= _MAX_STOP_CHARACTERS for sequence in sequences):
-        raise ApiError(
-            400, f"Each stop sequence has 1 to {_MAX_STOP_CHARACTERS} characters.", param="stop"
-        )
+        limit = _MAX_STOP_CHARACTERS
+        raise ApiError(400, f"Each of '{param}' has 1 to {limit} characters.", param=param)
     return sequences
 
 

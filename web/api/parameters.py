@@ -7,7 +7,6 @@ names it. What changes nothing about the answer is not listed and passes: `user`
 how another one works is neutral at the values that are its default somewhere.
 """
 
-from registry.checkpoint.config import Json
 from web.door.body import Neutral, Synonyms
 
 _OPENAI: Neutral = {
@@ -212,6 +211,7 @@ _SERVICES: Neutral = {
     "citation_options": (),
     "connectors": ([],),
     "safety_mode": ("OFF", "NONE"),
+    "moderation": (),
     "safety_model": (),
     "safety_settings": ([],),
     "mcp_servers": ([],),
@@ -277,95 +277,4 @@ COMPLETIONS |= {
     "max_completion_tokens": (),
     "continue_final_message": (True,),
     "add_generation_prompt": (False,),
-}
-
-_MESSAGES: Neutral = (
-    _SAMPLING
-    | _LENGTH
-    | _CONSTRAINTS
-    | _PROMPT
-    | _MODEL
-    | _SERVICES
-    | {
-        "stop": ([],),  # their word is stop_sequences
-        "response_format": ({"type": "text"},),
-        "mcp_servers": ([],),
-        "container": (),
-        "fallbacks": ([],),
-        "compaction": (),
-        "thread": (),
-        "logprobs": (False,),
-        "top_logprobs": (0,),
-    }
-)
-_HONOURED_IN_MESSAGES = ("system", "stop_sequences", "context_management")
-# Of Anthropic's API, and what else is not for it.
-MESSAGES: Neutral = {
-    name: values for name, values in _MESSAGES.items() if name not in _HONOURED_IN_MESSAGES
-}
-
-_ENCODERS: Neutral = {
-    "truncation": (False,),
-    "truncate_prompt_tokens": (),
-    "max_length": (),
-    "truncation_direction": ("right", "Right"),
-    "truncation_side": ("right",),
-    "auto_truncate": (False,),
-    "add_special_tokens": (True,),
-    "mm_processor_kwargs": ({},),
-    "chat_template": ("",),
-    "chat_template_kwargs": ({},),
-    "use_activation": (),
-    "activation": (),
-    "softmax": (),
-    "normalize": (),
-    "max_ttft_ms": (),  # there is no first token
-    "options": ({},),
-    "parameters": ({},),
-    "extra_body": ({},),
-}
-_FLOAT_TYPES: tuple[Json, ...] = ("float", "float32", ["float"])
-
-# Of vLLM, TEI, Jina, Cohere, Voyage, Mistral, Ollama, llama.cpp and Infinity.
-EMBEDDINGS: Neutral = _ENCODERS | {
-    "task": (),
-    "task_type": (),
-    "input_type": (),
-    "instruction": ("",),
-    "prompt_name": (),
-    "late_chunking": (False,),
-    "embedding_type": _FLOAT_TYPES,
-    "embedding_types": _FLOAT_TYPES,
-    "output_dtype": _FLOAT_TYPES,
-    "embed_dtype": _FLOAT_TYPES,
-    "endianness": ("native", "little"),
-    "output_dimension": (),
-    "truncate_dim": (),
-    "matryoshka_dim": (),
-    "normalized": (),
-    "embd_normalize": (),
-    "pooling": (),
-    "pooling_type": (),
-    "return_multivector": (False,),
-    "return_sparse": (False,),
-    "modality": ("text",),
-    "messages": ([],),
-    "images": ([],),
-    "inputs": ([],),
-}
-
-RERANK: Neutral = _ENCODERS | {
-    "top_k": (),  # Voyage's word for top_n
-    "texts": ([],),
-    "rank_fields": ([],),
-    "max_chunks_per_doc": (),
-    "max_tokens_per_doc": (),
-    "max_query_length": (),
-    "overlap_tokens": (),
-    "score_threshold": (0,),
-    "raw_scores": (False,),
-    "return_text": (False,),
-    "return_embeddings": (False,),
-    "instruct": ("",),
-    "images": ([],),
 }

@@ -20,7 +20,7 @@ from web.services import Services
 from web.serving import servable
 from web.transport.reply import json_reply
 
-from . import parameters
+from . import encoder_parameters
 from .scheduling import keep_alive_s, priority_of
 
 MAX_DOCUMENTS = 2048
@@ -35,7 +35,7 @@ class Document(msgspec.Struct):
 class RerankBody(RequestBody):
     """POST /rerank. Fields that are neither listed nor unhonoured are ignored."""
 
-    unhonoured: ClassVar[Neutral] = parameters.RERANK
+    unhonoured: ClassVar[Neutral] = encoder_parameters.RERANK
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     query: Annotated[str, Meta(min_length=1)]

@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from tests.serving import KEY, ServerProcess
-from web.api.parameters import CHAT, EMBEDDINGS, RERANK
+from web.api.anthropic.message_parameters import MESSAGES
+from web.api.encoder_parameters import EMBEDDINGS, RERANK
+from web.api.parameters import CHAT, COMPLETIONS
 from web.door.body import Neutral
 
 # As clients of other servers send them.
@@ -38,6 +40,8 @@ PASSING: dict[str, Any] = {
 }  # fmt: skip
 BASES: dict[str, dict[str, Any]] = {
     "chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
+    "completions": {"prompt": "hi"},
+    "messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1},
     "embeddings": {"input": "hi"},
     "rerank": {"query": "hi", "documents": ["a"]},
 }
@@ -70,6 +74,8 @@ def test_what_changes_nothing_passes(name: str, server: ServerProcess) -> None:
     [
         ("/v1/chat/completions", CHAT),
         ("/mimik-ai/openai/v1/chat/completions", CHAT),
+        ("/v1/completions", COMPLETIONS),
+        ("/v1/messages", MESSAGES),
         ("/v1/embeddings", EMBEDDINGS),
         ("/v1/rerank", RERANK),
     ],
@@ -84,7 +90,8 @@ def test_neutral_values_pass_and_others_do_not(
             answer = client.post(
                 server.url + path, json=body, headers={"Authorization": f"Bearer {KEY}"}
             )
-            assert answer.status_code == 400 and f"'{name}'" in answer.text, name
+            assert answer.status_code == 400, name
+            assert f"'{name}'" in answer.text or f"$.{name}`" in answer.text
     assert _post(server, path, dict.fromkeys(table)).status_code == 404
     for number in range(max(map(len, table.values()))):
         neutral = {name: values[number] for name, values in table.items() if number < len(values)}

@@ -12,13 +12,13 @@ from werkzeug.datastructures import Headers
 
 from registry.checkpoint.config import Json
 from runtime.requests import ChatInput, Constraint, GenerationRequest, Tool, ToolUse
-from web.api import parameters
 from web.api.functions import check_functions, parameters_of
 from web.api.generating import GeneratingBody, NumTokens
 from web.api.thinking import Effort, thinking_options
-from web.door.body import Neutral
+from web.door.body import Neutral, Synonyms
 from web.errors import ApiError
 
+from . import message_parameters
 from .conversation import Block, Message, conversation, system_text
 
 Text = Annotated[str, Meta(max_length=16 << 20)]
@@ -63,7 +63,8 @@ class ToolChoice(msgspec.Struct):
 class CountBody(GeneratingBody, kw_only=True):
     """POST /messages/count_tokens. Fields that are neither listed nor unhonoured are ignored."""
 
-    unhonoured: ClassVar[Neutral] = parameters.MESSAGES
+    unhonoured: ClassVar[Neutral] = message_parameters.MESSAGES
+    synonyms: ClassVar[Synonyms] = message_parameters.SYNONYMS
 
     messages: Annotated[list[Message], Meta(min_length=1, max_length=100_000)]
     system: Text | list[Block] | None = None
@@ -109,7 +110,7 @@ def generation_request(body: MessagesBody, headers: Headers) -> GenerationReques
         body.input(),
         headers,
         max_tokens=body.max_tokens,
-        stop=body.stop_sequences,
+        stop_sequences=body.stop_sequences,
         constraint=_constraint(body),
         max_reasoning_tokens=budget if thinking and thinking.type == "enabled" else None,
     )

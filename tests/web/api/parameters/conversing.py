@@ -1,0 +1,339 @@
+"""What shows that tools, reasoning and the fields of one API alone are honoured."""
+
+from typing import Any
+
+from .asked_apis import Api, Messages
+from .constraining import CONSTRAINING, PLAIN, SCHEMA, fits_schema
+from .drawing import DRAWING, EOS, LOUD, Honoured, stop
+
+_PARAMETERS = {
+    "type": "object",
+    "properties": {"is_on": {"type": "boolean"}},
+    "required": ["is_on"],
+    "additionalProperties": False,
+}
+NAMES = ("lamp", "heater")
+
+
+def functions(api: Api) -> list[dict[str, Any]]:
+    """Two, in the words of the API."""
+    if isinstance(api, Messages):
+        return [{"name": name, "input_schema": _PARAMETERS} for name in NAMES]
+    told = [{"name": name, "parameters": _PARAMETERS} for name in NAMES]
+    return [{"type": "function", "function": function} for function in told]
+
+
+def _called(api: Api, wish: float = 100, **fields: Any) -> list[str]:
+    """The functions of an answer's calls, whose arguments are what they have to be.
+
+    With that wish to end the answer, which is heard where it may end.
+    """
+    bias = {"logit_bias": {str(EOS): wish}}
+    reply = api.ask(model="plain", max_tokens=400, tools=functions(api), **bias, **fields)
+    for name, arguments in reply.calls:
+        assert name in NAMES and isinstance(arguments.pop("is_on"), bool) and not arguments
+    assert reply.reason in ("tool_calls", "tool_use") or wish < 0
+    return [name for name, _ in reply.calls]
+
+
+def tools(api: Api) -> None:
+    assert api.ask(tools=functions(api)).num_prompt_tokens > api.ask().num_prompt_tokens
+    assert _called(api, tool_choice={"type": "any"} if isinstance(api, Messages) else "required")
+
+
+def tool_choice(api: Api) -> None:
+    for name in NAMES:
+        asked = {"type": "function", "function": {"name": name}}
+        assert set(_called(api, tool_choice=asked)) == {name}
+        allowed = {"mode": "required", "tools": [asked]}
+        choice = {"type": "allowed_tools", "allowed_tools": allowed}
+        assert set(_called(api, tool_choice=choice)) == {name}
+    assert set(_called(api, tool_choice="required")) <= set(NAMES)
+    api.ask(tools=functions(api), tool_choice="auto")
+    assert not api.ask(tools=functions(api), tool_choice="none").calls
+    api.refused(tools=functions(api), tool_choice="oven")
+    api.refused(tool_choice="required")  # of no tools
+
+
+def message_tool_choice(api: Api) -> None:
+    for name in NAMES:
+        assert set(_called(api, tool_choice={"type": "tool", "name": name})) == {name}
+    assert set(_called(api, tool_choice={"type": "any"})) <= set(NAMES)
+    for is_one in (True, False):
+        choice = {"type": "any", "disable_parallel_tool_use": is_one}
+        assert (len(_called(api, -100, tool_choice=choice)) == 1) == is_one
+    assert not api.ask(tools=functions(api), tool_choice={"type": "none"}).calls
+    api.ask(tools=functions(api), tool_choice={"type": "auto"})
+    api.refused(tools=functions(api), tool_choice={"type": "tool", "name": "oven"})
+
+
+def parallel_tool_calls(api: Api) -> None:
+    """One call at most, whatever the model wishes."""
+    for is_parallel in (True, False):
+        names = _called(api, -100, tool_choice="required", parallel_tool_calls=is_parallel)
+        assert (len(names) > 1) == is_parallel
+
+
+THINKS: dict[str, Any] = {"enable_thinking": True}
+BUDGET = 4
+
+
+def _thinks(api: Api, **fields: Any) -> None:
+    """To the end of a short answer, as a random model does."""
+    reply = api.ask(**fields)
+    assert reply.thoughts and not reply.text and reply.num_thought == 12
+
+
+def _thinks_not(api: Api, **fields: Any) -> None:
+    reply = api.ask(**fields)
+    assert reply.text and not reply.thoughts and reply.num_thought == 0
+
+
+def _thinks_briefly(api: Api, **fields: Any) -> None:
+    reply = api.ask(**fields, max_tokens=NUM_AFTER)
+    assert reply.text and reply.thoughts and BUDGET <= reply.num_thought <= NUM_AFTER // 2
+
+
+NUM_AFTER = 40  # enough to close the block, and to say something
+
+
+def reasoning_effort(api: Api) -> None:
+    for effort in ("minimal", "low", "medium", "high", "xhigh", "max"):
+        _thinks(api, reasoning_effort=effort)
+    _thinks_not(api, reasoning_effort="none")
+    low, high = (api.ask(reasoning_effort=effort).num_prompt_tokens for effort in ("low", "high"))
+    assert low != high  # the template says it
+
+
+def reasoning(api: Api) -> None:
+    _thinks(api, reasoning={"enabled": True})
+    _thinks(api, reasoning={"effort": "high"})
+    _thinks_not(api, reasoning={"effort": "none"})
+    _thinks_briefly(api, reasoning={"enabled": True, "max_tokens": BUDGET})
+    reply = api.ask(reasoning={"enabled": True, "exclude": True})
+    assert not reply.thoughts and reply.num_thought == 12
+
+
+def thinking(api: Api) -> None:
+    _thinks(api, thinking={"type": "adaptive"})
+    _thinks_not(api, thinking={"type": "disabled"})
+    _thinks_briefly(api, thinking={"type": "enabled", "budget_tokens": BUDGET})
+
+
+def message_thinking(api: Api) -> None:
+    thinking(api)
+    reply = api.ask(thinking={"type": "adaptive", "display": "omitted"})
+    assert not reply.thoughts and reply.num_thought == 12
+
+
+def enable_thinking(api: Api) -> None:
+    _thinks(api, enable_thinking=True)
+    _thinks_not(api, enable_thinking=False)
+
+
+def chat_template_kwargs(api: Api) -> None:
+    _thinks(api, chat_template_kwargs={"enable_thinking": True})
+    _thinks_not(api, chat_template_kwargs={"enable_thinking": False})
+
+
+def thinking_budget(api: Api) -> None:
+    _thinks_briefly(api, **THINKS, thinking_budget=BUDGET)
+    _thinks_not(api, thinking_budget=0)
+
+
+def thinking_token_budget(api: Api) -> None:
+    _thinks_briefly(api, **THINKS, thinking_token_budget=BUDGET)
+
+
+def include_reasoning(api: Api) -> None:
+    reply = api.ask(**THINKS, include_reasoning=False)
+    assert not reply.thoughts and reply.num_thought == 12
+
+
+def messages(api: Api) -> None:
+    said = api.ask(messages=[{"role": "user", "content": "Good night"}])
+    assert said.text != api.ask().text
+
+
+def prompt(api: Api) -> None:
+    """A text, tokens, and several of either."""
+    texts = ["Good night", "Good day"]
+    alone = [api.ask(prompt=text).text for text in texts]
+    body = api.ask(prompt=texts).body
+    assert [choice["text"] for choice in body["choices"]] == alone
+    asked = {"model": "tiny", "prompt": texts[0]}
+    tokens = api.client.post("/tokenize", json=asked, headers=api.headers).json()["tokens"]
+    assert api.ask(prompt=tokens).text == api.ask(prompt=[tokens]).text == alone[0]
+
+
+def n(api: Api) -> None:
+    texts = [c for c in api.ask(**LOUD, n=3, seed=1).body["choices"]]
+    again = [c for c in api.ask(**LOUD, n=3, seed=1).body["choices"]]
+    assert texts == again and len({str(c.get("text", c.get("message"))) for c in texts}) == 3
+
+
+def logprobs(api: Api) -> None:
+    body = api.ask(logprobs=True).body
+    scores = body["choices"][0]["logprobs"]["content"]
+    assert len(scores) == 12 and all(score["logprob"] <= 0 for score in scores)
+    said = b"".join(bytes(score["bytes"]) for score in scores)
+    assert said.decode("utf-8", "replace") == body["choices"][0]["message"]["content"]
+    assert "logprobs" not in api.ask(logprobs=False).body["choices"][0]
+
+
+def top_logprobs(api: Api) -> None:
+    body = api.ask(logprobs=True, top_logprobs=5).body
+    for score in body["choices"][0]["logprobs"]["content"]:
+        others = score["top_logprobs"]
+        assert len(others) == 5 and others[0]["logprob"] == score["logprob"]  # greedy
+    api.refused(top_logprobs=1)  # without logprobs
+
+
+def completion_logprobs(api: Api) -> None:
+    told = api.ask(logprobs=2).body["choices"][0]["logprobs"]
+    assert len(told["tokens"]) == len(told["token_logprobs"]) == len(told["text_offset"]) == 12
+    for token_text, others in zip(told["tokens"], told["top_logprobs"], strict=True):
+        assert token_text in others and len(others) <= 3
+
+
+def echo(api: Api) -> None:
+    assert api.ask(echo=True).text == "hello" + api.ask().text
+    api.refused(logprobs=1, echo=True)
+
+
+def suffix(api: Api) -> None:
+    reply = api.ask(suffix=" and good night")
+    assert reply.num_prompt_tokens > api.ask().num_prompt_tokens + 3  # with the marks
+    assert reply.text != api.ask().text
+    api.refused(model="plain", suffix="x")  # which has no tokens for it
+
+
+def best_of(api: Api) -> None:
+    assert len(api.ask(n=2, best_of=2).body["choices"]) == 2
+
+
+def add_special_tokens(api: Api) -> None:
+    """This model has no token to begin with: what is added is none in any case."""
+    assert api.ask(add_special_tokens=False).content() == api.ask().content()
+
+
+def stream_options(api: Api) -> None:
+    last = api.events(stream_options={"include_usage": True})[-1]
+    assert last["choices"] == [] and last["usage"]["completion_tokens"] == 12
+    assert api.events(stream_options={"include_usage": False})[-1].get("usage") is None
+
+
+BEGUN = [
+    {"role": "user", "content": "hello"},
+    {"role": "assistant", "content": "well, "},
+]
+
+
+def continue_final_message(api: Api) -> None:
+    goes_on, begins = (
+        api.ask(messages=BEGUN, continue_final_message=value) for value in (True, False)
+    )
+    assert goes_on.num_prompt_tokens < begins.num_prompt_tokens and goes_on.text != begins.text
+    api.refused(continue_final_message=True, messages=BEGUN[:1])
+
+
+def add_generation_prompt(api: Api) -> None:
+    begins, bare = (api.ask(add_generation_prompt=value) for value in (True, False))
+    assert begins.num_prompt_tokens > bare.num_prompt_tokens
+
+
+def system(api: Api) -> None:
+    plain = api.ask()
+    told = api.ask(system="Be brief.")
+    assert told.num_prompt_tokens > plain.num_prompt_tokens and told.text != plain.text
+    assert api.ask(system=[{"type": "text", "text": "Be brief."}]).content() == told.content()
+
+
+def output_config(api: Api) -> None:
+    asked = {"format": {"type": "json_schema", "schema": SCHEMA}}
+    fits_schema(api.ask(**PLAIN, output_config=asked).text)
+    counts = {
+        api.ask(thinking={"type": "adaptive"}, output_config={"effort": effort}).num_prompt_tokens
+        for effort in ("low", "high")
+    }
+    assert len(counts) == 2
+
+
+def output_format(api: Api) -> None:
+    asked = {"type": "json_schema", "schema": SCHEMA}
+    fits_schema(api.ask(**PLAIN, output_format=asked).text)
+
+
+def stop_sequences(api: Api) -> None:
+    stop(api, "stop_sequences")
+
+
+def max_completion_tokens(api: Api) -> None:
+    """It counts, where both are sent."""
+    assert api.ask(max_completion_tokens=5).num_tokens == 5
+    assert api.ask(max_completion_tokens=5, max_tokens=...).num_tokens == 5
+
+
+OPENAI: dict[str, Honoured] = {
+    "stop": Honoured(stop, [""]),
+    "n": Honoured(n, 17),
+    "stream_options": Honoured(stream_options, {"include_usage": True}),  # of no stream
+}
+CHATS = (
+    DRAWING
+    | CONSTRAINING
+    | OPENAI
+    | {
+        "messages": Honoured(messages, []),
+        "max_completion_tokens": Honoured(max_completion_tokens, 0),
+        "logprobs": Honoured(logprobs, 5),
+        "top_logprobs": Honoured(top_logprobs, 21),
+        "tools": Honoured(tools, [{"type": "retrieval"}]),
+        "tool_choice": Honoured(tool_choice, {"type": "mcp"}),
+        "parallel_tool_calls": Honoured(parallel_tool_calls, 1),
+        "reasoning_effort": Honoured(reasoning_effort, "much"),
+        "reasoning": Honoured(reasoning, {"max_tokens": -1}),
+        "thinking": Honoured(thinking, {"type": "much"}),
+        "enable_thinking": Honoured(enable_thinking, "yes"),
+        "thinking_budget": Honoured(thinking_budget, -1),
+        "thinking_token_budget": Honoured(thinking_token_budget, -1),
+        "include_reasoning": Honoured(include_reasoning, "yes"),
+        "chat_template_kwargs": Honoured(chat_template_kwargs, {"date": "today"}),
+        "continue_final_message": Honoured(continue_final_message, "yes"),
+        "add_generation_prompt": Honoured(add_generation_prompt, "yes"),
+    }
+)
+COMPLETIONS = (
+    DRAWING
+    | CONSTRAINING
+    | OPENAI
+    | {
+        "prompt": Honoured(prompt, []),
+        "suffix": Honoured(suffix, 1),
+        "echo": Honoured(echo, "yes"),
+        "logprobs": Honoured(completion_logprobs, 21),
+        "best_of": Honoured(best_of, 2),  # of one
+        "add_special_tokens": Honoured(add_special_tokens, "yes"),
+    }
+)
+MESSAGES = DRAWING | {
+    "messages": Honoured(messages, []),
+    "system": Honoured(system, [{"type": "image"}]),
+    "stop_sequences": Honoured(stop_sequences, [""]),
+    "tools": Honoured(tools, [{"type": "bash_20250124", "name": "bash"}]),
+    "tool_choice": Honoured(message_tool_choice, {"type": "any"}),  # of no tools
+    "thinking": Honoured(message_thinking, {"type": "enabled", "budget_tokens": 0}),
+    "output_config": Honoured(output_config, {"effort": "much"}),
+    "output_format": Honoured(output_format, {"type": "xml"}),
+}
+# Synonyms, with what is sent beside a value of each.
+SENT: dict[str, tuple[Any, dict[str, Any]]] = {
+    "repeat_penalty": (10, {"max_tokens": 40}),
+    "rep_pen": (10, {"max_tokens": 40}),
+    "random_seed": (7, LOUD),
+    "n_cmpl": (2, {}),
+    "max_new_tokens": (3, {"max_tokens": ...}),
+    "min_new_tokens": (5, {"logit_bias": {"2": 100}}),
+    "ban_eos_token": (True, {"logit_bias": {"2": 100}}),
+    "stop_sequences": (["s", "o"], {}),
+}
