@@ -2,7 +2,7 @@
 
 import queue
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from registry.checkpoint.call_syntax import CallSyntax, Speech
 from runtime.engine.loader import LoadedModel, load
 from runtime.engine.loop import EngineLoop
 from runtime.engine_messages import Generate, Report, Step, Stop
-from runtime.events import Failed, Finished, ReasoningDelta, TextDelta
+from runtime.events import Failed, Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from runtime.requests import AnswerFormat, Constraint, SamplingParams, Thinking, ToolUse
 from runtime.text.grammar.answer import grammar_of
 from runtime.text.tokenizer import ModelTokenizer
@@ -23,6 +23,7 @@ _NO_TOOLS, _PLAIN = ToolUse(), SamplingParams()
 class Answer:
     text: str = ""
     thought: str = ""
+    calls: list[tuple[str, str]] = field(default_factory=list)  # names and arguments
     tokens: tuple[int, ...] = ()
     reason: str = ""  # why it ended, or what failed
     num_reasoning: int = 0
@@ -74,6 +75,11 @@ class RandomModel:
                         answer.text += event.text
                     case ReasoningDelta():
                         answer.thought += event.text
+                    case ToolCallDelta():
+                        if event.index == len(answer.calls):
+                            answer.calls.append((event.name, ""))
+                        name, arguments = answer.calls[event.index]
+                        answer.calls[event.index] = name, arguments + event.arguments
                     case Finished():
                         answer.reason = event.reason
                         answer.num_reasoning = event.usage.reasoning_tokens

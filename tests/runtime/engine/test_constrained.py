@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.checkpoint.call_syntax import CallSyntax
+from registry.checkpoint.call_syntax import CallSyntax, Tags
 from registry.checkpoint.config import Json
 from runtime.requests import AnswerFormat, Constraint, SamplingParams, Thinking, Tool, ToolUse
 
@@ -236,6 +236,33 @@ def test_required_calls_are_right(model: RandomModel, name: str | None, is_paral
             assert name in (None, called)
     assert num_calls
     assert (max(num_calls) > 1) == is_parallel
+
+
+# Marks that are special tokens of the model, which are no text anywhere else.
+MARKED = CallSyntax(
+    section_open="<|im_start|>[",
+    call_open="",
+    name_close="(",
+    call_close=")",
+    section_close="]<|endoftext|>",
+    between=", ",
+    style="python",
+    tags=Tags("", "=", "", ", "),
+)
+
+
+@pytest.mark.parametrize("syntax", [HERMES, MARKED])
+def test_required_calls_are_told_as_calls(model: RandomModel, syntax: CallSyntax) -> None:
+    """With nothing said beside them; the answer ends when they are whole."""
+    use = ToolUse(TOOLS, "required", "weather", is_parallel=False)
+    parameters: dict[str, Json] = {"weather": TOOLS[0].parameters}
+    grammar = model.grammar(calls=syntax, use=use)
+    form = AnswerFormat(calls=syntax, parameters=parameters, grammar=grammar)
+    for answer in model.answers([form] * 8, max_tokens=300):
+        assert answer.reason == "tool_calls" and answer.text == ""
+        [(name, arguments)] = answer.calls
+        assert name == "weather"
+        jsonschema.validate(json.loads(arguments), ARGUMENTS)
 
 
 def test_strict_calls_are_right_once_they_have_begun(model: RandomModel) -> None:
