@@ -182,7 +182,9 @@ class Conversation:
                     num_restarts += frame["stage"] == "restarted"
                     status.update(_in_words(frame))
                 elif frame["type"] == "chat.completion.chunk":
-                    if piece := _text_of(frame):
+                    if _text_of(frame, "reasoning_content"):
+                        status.update("Thinking")  # thoughts are not the answer
+                    if piece := _text_of(frame, "content"):
                         waiting.close()
                         answer.append(piece)
                         click.echo(piece, nl=False)
@@ -241,8 +243,8 @@ def _in_words(progress: dict[str, Any]) -> str:
             return f"Reading ({progress['done']} of {progress['total']} tokens)"
 
 
-def _text_of(chunk: dict[str, Any]) -> str:
-    return "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
+def _text_of(chunk: dict[str, Any], kind: str) -> str:
+    return "".join(choice["delta"].get(kind) or "" for choice in chunk["choices"])
 
 
 def _finish(frame: dict[str, Any], num_restarts: int) -> None:
@@ -262,6 +264,8 @@ def _finish(frame: dict[str, Any], num_restarts: int) -> None:
         f"{timings['decode_tokens_per_second']:.0f} a second",
         f"the first after {timings['ttft_ms']} ms",
     ]
+    if thought := usage["completion_tokens_details"]["reasoning_tokens"]:
+        facts.append(f"{thought} of them thought")
     if cached := usage["prompt_tokens_details"]["cached_tokens"]:
         facts.append(f"{cached} of {usage['prompt_tokens']} cached")
     if num_restarts:
