@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 from quart import Blueprint, Response, g, request
 
+from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Batching
@@ -162,7 +163,7 @@ def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
             "chat_template_hint": "",
             "input_modalities": ["text"],
             "supported_parameters": None,
-            "reasoning": {"supported": False},
+            "reasoning": {"supported": _thinks(entry, loaded)},
         },
     }
     if task == "chat":
@@ -220,11 +221,21 @@ def _capabilities(entry: Entry, task: Task, loaded: ResidentModel | None) -> dic
     }
 
 
-def _chat_template(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json] | None:
-    """What it takes; None until a first load has found out, and for a model that has none."""
+def _chat_format(entry: Entry, loaded: ResidentModel | None) -> ChatFormat | None:
+    """What its template takes; None until a first load has found out, and where there is none."""
     noted = entry.record.chat_format if entry.record else None
-    form = loaded.chat_format if loaded is not None else noted
+    return loaded.chat_format if loaded is not None else noted
+
+
+def _chat_template(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json] | None:
+    form = _chat_format(entry, loaded)
     return form.shown() if form is not None else None
+
+
+def _thinks(entry: Entry, loaded: ResidentModel | None) -> bool:
+    """Whether its template sets thoughts apart."""
+    form = _chat_format(entry, loaded)
+    return form is not None and form.thinking is not None
 
 
 def _encoder(entry: Entry) -> EncoderConfig | None:
