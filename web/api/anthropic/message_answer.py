@@ -53,7 +53,8 @@ class MessageAnswer(Rendering):
         for call in answer.calls:
             told: dict[str, Json] = {"type": "tool_use", "id": call.id, "name": call.name}
             content.append(told | {"input": _input(call)})
-        return self._message(content, _usage(answer.usage)) | self._ending() | self._edits
+        message = self._message(content, _usage(answer.usage)) | self._ending() | self._edits
+        return message | {"timings": answer.timings()}
 
     # --- stream ---------------------------------------------------------------------------------
 
@@ -79,8 +80,8 @@ class MessageAnswer(Rendering):
                 yield from self._closed()
 
     def end(self) -> Iterable[Frame]:
-        usage = _usage(self._answer.usage)
-        yield _frame("message_delta", delta=self._ending(), usage=usage, **self._edits)
+        told = {"usage": _usage(self._answer.usage), "timings": self._answer.timings()}
+        yield _frame("message_delta", delta=self._ending(), **told, **self._edits)
         yield _frame("message_stop")
 
     def failed(self, failure: Failure) -> Frame:

@@ -221,7 +221,11 @@ class CompletionAnswer(Rendering):
     def _usage(self) -> dict[str, Json]:
         each = range(0, len(self.answers), self._num_each)
         prompts = [self.answers[number : number + self._num_each] for number in each]
-        return {"usage": usage_of_prompts(prompts)}
+        timings: list[Json] = [answer.timings() for answer in self.answers]
+        return {
+            "usage": usage_of_prompts(prompts),
+            "timings": timings[0] if len(timings) == 1 else timings,
+        }
 
 
 def _alternatives(score: Score) -> Json:

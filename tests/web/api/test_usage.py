@@ -1,0 +1,41 @@
+"""Tests of usage and timings: the same numbers in every API, whole and streamed."""
+
+import json
+from typing import Any
+
+import httpx
+
+from tests.serving import KEY, ServerProcess
+
+SETTINGS: dict[str, Any] = {"model": "tiny", "max_tokens": 9, "temperature": 0}
+MESSAGES = [{"role": "user", "content": "Hello you"}]
+TIMINGS = {"queued_ms", "prefill_ms", "decode_ms", "ttft_ms", "decode_tokens_per_second"}
+
+
+def ask(server: ServerProcess, path: str, **body: Any) -> list[dict[str, Any]]:
+    """The whole, and what a stream tells of it in the end."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    told = []
+    options = {} if "messages" in path else {"stream_options": {"include_usage": True}}
+    for more in ({}, {"stream": True, **options}):
+        response = httpx.post(server.url + path, json=SETTINGS | body | more, headers=headers)
+        if not more:
+            told.append(response.json())
+            continue
+        lines = [line[6:] for line in response.text.splitlines() if line.startswith("data: {")]
+        told += [event for event in map(json.loads, lines) if event.get("timings")]
+    return told
+
+
+def test_they_are_the_same_everywhere(server: ServerProcess) -> None:
+    for path, body in (
+        ("/v1/chat/completions", {"messages": MESSAGES}),
+        ("/v1/completions", {"prompt": "Hello you"}),
+        ("/v1/messages", {"messages": MESSAGES}),
+    ):
+        whole, last = ask(server, path, **body)
+        assert whole["usage"] == last["usage"]
+        assert set(whole["timings"]) == set(last["timings"]) == TIMINGS
+        usage = whole["usage"]
+        assert (usage.get("completion_tokens") or usage["output_tokens"]) == 9
+        assert whole["timings"]["decode_tokens_per_second"] > 0
