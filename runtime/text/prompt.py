@@ -1,6 +1,5 @@
 """A conversation to the model's prompt: shaped to the template, rendered, or refused by name."""
 
-import contextlib
 import datetime
 import json
 import re
@@ -65,15 +64,23 @@ class ChatPrompt:
         chosen = self.chosen(messages, options)
         if chosen is not self:
             return chosen.render(messages, options, turn)
-        if (tools := options.get("tools")) and self.knows_tools:
-            with contextlib.suppress(TemplateError):
+        tools = options.get("tools")
+        if not tools:
+            return self._of_turn(messages, options, turn)
+        failure: TemplateError | None = None
+        if self.knows_tools:
+            try:
                 return self._of_turn(messages, options, turn)
-            # It wants something of these definitions: descriptions, for one.
-        if tools:
-            calls = self.form.calls or HERMES
-            messages = [default_tools.message_of(tools, calls), *messages]
-            options = {name: value for name, value in options.items() if name != "tools"}
-        return self._of_turn(messages, options, turn)
+            except TemplateError as error:  # perhaps it wants descriptions, or other definitions
+                failure = error
+        told = default_tools.message_of(tools, self.form.calls or HERMES)
+        options = {name: value for name, value in options.items() if name != "tools"}
+        try:
+            return self._of_turn([told, *messages], options, turn)
+        except ConversationRefused as error:
+            raise failure or _renumbered(error) from None
+        except TemplateError as error:
+            raise failure or error from None
 
     def _of_turn(self, messages: list[Message], options: dict[str, Any], turn: Turn) -> Prompt:
         if turn == "continued":
@@ -188,6 +195,12 @@ class ChatPrompt:
         except TemplateError as error:
             return error
         return None
+
+
+def _renumbered(refusal: ConversationRefused) -> ConversationRefused:
+    """By the client's messages, before which one was put."""
+    said = re.sub(r"messages\[(\d+)\]", lambda n: f"messages[{int(n[1]) - 1}]", str(refusal))
+    return ConversationRefused(said)
 
 
 def _filled(options: dict[str, Json]) -> dict[str, Json]:

@@ -112,5 +112,7 @@ def _parts(mark: str) -> Sequence[str]:
 
 def overlap(text: str, mark: str) -> int:
     """How many characters at the end of the text may be the beginning of the mark."""
+    if mark[:1] not in text[1 - len(mark) :]:  # nearly always
+        return 0
     counts = range(min(len(mark) - 1, len(text)), 0, -1)
     return next((count for count in counts if mark.startswith(text[-count:])), 0)

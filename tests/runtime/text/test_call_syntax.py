@@ -14,6 +14,7 @@ from runtime.text.call_syntax import HERMES, written
 from runtime.text.grammar.trial import Trial
 from runtime.text.probing import learn
 from runtime.text.prompt import ChatPrompt
+from runtime.text.tool_turns import ConversationRefused
 from tests.runtime.engine.answer.answers import SYNTAXES
 
 from . import traits
@@ -173,6 +174,16 @@ def test_functions_that_a_template_stumbles_over() -> None:
         [{"role": "user", "content": "hi"}], {"tools": [tool]}
     )
     assert "You can call functions." in prompt.text and "zwick" in prompt.text
+
+
+@pytest.mark.parametrize("name", ["NO_LONE_RESULTS", "NO_TOOLS"])
+def test_a_refusal_beside_functions_names_the_clients_message(name: str) -> None:
+    source = getattr(traits, name).replace("[user]", "") + traits.refusing(
+        "messages[-1].content == 'bad'", "Bad"
+    )
+    messages = [dict(HI), {"role": "assistant", "content": "x"}, HI | {"content": "bad"}]
+    with pytest.raises(ConversationRefused, match=r"messages\[2\], of the role 'user'"):
+        ChatPrompt(template(source)).render(messages, {"tools": [TOOL]})
 
 
 def test_the_template_for_tools_is_chosen_for_definitions_too() -> None:
