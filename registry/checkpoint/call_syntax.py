@@ -19,7 +19,8 @@ ArgumentStyle: TypeAlias = Literal["json", "tagged", "python", "bare"]
 class Tags(msgspec.Struct, frozen=True, omit_defaults=True):
     """Around each argument that stands by itself: {key_open} key {key_close} value {value_close}.
 
-    `{key}` in `value_close` is the key again; `{is_string}` in `key_close` is `true` or `false`.
+    `{key}` in `value_close` is the key again; in `key_close`, `{is_string}` is `true` or `false`
+    and `{type}` the value's type, as JSON has it.
     A string stands as it is, anything else as JSON (style "tagged") or as Python ("python").
     """
 

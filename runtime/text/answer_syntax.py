@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from registry.checkpoint.call_syntax import Speech
+import msgspec
+
+from registry.checkpoint.call_syntax import CallSyntax, Speech
 from registry.checkpoint.chat_format import ChatFormat
 
 from .call_syntax import learn_calls, told_calls
@@ -42,7 +44,24 @@ _THINK_END = re.compile(
 
 def learn_marks(template: ChatTemplate, form: ChatFormat) -> dict[str, Any]:
     """The marks of answers, where the template is known to take what `form` says."""
+    render = _rendering(template, form)
+    speech = learn_speech(render)
+    tags = learn_thinking(render, template.source, speech)
+    calls = told_calls(render([user()], True) or "") if form.tools else None
+    if form.tool_calls:
+        calls = learn_calls(render, is_parallel=form.parallel_tool_calls)
+        if form.tool_arguments == "string" and form.object_arguments:
+            # Arguments that are a string stand as they are; the model's own may be in tags.
+            object = msgspec.structs.replace(form, tool_arguments="object", string_arguments=False)
+            render = _rendering(template, object)
+            other = learn_calls(render, is_parallel=form.parallel_tool_calls)
+            calls = other if other is not None and other.style == "tagged" else calls
+    if speech is not None and not speech.end:
+        speech = Speech(speech.start, _part_end(begun_by(render) or "", tags, calls))
+    return {"thinking": tags, "speech": speech, "calls": calls}
 
+
+def _rendering(template: ChatTemplate, form: ChatFormat) -> Render:
     def render(messages: Sequence[Message], is_new: bool) -> str | None:
         told = shaped(list(messages), form).messages
         try:
@@ -53,21 +72,18 @@ def learn_marks(template: ChatTemplate, form: ChatFormat) -> dict[str, Any]:
     options = {**form.options, "tools": tools()}
     if render([user()], True) is None:
         options = form.options
-    speech = learn_speech(render)
-    tags = learn_thinking(render, template.source, speech)
-    if form.tool_calls:
-        calls = learn_calls(render, is_parallel=form.parallel_tool_calls)
-    else:
-        calls = told_calls(render([user()], True) or "") if form.tools else None
-    begun = begun_by(render) or ""
-    if speech is not None and tags is not None and not speech.end:
+    return render
+
+
+def _part_end(begun: str, tags: tuple[str, str] | None, calls: CallSyntax | None) -> str:
+    """What ends a part of a turn that has several, as gpt-oss': the next one begins as the turn."""
+    if tags is not None:
         _, closed, restart = tags[1].partition(">")
-        if closed and restart and begun.endswith(restart):  # turns of several parts, as gpt-oss'
-            speech = Speech(speech.start, tags[1])
-    if speech is not None and calls is not None and calls.between and not speech.end:
-        if begun.endswith(calls.between):
-            speech = Speech(speech.start, calls.between)
-    return {"thinking": tags, "speech": speech, "calls": calls}
+        if closed and restart and begun.endswith(restart):
+            return tags[1]
+    if calls is not None and calls.between and begun.endswith(calls.between):
+        return calls.between
+    return ""
 
 
 def learn_speech(render: Render) -> Speech | None:

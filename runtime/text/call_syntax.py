@@ -193,6 +193,7 @@ def _tagged(before: str, before_key: str, after_key: str) -> _Frame | None:
     closing = to_next[: len(to_next) - len(key_open)]
     value_close = common_start(closing, after)
     key_close = key_close.replace('string="true"', 'string="{is_string}"')
+    key_close = key_close.replace('type="string"', 'type="{type}"')
     tags = Tags(key_open, key_close, value_close, closing[len(value_close) :])
     name_close = before_key[: len(before_key) - len(key_open)]
     return _Frame(before, name_close, style, tags, "", after[len(value_close) :])
@@ -264,10 +265,18 @@ def _arguments(syntax: CallSyntax, arguments: dict[str, Json]) -> str:
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         key_close = tags.key_close.replace("{is_string}", "true" if is_string else "false")
+        key_close = key_close.replace("{type}", _type_of(value))
         texts.append(
             tags.key_open + key + key_close + text + tags.value_close.replace("{key}", key)
         )
     return tags.between.join(texts)
+
+
+def _type_of(value: Json) -> str:
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else "boolean"
+    kinds = ((str, "string"), (dict, "object"), (list, "array"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "number")
 
 
 def _bare(value: Json, quote: str) -> str:

@@ -22,6 +22,7 @@ from .values import (
 
 Tell: TypeAlias = Callable[[str], None]  # more of the JSON
 
+_TYPE = re.compile(r"\{(?:is_string|type)\}")
 _CDATA = "<![CDATA["
 _KEYWORD = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)")
 
@@ -48,14 +49,14 @@ class _Members:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._is_begun = False
+        self.is_begun = False
 
     def begin(self, key: str) -> None:
-        self._tell(f'{", " if self._is_begun else "{"}"{escaped(key)}": ')
-        self._is_begun = True
+        self._tell(f'{", " if self.is_begun else "{"}"{escaped(key)}": ')
+        self.is_begun = True
 
     def end(self) -> None:
-        self._tell("}" if self._is_begun else "{}")
+        self._tell("}" if self.is_begun else "{}")
 
 
 class TaggedArguments:
@@ -65,7 +66,7 @@ class TaggedArguments:
         self._tags = tags
         self._call_close = call_close.strip()
         self._key_open = tags.key_open.strip()
-        self._key_marks = [mark.strip() for mark in tags.key_close.split("{is_string}")]
+        self._key_marks = [mark.strip() for mark in _TYPE.split(tags.key_close)]
 
     def read(self, source: Source, parameters: Json, tell: Tell) -> Reading[bool]:
         """Returns whether the call was closed; what is no argument is left."""
@@ -73,6 +74,8 @@ class TaggedArguments:
         while True:
             yield from source.blanks()
             found = yield from source.mark(self._key_open, self._call_close)
+            if found is None and not members.is_begun and (yield from self._in_json(source, tell)):
+                return True
             if found == self._key_open:
                 if (yield from self._argument(source, parameters, members, tell)):
                     continue
@@ -81,6 +84,21 @@ class TaggedArguments:
             if found is not None or not source.is_over:
                 members.end()
             return found == self._call_close
+
+    def _in_json(self, source: Source, tell: Tell) -> Reading[bool]:
+        """Models that write tags know JSON too, perhaps between marks of its own."""
+        if not source.text.startswith(("{", "<")):
+            return False
+        lead = yield from source.until("{", limit=64)
+        if lead is None:
+            return False
+        if lead and not lead.rstrip().endswith(">"):
+            source.put_back(lead)
+            return False
+        if (yield from read_json(source, tell)):
+            yield from source.until(self._call_close.split()[0], limit=64)
+            yield from source.mark(self._call_close)
+        return True
 
     def _argument(
         self, source: Source, parameters: Json, members: _Members, tell: Tell
@@ -95,7 +113,8 @@ class TaggedArguments:
         if len(self._key_marks) > 1:
             flag = yield from source.until(self._key_marks[1], limit=16)
             yield from source.mark(self._key_marks[1])
-            types = frozenset(("string",)) if flag == "true" else types - {"string"}
+            is_text = flag in ("true", "string")
+            types = frozenset(("string",)) if is_text else types - {"string"}
         members.begin(key)
         close = self._tags.value_close.replace("{key}", key)
         yield from self._without_newline(source)

@@ -45,19 +45,26 @@ def _by_themselves(rules: Rules, values: Values, schema: dict[str, Any], syntax:
         closing = closing.replace("{key}", key)
         if syntax.style == "python":
             body = f"{rules.literal(opening)} {values.python(options)} {rules.literal(closing)}"
-        elif "{is_string}" in opening:
-            texts = [option for option in options if is_text(option)]
-            others = [option for option in options if not is_text(option)]
+        elif "{is_string}" in opening or "{type}" in opening:
+            told: dict[str, list[dict[str, Any]]] = {}
+            for option in options:
+                told.setdefault(_typed(opening, option), []).append(option)
             body = " | ".join(
-                f"{rules.literal(opening.replace('{is_string}', said))} "
-                f"{values.plain(some, closing)}"
-                for said, some in (("true", texts), ("false", others))
-                if some
+                f"{rules.literal(typed)} {values.plain(some, closing)}"
+                for typed, some in told.items()
             )
         else:
             body = f"{rules.literal(opening)} {values.plain(options, closing)}"
         items.append((rules.add(body), is_required))
     return _sequence(rules, items, rules.literal(tags.between))
+
+
+def _typed(opening: str, option: dict[str, Any]) -> str:
+    """What stands before a value, where that says of which type it is."""
+    kind = "string" if is_text(option) else str(option.get("type", "object"))
+    kind = "number" if kind == "integer" else kind
+    opening = opening.replace("{is_string}", "true" if kind == "string" else "false")
+    return opening.replace("{type}", kind)
 
 
 def _sequence(rules: Rules, items: Sequence[tuple[str, bool]], between: str) -> str:

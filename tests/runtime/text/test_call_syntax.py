@@ -55,7 +55,9 @@ def writing(syntax: CallSyntax) -> str:
 def _filled(text: str) -> str:
     """A literal in Jinja, with its slots."""
     slots = {"{id}": "c.id", "{index}": "loop.index0", "{name}": "c.function.name", "{key}": "k"}
-    text = text.replace("{is_string}", "true").replace("\n", "{{ '\\n' }}")
+    text = (
+        text.replace("{is_string}", "true").replace("{type}", "string").replace("\n", "{{ '\\n' }}")
+    )
     for slot, value in slots.items():
         text = text.replace(slot, f"{{{{ {value} }}}}")
     return text

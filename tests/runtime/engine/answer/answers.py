@@ -101,6 +101,9 @@ SYNTAXES: dict[str, CallSyntax] = {
     "tags that say if it is a string": tagged(
         '<do name="', '">\n', "</do>", Tags('<of name="', '" string="{is_string}">', "</of>\n")
     ),
+    "tags that say the type": tagged(
+        "<call ", ">", "</call>", Tags('<of key="', '" type="{type}">', "</of>")
+    ),
     "keys as tags": tagged('<do name="', '">', "</do>", Tags("<", ">", "</{key}>")),
     "the name twice": tagged(
         "<call to=", '>\n<do name="{name}">\n', "</do></call>", Tags("<of ", ">", "</of>\n")

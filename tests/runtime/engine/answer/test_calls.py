@@ -148,6 +148,16 @@ def test_values_between_tags_are_of_the_types_that_the_function_wants() -> None:
     assert value("unknown", "NaN") == "NaN"
 
 
+def test_json_where_tags_should_be() -> None:
+    """Models know that better, and Kimi's have marks for it."""
+    form = form_of(SYNTAXES["tags on lines of their own"])
+    for mark in ("", "<json>"):
+        text = f'<call>\n<function=look_up>\n{mark}{{"town": "Rome"}}{mark}</function></call> Ok.'
+        for pieces in cuts(text):
+            answer = read(pieces, form)
+            assert (answer.text, answer.parsed) == ("Ok.", [("look_up", {"town": "Rome"})])
+
+
 def test_strings_with_markup_in_cdata() -> None:
     tags = Tags("<p ", ">", "</p>", cdata=True)
     form = form_of(CallSyntax("", "<f ", ">", "</f>", "", "\n", "tagged", tags))
