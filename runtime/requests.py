@@ -93,6 +93,7 @@ class AnswerFormat(msgspec.Struct, frozen=True, omit_defaults=True):
     max_reasoning_tokens: int | None = None
     calls: CallSyntax | None = None  # None: text that looks like a call is text
     parameters: dict[str, Json] = {}  # of each function, as JSON Schema
+    max_calls: int | None = None  # the next one would end the answer
     grammar: str | None = None  # llguidance's, of the whole answer with its markers
 
 

@@ -24,6 +24,7 @@ def answer_format(
         speech=form.speech,
         calls=calls,
         parameters=parameters,
+        max_calls=None if use.is_parallel else 1,
         grammar=grammar_of(thinking, form.speech, calls, use, constraint, trial),
     )
 

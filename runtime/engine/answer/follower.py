@@ -72,7 +72,8 @@ class Follower:
         if self.guide is not None and not is_end:
             self.guide.take(token)
             self._guide_thoughts()
-        is_complete = is_end or (self.guide is not None and self.guide.is_over)
+        is_complete = is_end or self.reader.is_full
+        is_complete = is_complete or (self.guide is not None and self.guide.is_over)
         if self._loop_guard is not None and not is_end:
             self._loop_guard.add(token)
         is_last = is_complete or self.num_taken >= self.max_tokens or self.is_repetition

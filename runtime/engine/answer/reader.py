@@ -37,6 +37,8 @@ class AnswerReader:
         has_channels = "<|channel|>" in marks_of(form)
         self._headers = Headers(has_calls=calls is not None) if has_channels else None
         self._matcher = StopMatcher(stop)
+        self._max_calls = form.max_calls
+        self.is_full = False  # another call than may be made was begun; it is not told
 
     @property
     def stopped_by(self) -> str | None:
@@ -49,8 +51,9 @@ class AnswerReader:
 
     @property
     def num_calls(self) -> int:
-        """Calls of functions that were begun."""
-        return self._calls.num_calls if self._calls is not None else 0
+        """Calls of functions that were begun and told."""
+        num_begun = self._calls.num_calls if self._calls is not None else 0
+        return num_begun if self._max_calls is None else min(num_begun, self._max_calls)
 
     def add(self, token: int) -> list[Piece]:
         """What this token makes safe to send, often nothing."""
@@ -61,7 +64,7 @@ class AnswerReader:
 
     def finish(self) -> list[Piece]:
         """The rest. An answer cut inside a character loses that character, not its validity."""
-        if self._matcher.is_stopped:
+        if self._matcher.is_stopped or self.is_full:
             return []
         text = self._stream.finish()
         if self._headers is not None:
@@ -88,7 +91,9 @@ class AnswerReader:
     def _matched(self, pieces: Iterable[Piece]) -> list[Piece]:
         matched: list[Piece] = []
         for piece in pieces:
-            if self._matcher.is_stopped:
+            if piece.kind == "call" and self._max_calls is not None:
+                self.is_full = self.is_full or piece.number >= self._max_calls
+            if self._matcher.is_stopped or self.is_full:
                 break
             if piece.kind == "text":
                 if text := self._matcher.add(piece.text):

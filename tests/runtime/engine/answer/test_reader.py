@@ -1,14 +1,20 @@
 """Tests of engine.answer.reader: whole characters, also where an answer is cut."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.checkpoint.tokenizer.load import load
 from runtime.engine.answer.decoder import Decoder
+from runtime.engine.answer.follower import Follower
 from runtime.engine.answer.piece import Piece
 from runtime.engine.answer.reader import AnswerReader
+from runtime.requests import AnswerFormat
+from runtime.text.call_syntax import written
 from tests.models.tiny_models import make_tokenizer
+
+from .answers import HERMES, PARAMETERS, Texts, cuts, read
 
 
 def text_of(pieces: list[Piece]) -> str:
@@ -52,3 +58,26 @@ def test_text_behind_a_stop_sequence_is_never_sent(tmp_path: Path) -> None:
         sent += text_of(reader.add(token))
     assert sent + text_of(reader.finish()) == "one ST two "
     assert reader.stopped_by == "STOP"
+
+
+def test_no_more_calls_than_may_be_made() -> None:
+    """The next one ends the answer, and nothing of it is told, wherever the text is cut."""
+    calls: list[tuple[str, Any]] = [("look_up", {"town": "Rome"}), ("stop", {})]
+    form = AnswerFormat(calls=HERMES, parameters=PARAMETERS, max_calls=1)
+    for pieces in cuts(f"Well. {written(HERMES, calls)} Done."):
+        answer = read(pieces, form)
+        assert answer.parsed == calls[:1] and answer.text.strip() == "Well."
+    assert read([written(HERMES, calls[:1]) + " Done."], form).text.strip() == "Done."
+
+
+def test_a_call_too_many_is_the_end() -> None:
+    """The verdict comes with the token that begins it."""
+    calls: list[tuple[str, Any]] = [("stop", {}), ("stop", {})]
+    text = written(HERMES, calls)
+    form = AnswerFormat(calls=HERMES, parameters=PARAMETERS, max_calls=1)
+    row = Follower(AnswerReader(Texts(list(text)), (), form), (), len(text))
+    for number in range(len(text)):
+        row.take(number)
+        if row.verdict is not None:
+            break
+    assert row.verdict == "tool_calls" and number < len(text) - 1
