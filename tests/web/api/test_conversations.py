@@ -26,13 +26,12 @@ CALLING: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Has a model for each of three templates of our own, and Pocket."""
+    """Has a model for each of two templates of our own, and Pocket."""
     folder = tmp_path_factory.mktemp("conversations")
     tiny = make_llama(folder / "tiny")
     home = folder / "home"
-    sources = {"alternating": traits.ALTERNATING, "results": traits.NO_LONE_RESULTS}
-    for name, source in sources.items():
-        link_model(home, name, with_template(shutil.copytree(tiny, folder / name), source))
+    alternating = with_template(shutil.copytree(tiny, folder / "a"), traits.ALTERNATING)
+    link_model(home, "alternating", alternating)
     import_model(
         home, "user", with_template(shutil.copytree(tiny, folder / "u"), traits.NEEDS_USER)
     )
@@ -91,8 +90,6 @@ def test_what_agents_send_is_answered(server: ServerProcess) -> None:
 @pytest.mark.parametrize(
     ("model", "messages", "said"),
     [
-        ("results", [USER, {"role": "tool", "tool_call_id": "1", "content": "x"}],
-         "messages[1] is the result of a tool"),
         ("user", [{"role": "system", "content": "x"}], "messages[0] is the last, and none is of"),
         ("user", [{"role": "assistant", "content": "x"}], "messages[0] is the last, and none is"),
     ],

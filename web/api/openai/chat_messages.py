@@ -36,7 +36,25 @@ class Message(msgspec.Struct):
 
 def conversation(messages: list[Message]) -> tuple[ChatMessage, ...]:
     """The messages as the runtime takes them. Raises ApiError that names the one that is wrong."""
-    return tuple(_message(number, message) for number, message in enumerate(messages))
+    turns = tuple(_message(number, message) for number, message in enumerate(messages))
+    _check_results(turns)
+    return turns
+
+
+def _check_results(turns: tuple[ChatMessage, ...]) -> None:
+    """A result is of a call that was made before it; one without an id, as of old, of any."""
+    called: set[Json] = set()
+    for number, turn in enumerate(turns):
+        for call in turn.tool_calls or ():
+            call_id = call.get("id")
+            called.add(call_id if isinstance(call_id, str) else None)
+        if turn.role != "tool":
+            continue
+        if not called:
+            raise _wrong(number, "is a result, but no message before it calls a function.")
+        if turn.tool_call_id is not None and not called & {turn.tool_call_id, None}:
+            what = f"is a result of {turn.tool_call_id[:100]!r}, which no message before it calls."
+            raise _wrong(number, what)
 
 
 def _message(number: int, message: Message) -> ChatMessage:

@@ -153,3 +153,37 @@ def test_what_contradicts_itself(
 def test_only_the_last_message_has_a_prefix() -> None:
     """Another one is finished."""
     assert "messages[1]" in str(refused(USER, ANSWER | {"prefix": True}, USER))
+
+
+RESULT: dict[str, Any] = {"role": "tool", "tool_call_id": "1", "content": "ok"}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (USER, CALLING, RESULT),
+        (USER, CALLING, USER, RESULT, RESULT),
+        (USER, CALLING, RESULT | {"tool_call_id": None}),
+        (USER, CALLING, {"role": "function", "name": "f", "content": "ok"}),
+        (USER, ANSWER | {"tool_calls": [CALLS[0] | {"id": None}]}, RESULT),
+    ],
+)
+def test_a_result_is_of_a_call_before_it(messages: tuple[dict[str, Any], ...]) -> None:
+    assert last(*messages).role == "tool"
+
+
+@pytest.mark.parametrize(
+    ("messages", "number"),
+    [
+        ((USER, RESULT), 1),
+        ((RESULT, USER), 0),
+        ((USER, ANSWER, {"role": "function", "name": "f", "content": "ok"}), 2),
+        ((USER, RESULT, CALLING), 1),
+        ((USER, CALLING, RESULT, RESULT | {"tool_call_id": "2"}), 3),
+    ],
+)
+def test_a_result_without_a_call_is_refused(
+    messages: tuple[dict[str, Any], ...], number: int
+) -> None:
+    error = refused(*messages)
+    assert error.param == "messages" and str(error).startswith(f"messages[{number}] is a result")
