@@ -4,11 +4,8 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-import msgspec
-
 from registry.checkpoint.config import Json
 from runtime.events import (
-    Delta,
     Event,
     Finished,
     Prefill,
@@ -38,37 +35,42 @@ class Answer:
     reasoning: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)  # of the text
-    usage: Usage = Usage(0, 0)  # as far as it has come
     finished: Finished | None = None
     started_at: float = field(default_factory=time.monotonic)
     first_token_at: float | None = None
+    _num_tokens: int = 0  # so far
+    _prompt: Prefill | None = None
 
     def add(self, event: Event) -> None:
         """An event more."""
-        match event:
-            case TextDelta() | ReasoningDelta() | ToolCallDelta():
-                self._add_delta(event)
-            case Prefill(_, done, _, cached) if not self.usage.completion_tokens:
-                self.usage = Usage(done, 0, cached)
-            case Finished():
+        if isinstance(event, TextDelta):  # nearly always
+            self.text.append(event.text)
+            self.scores += event.scores
+        elif isinstance(event, ReasoningDelta):
+            self.reasoning.append(event.text)
+        elif isinstance(event, ToolCallDelta):
+            while len(self.calls) <= event.index:
+                call_id = f"{self.call_prefix}{secrets.token_hex(12)}"
+                self.calls.append(Call(call_id, event.name, []))
+            self.calls[event.index].arguments.append(event.arguments)
+        else:
+            if isinstance(event, Prefill) and not self._num_tokens:  # later ones read both again
+                self._prompt = event
+            elif isinstance(event, Finished):
                 self.finished = event
-                self.usage = event.usage
-
-    def _add_delta(self, delta: Delta) -> None:
+            return
+        self._num_tokens += len(event.tokens)
         if self.first_token_at is None:
             self.first_token_at = time.monotonic()
-        num_tokens = self.usage.completion_tokens + len(delta.tokens)
-        self.usage = msgspec.structs.replace(self.usage, completion_tokens=num_tokens)
-        match delta:
-            case TextDelta(_, text):
-                self.text.append(text)
-                self.scores += delta.scores
-            case ReasoningDelta(_, text):
-                self.reasoning.append(text)
-            case ToolCallDelta(_, index, name, arguments):
-                while len(self.calls) <= index:
-                    self.calls.append(Call(f"{self.call_prefix}{secrets.token_hex(12)}", name, []))
-                self.calls[index].arguments.append(arguments)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens, as far as it has come."""
+        if self.finished is not None:
+            return self.finished.usage
+        prompt = self._prompt
+        num_read, num_cached = (prompt.done, prompt.cached) if prompt is not None else (0, 0)
+        return Usage(num_read, self._num_tokens, num_cached)
 
     @property
     def first_token_s(self) -> float:

@@ -27,8 +27,9 @@ RESTARTED = b": restarted\n\n"  # the engine died, and a new one goes on
 
 def event(frame: Frame) -> bytes:
     """One event; its name only where the wire has names."""
-    name = b"" if frame.name is None else b"event: " + frame.name.encode() + b"\n"
-    return name + b"data: " + frame.body + b"\n\n"
+    if frame.name is None:
+        return b"data: " + frame.body + b"\n\n"
+    return b"event: " + frame.name.encode() + b"\ndata: " + frame.body + b"\n\n"
 
 
 def data(value: Any) -> bytes:

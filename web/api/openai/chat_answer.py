@@ -96,9 +96,10 @@ class ChatAnswer(Rendering):
         return b'{"role":"assistant","content":""}'
 
     def frames(self, number: int, event: Event) -> Iterable[Frame]:
+        if isinstance(event, TextDelta):  # nearly always
+            content = b'{"content":' + encode(event.text) + b"}"
+            return (self._chunk(number, content, event.scores),)
         match event:
-            case TextDelta(_, text, _, scores):
-                return [self._chunk(number, b'{"content":' + encode(text) + b"}", scores)]
             case ReasoningDelta(_, text):
                 if self.shows_reasoning:
                     return [self._chunk(number, b'{"reasoning_content":' + encode(text) + b"}")]
