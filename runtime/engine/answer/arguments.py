@@ -73,7 +73,7 @@ class TaggedArguments:
         members = _Members(tell)
         while True:
             yield from source.blanks()
-            found = yield from source.mark(self._key_open, self._call_close)
+            found = yield from source.mark(*filter(None, (self._key_open, self._call_close)))
             if found is None and not members.is_begun and (yield from self._in_json(source, tell)):
                 return True
             if found == self._key_open:
@@ -83,7 +83,7 @@ class TaggedArguments:
                     return False
             if found is not None or not source.is_over:
                 members.end()
-            return found == self._call_close
+            return (found or "") == self._call_close
 
     def _in_json(self, source: Source, tell: Tell) -> Reading[bool]:
         """Models that write tags know JSON too, perhaps between marks of its own."""
@@ -95,7 +95,7 @@ class TaggedArguments:
         if lead and not lead.rstrip().endswith(">"):
             source.put_back(lead)
             return False
-        if (yield from read_json(source, tell)):
+        if (yield from read_json(source, tell)) and self._call_close:
             yield from source.until(self._call_close.split()[0], limit=64)
             yield from source.mark(self._call_close)
         return True

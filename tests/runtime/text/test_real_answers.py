@@ -4,12 +4,15 @@ A template writes an answer of ours into a conversation; what stands behind the 
 as if the model had written it, cut at every place.
 """
 
+import importlib
 import json
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from mlx_lm.tokenizer_utils import _infer_tool_parser
 
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
@@ -130,6 +133,34 @@ def test_calls_that_a_template_writes_are_read(callers: dict[str, ChatPrompt]) -
                 if answer.parsed != wanted(message) or answer.reasoning or "town" in answer.text:
                     failed.append((name, text, answer))
     assert failed == []
+
+
+# Where mlx-lm's parser is wrong: a list in Python, tags that it takes for JSON, an id for the name.
+_ONLY_OURS = {"LFM2.5-8B-A1B", "MiniMax-M3", "Mistral-Small-3.2-24B-Instruct-2506"}
+
+
+def test_mlx_lms_parsers_read_the_same(callers: dict[str, ChatPrompt]) -> None:
+    """Of the templates for which it has one."""
+    failed, num_tried = [], 0
+    for name, chat in callers.items():
+        source = real_templates.sources()[name]
+        kind = _infer_tool_parser(SimpleNamespace(chat_template=source, get_vocab=dict))
+        if kind is None or name in _ONLY_OURS:
+            continue
+        num_tried += 1
+        parser = importlib.import_module(f"mlx_lm.tool_parsers.{kind}")
+        for message in messages_for(chat.form):
+            text, form = answer_of(chat, message)
+            theirs: list[tuple[str, Any]] = []
+            for part in text.split(parser.tool_call_start)[1:]:
+                end = parser.tool_call_end or "</s>"
+                found = parser.parse_tool_call(part.partition(end)[0], definitions())
+                calls = found if isinstance(found, list) else [found]
+                theirs += [(call["name"], call["arguments"]) for call in calls]
+            if theirs != read([text], form).parsed:
+                failed.append((name, text, theirs))
+    assert failed == []
+    assert num_tried > 30
 
 
 def test_calls_are_read_wherever_they_are_cut(callers: dict[str, ChatPrompt]) -> None:

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import AddedToken
 
+from registry.checkpoint.call_syntax import CallSyntax
 from registry.checkpoint.tokenizer.load import load
 from runtime.engine.answer.decoder import Decoder
 from runtime.engine.answer.follower import Follower
 from runtime.engine.answer.piece import Piece
-from runtime.engine.answer.reader import AnswerReader
-from runtime.requests import AnswerFormat
+from runtime.engine.answer.reader import AnswerReader, marks_of
+from runtime.requests import AnswerFormat, Thinking
 from runtime.text.call_syntax import written
 from tests.models.tiny_models import make_tokenizer
 
@@ -81,3 +83,22 @@ def test_a_call_too_many_is_the_end() -> None:
         if row.verdict is not None:
             break
     assert row.verdict == "tool_calls" and number < len(text) - 1
+
+
+def test_marks_that_are_special_tokens(tmp_path: Path) -> None:
+    """They are read as marks, and any other special token is left out."""
+    make_tokenizer(tmp_path, vocab_size=300)
+    tokenizer = load(tmp_path)
+    marks = ["<|think|>", "<|/think|>", "<|call|>", "<|args|>", "<|other|>"]
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
+    form = AnswerFormat(
+        Thinking("<|think|>", "<|/think|>"),
+        calls=CallSyntax("", "<|call|>", "<|args|>", "", "", ""),
+        parameters={"stop": {}},
+    )
+    reader = AnswerReader(Decoder(tokenizer).stream(marks_of(form)), (), form)
+    text = '<|think|>Hm.<|/think|>So<|other|> <|call|>stop<|args|>{"a": 1}<|other|>'
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    pieces = [piece for token in ids for piece in reader.add(token)] + reader.finish()
+    told = {kind: "".join(p.text for p in pieces if p.kind == kind) for kind, *_ in pieces}
+    assert told == {"reasoning": "Hm.", "text": "So", "call": '{"a": 1}'}
