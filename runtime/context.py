@@ -44,7 +44,7 @@ def fit(
     if not tokens:
         raise InvalidRequest(f"The {param} make no tokens at all; say something.", param)
     room = context_length - len(tokens)
-    if room < 1:
+    if room < (0 if sampling.max_tokens == 0 else 1):
         raise ContextLengthExceeded(len(tokens), context_length, param)
     wanted = room if sampling.max_tokens is None else min(sampling.max_tokens, room)
     return msgspec.structs.replace(sampling, max_tokens=wanted)

@@ -39,7 +39,17 @@ from .errors import (
     RuntimeFault,
     Stalled,
 )
-from .events import Delta, Embedded, Failed, Finished, Loading, Prefill, RowEvent, SetAside
+from .events import (
+    Delta,
+    Embedded,
+    Failed,
+    Finished,
+    Loading,
+    Prefill,
+    PromptScores,
+    RowEvent,
+    SetAside,
+)
 from .generation import Generation
 from .requests import Priority
 
@@ -68,7 +78,7 @@ class _Row:
     ended: asyncio.Future[RowEvent]
 
     def put(self, event: RowEvent) -> None:
-        if isinstance(event, Delta | Prefill):
+        if isinstance(event, Delta | Prefill | PromptScores):
             if self.generation is not None:
                 self.generation.put(event)
         elif not self.ended.done():

@@ -63,6 +63,14 @@ class Score(msgspec.Struct, frozen=True, array_like=True):
     alternatives: list[tuple[bytes, float]]  # the likeliest first
 
 
+class PromptScores(msgspec.Struct, frozen=True, tag=True):
+    """How likely the model took the prompt, told before anything is drawn."""
+
+    id: int
+    first: bytes  # its first token, which stands behind nothing
+    scores: list[Score]  # of the others
+
+
 class TextDelta(msgspec.Struct, frozen=True, tag=True):
     """More text of the answer, and the tokens it is made of. Never splits a character.
 
@@ -140,5 +148,5 @@ class Embedded(msgspec.Struct, frozen=True, tag=True):
 
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta
-Event: TypeAlias = Queued | Loading | Prefill | Restarted | Delta | Finished
-RowEvent: TypeAlias = Prefill | Delta | SetAside | Finished | Failed | Embedded
+Event: TypeAlias = Queued | Loading | Prefill | PromptScores | Restarted | Delta | Finished
+RowEvent: TypeAlias = Prefill | PromptScores | Delta | SetAside | Finished | Failed | Embedded

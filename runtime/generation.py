@@ -21,6 +21,7 @@ from .events import (
     Finished,
     Loading,
     Prefill,
+    PromptScores,
     Queued,
     ReasoningDelta,
     Restarted,
@@ -32,7 +33,7 @@ from .events import (
 )
 from .requests import AnswerFormat, SamplingParams
 
-Progress: TypeAlias = Queued | Loading | Prefill | Restarted
+Progress: TypeAlias = Queued | Loading | Prefill | PromptScores | Restarted
 
 _PASSED_TOKENS = 3  # drawn anew behind the point of a death: what killed there is behind, too
 
@@ -184,6 +185,8 @@ class Generation:
             if self._watched is not None and len(self.drawn) >= self._watched[0]:
                 self._pass()
         else:
+            if isinstance(event, PromptScores):  # no other engine has to compute them
+                self.sampling = msgspec.structs.replace(self.sampling, prompt_logprobs=None)
             self._num_progress += 1
             self._progress.pop(type(event), None)
             self._progress[type(event)] = (self._num_progress, event)

@@ -35,6 +35,7 @@ class SamplingParams(msgspec.Struct, frozen=True):
     stop_token_ids: tuple[int, ...] = ()  # as ends of the answer, beside the model's own
     ignore_eos: bool = False  # the model's own end nothing
     loop_guard: bool = False  # an answer that only repeats itself is ended
+    prompt_logprobs: int | None = None  # as logprobs, of the prompt's tokens
 
 
 class SamplingRequest(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ class SamplingRequest(msgspec.Struct, frozen=True):
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     loop_guard: bool = False
+    prompt_logprobs: int | None = None
 
     def completed(self, defaults: SamplingDefaults, number: int = 0) -> SamplingParams:
         """What is said as it is said, and the model's own where nothing is; a seed is drawn.

@@ -147,7 +147,7 @@ class EngineLoop:
         follower = self._follower(sampling, command.form)
         verdict = follower.replay(command.drawn)
         row = Row(command.id, tokens, sampling, follower, len(command.drawn), command.priority)
-        if verdict is not None:  # its end was drawn, and only the word of it was lost
+        if verdict is not None and not row.is_scored:  # only the word of its end was lost
             self._send(Step([row.finished(verdict)], self._batch.num_rows))
         else:
             self._batch.add(row)
@@ -158,7 +158,7 @@ class EngineLoop:
         return Follower(
             reader,
             own.union(sampling.stop_token_ids),
-            sampling.max_tokens or 1,
+            1 if sampling.max_tokens is None else sampling.max_tokens,
             guide=self._guide(form),
             loop_guard=LoopGuard() if sampling.loop_guard else None,
             text_of=self._decoder.text_of,

@@ -13,7 +13,7 @@ from registry.checkpoint.config import Json
 from registry.checkpoint.model import Model
 from runtime.engine.loader import load
 from runtime.engine_messages import Generate
-from runtime.events import Finished, ReasoningDelta, Score, TextDelta, ToolCallDelta
+from runtime.events import Finished, PromptScores, ReasoningDelta, Score, TextDelta, ToolCallDelta
 from runtime.generation import Generation
 from runtime.pool import ModelPool
 from runtime.requests import (
@@ -50,7 +50,8 @@ _SAMPLINGS: Sequence[dict[str, Any]] = (
     {"temperature": 0},
     {"temperature": 1},
     {"temperature": 0.8, "top_p": 0.9},
-    {"temperature": 0, "presence_penalty": 0.6, "frequency_penalty": 0.4, "logprobs": 3},
+    {"temperature": 0, "presence_penalty": 0.6, "frequency_penalty": 0.4}
+    | {"logprobs": 3, "prompt_logprobs": 1},
     {"temperature": 1, "repetition_penalty": 1.3, "logit_bias": {40: 4, 41: 4, 50: -100}},
     {"temperature": 0, "loop_guard": True, "logit_bias": {70: 100}},
     {"temperature": 0.8, "top_k": 30, "min_p": 0.02, "logprobs": 0, "min_tokens": 40},
@@ -172,6 +173,9 @@ def same(generation: Generation, told: tuple[list[int], str], answer: Answer) ->
     assert [score.text for score in scores] == [score.text for score in expected]
     logprobs = [score.logprob for score in scores]
     assert logprobs == pytest.approx([score.logprob for score in expected], abs=1e-3)
+    if answer.request.sampling.prompt_logprobs is not None:
+        _, prompt = generation._progress[PromptScores]
+        assert isinstance(prompt, PromptScores) and len(prompt.scores) == len(answer.prompt) - 1
     return told == (answer.tokens, answer.text)
 
 

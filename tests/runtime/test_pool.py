@@ -20,9 +20,16 @@ from runtime.errors import (
     QueueFull,
     TooSlow,
 )
-from runtime.events import Finished, Loading, Prefill, Queued, TextDelta
+from runtime.events import Finished, Loading, Prefill, PromptScores, Queued, TextDelta
 from runtime.pool import ModelPool
-from runtime.requests import EmbeddingRequest, Embeddings, GenerationRequest, RerankRequest
+from runtime.requests import (
+    EmbeddingRequest,
+    Embeddings,
+    GenerationRequest,
+    RerankRequest,
+    SamplingRequest,
+    TextInput,
+)
 from runtime.residency import PoolSettings
 from tests import processes
 from tests.models.tiny_encoders import make_bert, make_nomic_bert
@@ -128,6 +135,23 @@ async def test_leaving_in_every_phase_counts_out(pool: ModelPool, model: Model) 
     async with asyncio.timeout(5):
         while any(m.num_rows or m.num_running or m.num_waiting for m in pool.residency.loaded()):
             await asyncio.sleep(0.01)
+
+
+async def test_a_prompt_is_scored_without_an_answer(pool: ModelPool, model: Model) -> None:
+    """Up to the last token of the context; told once, before anything else."""
+    short = Model("short", make_llama(model.folder.parent / "s", max_position_embeddings=40))
+    full = msgspec.structs.replace(
+        request(max_tokens=0, prompt_logprobs=2), input=TextInput(tuple(range(5, 45)))
+    )
+    generation = await pool.begin(short, full)
+    events = [event async for event in generation.follow()]
+    (told,) = (event for event in events if isinstance(event, PromptScores))
+    assert [len(score.alternatives) for score in told.scores] == [2] * 39
+    assert not any(isinstance(event, TextDelta) for event in events)
+    assert isinstance(events[-1], Finished) and events[-1].usage.completion_tokens == 0
+    with pytest.raises(ContextLengthExceeded):
+        await pool.begin(short, msgspec.structs.replace(full, sampling=SamplingRequest()))
+    assert [type(event) for event in await ask(pool, model, max_tokens=0)][-1] is Finished
 
 
 # --- several answers ------------------------------------------------------------------------------

@@ -44,9 +44,10 @@ class Follower:
         self.max_tokens = max_tokens
         self.reader = reader
         self.guide = guide
-        self.verdict: FinishReason | None = None  # None: the answer goes on
+        # None: the answer goes on.
+        self.verdict: FinishReason | None = None if max_tokens else "length"
         self._loop_guard = loop_guard
-        self._text_of = text_of
+        self.text_of = text_of
         self._untold: list[int] = []  # tokens that made no text yet
         self._untold_scores: list[Score] = []
         self._guide_thoughts()
@@ -64,7 +65,7 @@ class Follower:
         self.num_taken += 1
         self._untold.append(token)
         if likelihood is not None:
-            self._untold_scores.append(self._score(token, likelihood))
+            self._untold_scores.append(self.score(token, likelihood))
         is_end = token in self.end_token_ids
         if self.reader.is_thinking and not is_end:
             self.num_reasoning += 1
@@ -93,9 +94,9 @@ class Follower:
         if self.guide is not None and self.reader.is_thinking:
             self.guide.think(self.num_reasoning)
 
-    def _score(self, token: int, likelihood: Likelihood) -> Score:
-        others = [(self._text_of(other), logprob) for other, logprob in likelihood.alternatives]
-        return Score(self._text_of(token), likelihood.logprob, others)
+    def score(self, token: int, likelihood: Likelihood) -> Score:
+        others = [(self.text_of(other), logprob) for other, logprob in likelihood.alternatives]
+        return Score(self.text_of(token), likelihood.logprob, others)
 
     def replay(self, tokens: Sequence[int]) -> FinishReason | None:
         """Take tokens that were told before, without telling them again. Returns the verdict."""

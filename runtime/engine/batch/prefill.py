@@ -16,6 +16,7 @@ from runtime.engine.cache import kv_cache
 from runtime.engine.cache.kv_cache import MIN_MERGED_TOKENS, Cache, GroupCache
 from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
+from runtime.engine.sampling.logprobs import likelihoods
 
 from .group import DecodeGroup
 from .row import Row
@@ -27,6 +28,8 @@ _MIN_CHUNK_TOKENS = 4
 # A chunk is planned to take this share of the stall limit. A piece of a long prompt takes longer
 # than the piece before it, since it attends to all of them: it gets more leeway than whole prompts.
 _CAUTION, _CAUTION_WHOLE = 0.5, 0.8
+_SCORED_TOKENS = 64  # whose logits are held at once, where a prompt's likelihood is asked for
+_MAX_SCORED_WHOLE = 2048  # of a prompt that has to be read in one piece
 
 
 class Prefilling:
@@ -57,11 +60,11 @@ class Prefilling:
         return sum(kv_cache.num_bytes(row.cache) for row in self.rows)
 
     def add(self, row: Row) -> None:
-        twin = next((other for other in self._twins if other.tokens == row.tokens), None)
+        twin = next((other for other in self._twins if _are_twins(other, row)), None)
         if twin is None:
             row.cache, self._twins[row] = kv_cache.make(self._model), []
         else:
-            row.num_prefilled = twin.num_prefilled
+            row.num_prefilled, row.prompt_scores = twin.num_prefilled, [*twin.prompt_scores]
             self._twins[twin].append(row)
         self.rows.append(row)
 
@@ -124,7 +127,7 @@ class Prefilling:
         for row in rows:
             is_whole = row.num_prefilled == 0 and row.num_to_prefill <= whole_budget
             room = whole_budget if is_whole else max(0, budget)
-            count = min(row.num_to_prefill, room)
+            count = min(row.num_to_prefill, room, _SCORED_TOKENS if row.is_scored else room)
             if count and not self._exactness.chunked:
                 count = row.num_to_prefill
             if count or not row.num_to_prefill:
@@ -143,7 +146,8 @@ class Prefilling:
         if not self._exactness.padded:
             return rows
         for row, count in plan:
-            if self._twins[row] or not MIN_MERGED_TOKENS <= count == len(row.tokens) - 1:
+            is_whole = MIN_MERGED_TOKENS <= count == len(row.tokens) - 1
+            if not is_whole or self._twins[row] or row.is_scored:
                 continue
             lengths = [*(other.num_to_prefill for other in rows), count]
             if len(lengths) * max(lengths) > budget or not self._padding.fits(lengths):
@@ -170,12 +174,29 @@ class Prefilling:
         row = rows[0]
         if count > 0:
             start = row.num_prefilled
-            self._model(mx.array(row.tokens[start : start + count])[None], cache=row.cache)
+            tokens = mx.array(row.tokens[start : start + count])
+            logits = self._model(tokens[None], cache=row.cache)
             kv_cache.evaluate(row.cache)
+            if row.is_scored:
+                self._score(rows, logits[0], start)
             for each in rows:
                 each.num_prefilled += count
         if row.num_to_prefill == 0:
-            self._finish(self._apart(rows), groups)
+            going_on = [each for each in rows if each.follower.verdict is None]
+            self._finish(self._apart(going_on, row.cache), groups)
+            for each in rows:
+                self.remove(each)
+
+    def _score(self, rows: list[Row], logits: mx.array, start: int) -> None:
+        """How likely each token was behind these (count, vocab), which begin at `start`."""
+        row, count = rows[0], logits.shape[0]
+        if count > _MAX_SCORED_WHOLE:
+            raise ValueError("it is too long to tell how likely it is: it cannot be read in pieces")
+        tokens = row.tokens[start + 1 : start + 1 + count]
+        told = likelihoods(logits, mx.array(tokens), row.sampling.prompt_logprobs or 0)
+        scores = [row.follower.score(*pair) for pair in zip(tokens, told, strict=True)]
+        for each in rows:
+            each.prompt_scores += scores
 
     def _prefill_together(self, rows: list[Row], groups: list[DecodeGroup]) -> None:
         """All but the last token of several prompts, right-padded to the longest."""
@@ -183,25 +204,23 @@ class Prefilling:
         for row in rows:
             row.num_prefilled = len(row.tokens) - 1
         self._finish([(rows, cache)], groups)
+        for row in rows:
+            self.remove(row)
 
-    def _apart(self, rows: list[Row]) -> list[tuple[list[Row], Cache]]:
-        """A row and its twins, each with a cache of its own; merged where that is possible."""
-        cache = rows[0].cache
-        if len(rows) == 1:
-            return [(rows, cache)]
+    def _apart(self, rows: list[Row], cache: Cache) -> list[tuple[list[Row], Cache]]:
+        """Each of the rows gets a cache of its own; merged where that is possible."""
+        if len(rows) <= 1:
+            return [(rows, cache)] if rows else []
         if self._exactness.merged and rows[0].num_prefilled >= MIN_MERGED_TOKENS:
             return [(rows, kv_cache.merge([cache] * len(rows)))]
         return [([row], copy.deepcopy(cache)) for row in rows]
 
     def _finish(self, parts: list[tuple[list[Row], Cache]], groups: list[DecodeGroup]) -> None:
-        """Rows leave in groups, which hold their caches from now on."""
+        """Groups of rows, which hold their caches from now on."""
         groups += [
             DecodeGroup.begin(self._model, rows, GroupCache(cache, len(rows)))
             for rows, cache in parts
         ]
-        for rows, _ in parts:
-            for row in rows:
-                self.remove(row)
 
     def _measure(self, num_tokens: int, budget: int, elapsed_s: float) -> None:
         """Learn the speed. The start of a prompt is fast, so one chunk at most doubles it; and a
@@ -211,3 +230,8 @@ class Prefilling:
         measured = min(num_tokens / elapsed_s, 2 * self._tokens_per_s)
         if 2 * num_tokens >= budget or measured > self._tokens_per_s:
             self._tokens_per_s = measured
+
+
+def _are_twins(row: Row, other: Row) -> bool:
+    asked = (each.sampling.prompt_logprobs for each in (row, other))
+    return next(asked) == next(asked) and row.tokens == other.tokens

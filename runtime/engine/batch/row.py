@@ -12,8 +12,10 @@ from runtime.events import (
     Failed,
     Finished,
     FinishReason,
+    PromptScores,
     ReasoningDelta,
     RowEvent,
+    Score,
     TextDelta,
     Timings,
     ToolCallDelta,
@@ -38,6 +40,7 @@ class Row:
     priority: Priority = "interactive"
     cache: Cache = field(default_factory=list)  # while it prefills; then its group holds it
     num_prefilled: int = 0
+    prompt_scores: list[Score] = field(default_factory=list)  # of what is prefilled, if asked for
     num_drawn: int = 0  # tokens whose computation was started, those before included
     arrived_at: float = field(default_factory=time.monotonic)
     first_token_at: float | None = None
@@ -54,6 +57,11 @@ class Row:
         return self.priority == "interactive"
 
     @property
+    def is_scored(self) -> bool:
+        """Whether it is told how likely its prompt is."""
+        return self.sampling.prompt_logprobs is not None
+
+    @property
     def num_to_prefill(self) -> int:
         return len(self.tokens) - 1 - self.num_prefilled
 
@@ -66,6 +74,14 @@ class Row:
     def is_drawing(self) -> bool:
         """Whether its pending token was drawn here, and does not end what it reads."""
         return self.num_drawn > self.num_replayed
+
+    def begin(self, events: list[RowEvent]) -> None:
+        """Its prompt is read. A row that shall draw nothing is over."""
+        if self.is_scored:
+            first = self.follower.text_of(self.tokens[0])
+            events.append(PromptScores(self.id, first, self.prompt_scores))
+        if (verdict := self.follower.verdict) is not None:
+            events.append(self.finished(verdict))
 
     def take(self, token: int, likelihood: Likelihood | None, events: list[RowEvent]) -> bool:
         """Tell what a token says. Returns whether the row is over."""

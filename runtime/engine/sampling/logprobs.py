@@ -65,15 +65,8 @@ class Logprobs:
         """These tokens (B,) were drawn after these logits (B, vocab)."""
         if not (rows := self._asking):
             return
-        own = only(logits, rows).astype(mx.float32)
-        total = device.logsumexp(own)
-        drawn = mx.take_along_axis(own, only(tokens, rows)[:, None], axis=-1)
         count = max(self._counts[row] or 0 for row in rows)
-        if count:
-            others, places = largest(own, count)
-        else:
-            others, places = own[:, :0], mx.zeros((len(rows), 0), dtype=mx.int32)
-        self._stacked = _Noted((drawn - total)[:, 0], places, others - total)
+        self._stacked = _noted(only(logits, rows), only(tokens, rows), count)
         mx.async_eval(self._stacked)
 
     def read(self) -> list[Likelihood | None]:
@@ -99,3 +92,26 @@ class Logprobs:
             stacked = self._stacked
             self._noted = {row: _Noted(*(array[at] for array in stacked)) for at, row in parts}
             self._stacked = None
+
+
+def likelihoods(logits: mx.array, tokens: mx.array, count: int) -> list[Likelihood]:
+    """Of tokens (R,) that stand behind these logits (R, vocab), with so many alternatives each.
+
+    Waits for the device.
+    """
+    lists = (array.tolist() for array in _noted(logits, tokens, count))
+    return [
+        Likelihood(logprob, list(zip(others, logprobs, strict=True)))
+        for logprob, others, logprobs in zip(*lists, strict=True)
+    ]
+
+
+def _noted(logits: mx.array, tokens: mx.array, count: int) -> _Noted:
+    own = logits.astype(mx.float32)
+    total = device.logsumexp(own)
+    drawn = mx.take_along_axis(own, tokens[:, None], axis=-1)
+    if count:
+        others, places = largest(own, count)
+    else:
+        others, places = own[:, :0], mx.zeros((len(own), 0), dtype=mx.int32)
+    return _Noted((drawn - total)[:, 0], places, others - total)

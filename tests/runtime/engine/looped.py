@@ -16,6 +16,7 @@ from runtime.events import (
     Failed,
     Finished,
     FinishReason,
+    PromptScores,
     ReasoningDelta,
     Score,
     TextDelta,
@@ -32,12 +33,16 @@ class Answer:
     text: str = ""
     thought: str = ""
     reason: FinishReason | None = None
+    prompt: PromptScores | None = None
 
     def note(self, event: Any) -> None:
         assert not isinstance(event, Failed), event
         if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta | Finished):
             self.tokens += event.tokens
             self.scores += event.scores
+        if isinstance(event, PromptScores):
+            assert self.prompt is None and not self.tokens
+            self.prompt = event
         if isinstance(event, TextDelta):
             self.text += event.text
         if isinstance(event, ReasoningDelta):
