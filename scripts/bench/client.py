@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,9 +54,13 @@ async def stream(
     temperature: float = 0.0,
     top_p: float = 1.0,
     priority: str | None = None,
+    parameters: Mapping[str, Any] = {},
     on_token: Callable[[], None] = lambda: None,
 ) -> Timeline:
-    """One streamed chat answer. Raises httpx.HTTPError, or RuntimeError with the server's words."""
+    """One streamed chat answer, with `parameters` on top of the others.
+
+    Raises httpx.HTTPError, or RuntimeError with the server's words.
+    """
     body: dict[str, Any] = {
         "model": endpoint.model,
         "messages": [{"role": "user", "content": prompt}],
@@ -68,6 +72,7 @@ async def stream(
     }
     if priority is not None:  # ours alone knows it
         body["priority"] = priority
+    body |= parameters
     timeline = Timeline(time.perf_counter())
     async with _answer(client, f"{endpoint.url}/chat/completions", body) as response:
         if response.status_code != 200:

@@ -44,6 +44,8 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ..
 @click.option("--kill", is_flag=True, help="The pause of streams whose engine is killed instead.")
 @click.option("--priority", is_flag=True,
               help="A first token beside background rows instead.")  # fmt: skip
+@click.option("--ways", is_flag=True,
+              help="Ways to draw and to constrain beside plain greedy instead.")  # fmt: skip
 @click.option("--quality", metavar="pocket", type=click.Choice(["pocket"]),
               help="What the built-in model answers right, instead of how fast.")  # fmt: skip
 def bench(
@@ -61,6 +63,7 @@ def bench(
     embed: Path | None,
     kill: bool,
     priority: bool,
+    ways: bool,
     quality: str | None,
 ) -> None:
     """Measure speed beside the bare engine, or quality."""
@@ -79,8 +82,8 @@ def bench(
 
     if embed:
         return _embed(embed, rounds, pin, json_path)
-    if kill or priority:
-        return _interruptions(kill, priority, folder, vocab[0], rounds, pin)
+    if kill or priority or ways:
+        return _others(kill, priority, ways, folder, vocab, rounds, pin)
     if against not in (None, MLX_LM) and not model:
         raise click.UsageError("--against URL needs --model, the peer's name for it")
     if plot:
@@ -114,13 +117,20 @@ def _embed(folder: Path, rounds: int, pin: bool, json_path: Path | None) -> None
         embed.write_json(report, json_path)
 
 
-def _interruptions(
-    kill: bool, priority: bool, folder: Path | None, vocab_size: int, rounds: int, pin: bool
+def _others(
+    kill: bool,
+    priority: bool,
+    ways: bool,
+    folder: Path | None,
+    vocab: tuple[int, ...],
+    rounds: int,
+    pin: bool,
 ) -> None:
     from rich.console import Console
 
     from scripts.bench import interruption
     from scripts.bench import priority as beside
+    from scripts.bench import ways as costs
     from scripts.bench.servers import environment
 
     console, progress = Console(), Console(stderr=True)
@@ -130,13 +140,16 @@ def _interruptions(
             folder = work / "model"
             command = [sys.executable, "-m", "scripts.bench.random_model"]
             subprocess.run(
-                [*command, str(folder), str(vocab_size)], check=True, env=environment(pin=False)
-            )
+                [*command, str(folder), str(vocab[-1 if ways else 0])],
+                check=True, env=environment(pin=False),
+            )  # fmt: skip
         if kill:
             pauses = interruption.measure(folder, work, rounds, pin, progress.print)
             interruption.show(pauses, console)
         if priority:
             beside.show(beside.measure(folder, work, rounds, pin, progress.print), console)
+        if ways:
+            costs.show(costs.measure(folder, work, rounds, pin, progress.print), console)
 
 
 def _check_plot() -> None:
