@@ -15,6 +15,8 @@ _MAX_PROPERTIES = 1_000
 # Between two tokens of JSON: a few blanks, or a line's end and an indentation. Small models would
 # go on with white space for ever.
 _WHITE_SPACE = r"[ ]{1,4}|\n[ ]{0,16}"
+# Without \uXXXX: a key that may be anything but "a" could be "\u0061".
+_ESCAPES = 'nrbtf\\"'
 # Of JSON Schema's formats those that cannot be enforced. Others are names that somebody made up,
 # which mean nothing to a validator.
 _UNENFORCED = frozenset(
@@ -56,13 +58,19 @@ def embedded(schema: Json, param: str, *, lenient: bool = False) -> str:
         _check_format(part, param, lenient=lenient)
         _check_counts(part, param, lenient=lenient)
         _move_bounds(part)
+        if "prefixItems" in part:
+            part.pop("additionalItems", None)  # of older drafts: llguidance would take the other
     if num_properties > _MAX_PROPERTIES:
         raise ConstraintRefused(
             f"The schema has {num_properties} properties, more than the {_MAX_PROPERTIES} that "
             "are read.",
             param,
         )
-    copy["x-guidance"] = {"whitespace_pattern": _WHITE_SPACE, "lenient": lenient}
+    copy["x-guidance"] = {
+        "whitespace_pattern": _WHITE_SPACE,
+        "json_allowed_escapes": _ESCAPES,
+        "lenient": lenient,
+    }
     return f"%json {json.dumps(copy)}"
 
 

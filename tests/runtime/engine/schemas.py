@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 Schema: TypeAlias = dict[str, Any]
 
 _KEYS = st.sampled_from(["a", "b", "größe", "x-y", "two words", 'q"uote', "back\\slash", ""])
-_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+_TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6)
 
 
 @st.composite
@@ -110,7 +110,7 @@ AWKWARD: list[Schema] = [
     {"enum": [""]},
     {"enum": ["a", "ab", "abc", "b"]},
     {"enum": [True, 1, "1", 1.5]},
-    {"enum": ["\n", "\t", "\u0000", "\\", '"', "/", "\u2028", "\U0001f600", "\x7f"]},
+    {"enum": ["\n", "\t", "\\", '"', "/", "\u2028", "\U0001f600", "\x7f"]},
     {"type": "object", "properties": {}, "additionalProperties": False},
     {"type": "array", "maxItems": 0},
     {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}], "items": False, "minItems": 2},

@@ -232,6 +232,21 @@ def test_white_space_in_json_is_bounded() -> None:
     assert taken(anything, "{} ") == ("{}", True)
 
 
+def test_a_key_is_not_said_in_another_way() -> None:
+    """What may be any key but `a` is not `a` in disguise; `items` of older drafts are not read."""
+    schema: dict[str, Any] = {"properties": {"a": {"type": "null"}}}
+    schema |= {"additionalProperties": {"type": "string"}}
+    either = grammar(Constraint("json_schema", {"type": "object", **schema}))
+    assert taken(either, '{"b":"x"}') == ('{"b":"x"}', True)
+    assert taken(either, '{"\\u0061')[0] == '{"\\'
+    older: dict[str, Any] = {
+        "type": "array",
+        "prefixItems": [{"const": 1}],
+        "additionalItems": True,
+    }
+    assert taken(grammar(Constraint("json_schema", older)), "[2")[0] == "["
+
+
 REFUSED: list[tuple[str, Any, str]] = [
     ("regex", "(", "unclosed group"),
     ("regex", "a(?=b)", "look-around"),
@@ -274,6 +289,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("json_schema", {"type": "string", "pattern": "("}, "no regular expression"),
     ("json_schema", {"type": "number", "multipleOf": 0}, "multiple"),
     ("json_schema", {"enum": []}, "nothing satisfies it"),
+    ("json_schema", {"const": "\x01"}, "nothing satisfies it"),
     ("json_schema", {"oneOf": [{"type": "number"}, {"type": "integer"}]}, "overlap"),
     ("json_schema", {"type": "object", "required": ["a"], "additionalProperties": False},
      "unsatisfiable"),
