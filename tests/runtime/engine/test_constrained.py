@@ -42,6 +42,7 @@ def answers(model: RandomModel, schemas: Sequence[Schema], max_tokens: int) -> l
     )
 
 
+@pytest.mark.slow
 def test_awkward_schemas_are_followed(model: RandomModel) -> None:
     """Each validates, and comes to an end."""
     assert len(AWKWARD) >= 60
@@ -54,7 +55,7 @@ def test_awkward_schemas_are_followed(model: RandomModel) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(schemas=st.lists(SCHEMAS, min_size=8, max_size=8))
 def test_random_schemas_are_followed(model: RandomModel, schemas: list[Schema]) -> None:
     for schema, answer in zip(schemas, answers(model, schemas, 250), strict=True):
@@ -217,6 +218,7 @@ def calls_of(text: str) -> list[tuple[str, Json]]:
     return [(name, json.loads(arguments)) for name, arguments in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [None, "weather"])
 @pytest.mark.parametrize("is_parallel", [True, False])
 def test_required_calls_are_right(model: RandomModel, name: str | None, is_parallel: bool) -> None:
