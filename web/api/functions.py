@@ -6,15 +6,13 @@ from registry.checkpoint.config import Json
 from runtime.requests import Tool
 from web.errors import ApiError
 
-MAX_TOOLS = 1024
+MAX_TOOLS = 1000  # as many as a grammar of calls may have
 # OpenAI takes letters, digits, - and _; names of MCP's servers have dots, slashes and colons too.
 _NAME = re.compile(r"[a-zA-Z0-9_.:/-]{1,128}")
 
 
 def check_functions(functions: tuple[Tool, ...]) -> None:
-    """Raises ApiError for too many functions, and names that no model can tell apart."""
-    if len(functions) > MAX_TOOLS:
-        raise _wrong(f"has {len(functions)} tools, and one request may have {MAX_TOOLS}")
+    """Raises ApiError for names that are none, or that no model can tell apart."""
     seen: set[str] = set()
     for number, tool in enumerate(functions):
         if not _NAME.fullmatch(tool.name):

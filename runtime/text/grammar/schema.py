@@ -55,17 +55,17 @@ def embedded(schema: Json, param: str, *, lenient: bool = False) -> str:
     num_properties = 0
     for part in _parts(copy):
         num_properties += len(_dict(part.get("properties")))
+        if num_properties > _MAX_PROPERTIES:
+            raise ConstraintRefused(
+                f"The schema has {num_properties} properties, more than the {_MAX_PROPERTIES} that "
+                "are read.",
+                param,
+            )
         _check_format(part, param, lenient=lenient)
         _check_counts(part, param, lenient=lenient)
         _move_bounds(part)
         if "prefixItems" in part:
             part.pop("additionalItems", None)  # of older drafts: llguidance would take the other
-    if num_properties > _MAX_PROPERTIES:
-        raise ConstraintRefused(
-            f"The schema has {num_properties} properties, more than the {_MAX_PROPERTIES} that "
-            "are read.",
-            param,
-        )
     copy["x-guidance"] = {
         "whitespace_pattern": _WHITE_SPACE,
         "json_allowed_escapes": _ESCAPES,

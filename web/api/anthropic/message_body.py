@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from registry.checkpoint.config import Json
 from runtime.requests import ChatInput, Constraint, GenerationRequest, Tool, ToolUse
-from web.api.functions import check_functions, parameters_of
+from web.api.functions import MAX_TOOLS, check_functions, parameters_of
 from web.api.generating import GeneratingBody, NumTokens
 from web.api.thinking import Effort, thinking_options
 from web.door.body import Neutral, Synonyms
@@ -68,7 +68,7 @@ class CountBody(GeneratingBody, kw_only=True):
 
     messages: Annotated[list[Message], Meta(min_length=1, max_length=100_000)]
     system: Text | list[Block] | None = None
-    tools: list[ToolDefinition] | None = None
+    tools: Annotated[list[ToolDefinition], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None

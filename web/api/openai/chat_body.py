@@ -13,6 +13,7 @@ from werkzeug.datastructures import Headers
 
 from runtime.requests import ChatInput, GenerationRequest
 from web.api import parameters
+from web.api.functions import MAX_TOOLS
 from web.api.generating import Count, NumAlternatives, NumTokens
 from web.api.thinking import Effort
 from web.door.body import Neutral, Synonyms
@@ -46,7 +47,7 @@ class ChatBody(ConstrainedBody, kw_only=True):
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
     top_logprobs: NumAlternatives | None = None
-    tools: list[ToolDefinition] | None = None
+    tools: Annotated[list[ToolDefinition], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: Effort | None = None

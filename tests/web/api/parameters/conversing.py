@@ -1,153 +1,11 @@
-"""What shows that tools, reasoning and the fields of one API alone are honoured."""
+"""What shows that the other fields of each API are honoured; and all that are."""
 
 from typing import Any
 
-from .asked_apis import Api, Messages
+from . import calling, thinking
+from .asked_apis import Api
 from .constraining import CONSTRAINING, PLAIN, SCHEMA, fits_schema
-from .drawing import DRAWING, EOS, LOUD, Honoured, stop
-
-_PARAMETERS = {
-    "type": "object",
-    "properties": {"is_on": {"type": "boolean"}},
-    "required": ["is_on"],
-    "additionalProperties": False,
-}
-NAMES = ("lamp", "heater")
-
-
-def functions(api: Api) -> list[dict[str, Any]]:
-    """Two, in the words of the API."""
-    if isinstance(api, Messages):
-        return [{"name": name, "input_schema": _PARAMETERS} for name in NAMES]
-    told = [{"name": name, "parameters": _PARAMETERS} for name in NAMES]
-    return [{"type": "function", "function": function} for function in told]
-
-
-def _called(api: Api, wish: float = 100, **fields: Any) -> list[str]:
-    """The functions of an answer's calls, whose arguments are what they have to be.
-
-    With that wish to end the answer, which is heard where it may end.
-    """
-    bias = {"logit_bias": {str(EOS): wish}}
-    reply = api.ask(model="plain", max_tokens=400, tools=functions(api), **bias, **fields)
-    for name, arguments in reply.calls:
-        assert name in NAMES and isinstance(arguments.pop("is_on"), bool) and not arguments
-    assert reply.reason in ("tool_calls", "tool_use") or wish < 0
-    return [name for name, _ in reply.calls]
-
-
-def tools(api: Api) -> None:
-    assert api.ask(tools=functions(api)).num_prompt_tokens > api.ask().num_prompt_tokens
-    assert _called(api, tool_choice={"type": "any"} if isinstance(api, Messages) else "required")
-
-
-def tool_choice(api: Api) -> None:
-    for name in NAMES:
-        asked = {"type": "function", "function": {"name": name}}
-        assert set(_called(api, tool_choice=asked)) == {name}
-        allowed = {"mode": "required", "tools": [asked]}
-        choice = {"type": "allowed_tools", "allowed_tools": allowed}
-        assert set(_called(api, tool_choice=choice)) == {name}
-    assert set(_called(api, tool_choice="required")) <= set(NAMES)
-    api.ask(tools=functions(api), tool_choice="auto")
-    assert not api.ask(tools=functions(api), tool_choice="none").calls
-    api.refused(tools=functions(api), tool_choice="oven")
-    api.refused(tool_choice="required")  # of no tools
-
-
-def message_tool_choice(api: Api) -> None:
-    for name in NAMES:
-        assert set(_called(api, tool_choice={"type": "tool", "name": name})) == {name}
-    assert set(_called(api, tool_choice={"type": "any"})) <= set(NAMES)
-    for is_one in (True, False):
-        choice = {"type": "any", "disable_parallel_tool_use": is_one}
-        assert (len(_called(api, -100, tool_choice=choice)) == 1) == is_one
-    assert not api.ask(tools=functions(api), tool_choice={"type": "none"}).calls
-    api.ask(tools=functions(api), tool_choice={"type": "auto"})
-    api.refused(tools=functions(api), tool_choice={"type": "tool", "name": "oven"})
-
-
-def parallel_tool_calls(api: Api) -> None:
-    """One call at most, whatever the model wishes."""
-    for is_parallel in (True, False):
-        names = _called(api, -100, tool_choice="required", parallel_tool_calls=is_parallel)
-        assert (len(names) > 1) == is_parallel
-
-
-THINKS: dict[str, Any] = {"enable_thinking": True}
-BUDGET = 4
-
-
-def _thinks(api: Api, **fields: Any) -> None:
-    """To the end of a short answer, as a random model does."""
-    reply = api.ask(**fields)
-    assert reply.thoughts and not reply.text and reply.num_thought == 12
-
-
-def _thinks_not(api: Api, **fields: Any) -> None:
-    reply = api.ask(**fields)
-    assert reply.text and not reply.thoughts and reply.num_thought == 0
-
-
-def _thinks_briefly(api: Api, **fields: Any) -> None:
-    reply = api.ask(**fields, max_tokens=NUM_AFTER)
-    assert reply.text and reply.thoughts and BUDGET <= reply.num_thought <= NUM_AFTER // 2
-
-
-NUM_AFTER = 40  # enough to close the block, and to say something
-
-
-def reasoning_effort(api: Api) -> None:
-    for effort in ("minimal", "low", "medium", "high", "xhigh", "max"):
-        _thinks(api, reasoning_effort=effort)
-    _thinks_not(api, reasoning_effort="none")
-    low, high = (api.ask(reasoning_effort=effort).num_prompt_tokens for effort in ("low", "high"))
-    assert low != high  # the template says it
-
-
-def reasoning(api: Api) -> None:
-    _thinks(api, reasoning={"enabled": True})
-    _thinks(api, reasoning={"effort": "high"})
-    _thinks_not(api, reasoning={"effort": "none"})
-    _thinks_briefly(api, reasoning={"enabled": True, "max_tokens": BUDGET})
-    reply = api.ask(reasoning={"enabled": True, "exclude": True})
-    assert not reply.thoughts and reply.num_thought == 12
-
-
-def thinking(api: Api) -> None:
-    _thinks(api, thinking={"type": "adaptive"})
-    _thinks_not(api, thinking={"type": "disabled"})
-    _thinks_briefly(api, thinking={"type": "enabled", "budget_tokens": BUDGET})
-
-
-def message_thinking(api: Api) -> None:
-    thinking(api)
-    reply = api.ask(thinking={"type": "adaptive", "display": "omitted"})
-    assert not reply.thoughts and reply.num_thought == 12
-
-
-def enable_thinking(api: Api) -> None:
-    _thinks(api, enable_thinking=True)
-    _thinks_not(api, enable_thinking=False)
-
-
-def chat_template_kwargs(api: Api) -> None:
-    _thinks(api, chat_template_kwargs={"enable_thinking": True})
-    _thinks_not(api, chat_template_kwargs={"enable_thinking": False})
-
-
-def thinking_budget(api: Api) -> None:
-    _thinks_briefly(api, **THINKS, thinking_budget=BUDGET)
-    _thinks_not(api, thinking_budget=0)
-
-
-def thinking_token_budget(api: Api) -> None:
-    _thinks_briefly(api, **THINKS, thinking_token_budget=BUDGET)
-
-
-def include_reasoning(api: Api) -> None:
-    reply = api.ask(**THINKS, include_reasoning=False)
-    assert not reply.thoughts and reply.num_thought == 12
+from .drawing import DRAWING, LOUD, Honoured, stop
 
 
 def messages(api: Api) -> None:
@@ -288,17 +146,17 @@ CHATS = (
         "max_completion_tokens": Honoured(max_completion_tokens, 0),
         "logprobs": Honoured(logprobs, 5),
         "top_logprobs": Honoured(top_logprobs, 21),
-        "tools": Honoured(tools, [{"type": "retrieval"}]),
-        "tool_choice": Honoured(tool_choice, {"type": "mcp"}),
-        "parallel_tool_calls": Honoured(parallel_tool_calls, 1),
-        "reasoning_effort": Honoured(reasoning_effort, "much"),
-        "reasoning": Honoured(reasoning, {"max_tokens": -1}),
-        "thinking": Honoured(thinking, {"type": "much"}),
-        "enable_thinking": Honoured(enable_thinking, "yes"),
-        "thinking_budget": Honoured(thinking_budget, -1),
-        "thinking_token_budget": Honoured(thinking_token_budget, -1),
-        "include_reasoning": Honoured(include_reasoning, "yes"),
-        "chat_template_kwargs": Honoured(chat_template_kwargs, {"date": "today"}),
+        "tools": Honoured(calling.tools, [{"type": "retrieval"}]),
+        "tool_choice": Honoured(calling.tool_choice, {"type": "mcp"}),
+        "parallel_tool_calls": Honoured(calling.parallel_tool_calls, 1),
+        "reasoning_effort": Honoured(thinking.reasoning_effort, "much"),
+        "reasoning": Honoured(thinking.reasoning, {"max_tokens": -1}),
+        "thinking": Honoured(thinking.thinking, {"type": "much"}),
+        "enable_thinking": Honoured(thinking.enable_thinking, "yes"),
+        "thinking_budget": Honoured(thinking.thinking_budget, -1),
+        "thinking_token_budget": Honoured(thinking.thinking_token_budget, -1),
+        "include_reasoning": Honoured(thinking.include_reasoning, "yes"),
+        "chat_template_kwargs": Honoured(thinking.chat_template_kwargs, {"date": "today"}),
         "continue_final_message": Honoured(continue_final_message, "yes"),
         "add_generation_prompt": Honoured(add_generation_prompt, "yes"),
     }
@@ -320,9 +178,9 @@ MESSAGES = DRAWING | {
     "messages": Honoured(messages, []),
     "system": Honoured(system, [{"type": "image"}]),
     "stop_sequences": Honoured(stop_sequences, [""]),
-    "tools": Honoured(tools, [{"type": "bash_20250124", "name": "bash"}]),
-    "tool_choice": Honoured(message_tool_choice, {"type": "any"}),  # of no tools
-    "thinking": Honoured(message_thinking, {"type": "enabled", "budget_tokens": 0}),
+    "tools": Honoured(calling.tools, [{"type": "bash_20250124", "name": "bash"}]),
+    "tool_choice": Honoured(calling.message_tool_choice, {"type": "any"}),  # of no tools
+    "thinking": Honoured(thinking.message_thinking, {"type": "enabled", "budget_tokens": 0}),
     "output_config": Honoured(output_config, {"effort": "much"}),
     "output_format": Honoured(output_format, {"type": "xml"}),
 }
