@@ -32,6 +32,7 @@ class Answer:
     scores: list[Score] = field(default_factory=list)
     text: str = ""
     thought: str = ""
+    called: str = ""
     reason: FinishReason | None = None
     prompt: PromptScores | None = None
 
@@ -45,6 +46,8 @@ class Answer:
             self.prompt = event
         if isinstance(event, TextDelta):
             self.text += event.text
+        if isinstance(event, ToolCallDelta):
+            self.called += event.name + event.arguments
         if isinstance(event, ReasoningDelta):
             self.thought += event.text
         if isinstance(event, Finished):

@@ -16,7 +16,8 @@ from runtime.engine.cache import kv_cache
 from runtime.engine.loader import LoadedModel, load
 from runtime.engine_messages import Generate
 from runtime.requests import AnswerFormat, SamplingParams, Thinking
-from runtime.text.grammar.lark import OPTIONS
+from runtime.text.call_syntax import HERMES, written
+from runtime.text.grammar.lark import OPTIONS, quoted
 from tests.models.zoo.checkpoints import make
 from tests.models.zoo.shape import VOCAB_SIZE
 from tests.runtime.engine.looped import Answer, Noisy, answers
@@ -30,6 +31,15 @@ OBJECT = AnswerFormat(
     grammar=OPTIONS + '\nstart: %json {"type": "object", "properties": {"a": {"type": "integer"}, '
     '"b": {"enum": ["yes", "no"]}}, "required": ["a", "b"], "additionalProperties": false, '
     '"x-guidance": {"whitespace_flexible": false}}'
+)
+_OPEN, _CLOSE = written(HERMES, [("weather", {})]).rsplit("{}", 1)
+CALLS = AnswerFormat(
+    calls=HERMES,
+    parameters={"weather": {}},
+    grammar=f"{OPTIONS}\nstart: {quoted(_OPEN)} arguments {quoted(_CLOSE)}\n"
+    'arguments: %json {"type": "object", "properties": {"a": {"enum": ["here", "there"]}}, '
+    '"required": ["a"], "additionalProperties": false, '
+    '"x-guidance": {"whitespace_flexible": false}}',
 )
 THINKS = AnswerFormat(Thinking("<b>", "</b>", is_open=True), max_reasoning_tokens=9)
 FREE = AnswerFormat()
@@ -55,8 +65,9 @@ KINDS: dict[str, tuple[SamplingParams, AnswerFormat]] = {
     "seeded schema": (SamplingParams(seed=11, presence_penalty=0.3, logprobs=3), OBJECT),
     "pattern": (SamplingParams(seed=12, top_p=0.9), WORD),
     "thinks": (SamplingParams(seed=13), THINKS),
+    "calls": (SamplingParams(seed=14, repetition_penalty=1.1), CALLS),
 }
-LENGTHS = [5, 60, 33, 33, 1, 150, 9, 3, 80, 21, 2, 47, 12, 100, 6, 10, 30, 4, 18, 25]
+LENGTHS = [5, 60, 33, 33, 1, 150, 9, 3, 80, 21, 2, 47, 12, 100, 6, 10, 30, 4, 18, 25, 14]
 
 
 def commands(names: Sequence[str]) -> list[Generate]:
@@ -67,7 +78,7 @@ def commands(names: Sequence[str]) -> list[Generate]:
     asked = []
     for name in names:
         sampling, form = KINDS[name]
-        max_tokens = 130 if sampling.loop_guard else 20 + numbers[name]
+        max_tokens = 130 if sampling.loop_guard or form.calls else 20 + numbers[name]
         sampling = replace_in(sampling, max_tokens=max_tokens)
         asked.append(Generate(numbers[name], work[name], sampling, form=form))
     return asked
@@ -103,6 +114,7 @@ def test_likelihoods_are_those_of_a_full_forward_pass(tmp_path: Path, architectu
 def same(answer: Answer, expected: Answer) -> None:
     assert answer.tokens == expected.tokens
     assert (answer.text, answer.thought) == (expected.text, expected.thought)
+    assert answer.called == expected.called
     assert answer.reason == expected.reason
     assert [s.text for s in answer.scores] == [s.text for s in expected.scores]
     for score, other in zip(answer.scores, expected.scores, strict=True):
@@ -118,6 +130,7 @@ def test_every_kind_of_row_is_answered_as_if_alone(tmp_path: Path, architecture:
     noisy = replace(loaded, model=Noisy(loaded.model))
     asked = commands(list(KINDS))
     expected = {command.id: alone(loaded, command) for command in asked}
+    assert expected[asked[-1].id].called in ('weather{"a":"here"}', 'weather{"a":"there"}')
     robust = [c for c in asked if alone(noisy, c).tokens == expected[c.id].tokens]
     assert len(robust) >= len(asked) - 3
     for every, cancelled in ((0, None), (4, None), (2, robust[2].id)):
