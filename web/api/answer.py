@@ -9,6 +9,7 @@ from runtime.events import (
     Event,
     Finished,
     Prefill,
+    PromptScores,
     ReasoningDelta,
     Score,
     TextDelta,
@@ -35,6 +36,7 @@ class Answer:
     reasoning: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)  # of the text
+    prompt_scores: PromptScores | None = None
     finished: Finished | None = None
     started_at: float = field(default_factory=time.monotonic)
     first_token_at: float | None = None
@@ -56,6 +58,8 @@ class Answer:
         else:
             if isinstance(event, Prefill) and not self._num_tokens:  # later ones read both again
                 self._prompt = event
+            elif isinstance(event, PromptScores):
+                self.prompt_scores = event
             elif isinstance(event, Finished):
                 self.finished = event
             return

@@ -58,6 +58,7 @@ class GeneratingBody(RequestBody, kw_only=True):
         max_tokens: int | None,
         stop_sequences: list[str] | None = None,
         logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
         constraint: Constraint | None = None,
         max_reasoning_tokens: int | None = None,
     ) -> GenerationRequest:
@@ -77,6 +78,7 @@ class GeneratingBody(RequestBody, kw_only=True):
                 repetition_penalty=self.repetition_penalty,
                 logit_bias=_logit_bias(self.logit_bias or {}),
                 logprobs=logprobs,
+                prompt_logprobs=prompt_logprobs,
                 min_tokens=self.min_tokens or 0,
                 stop_token_ids=tuple(self.stop_token_ids or ()),
                 ignore_eos=bool(self.ignore_eos),

@@ -11,7 +11,7 @@ from werkzeug.datastructures import Headers
 
 from registry.checkpoint.config import Json
 from registry.checkpoint.model import Model
-from runtime.events import Event, Finished, Score, TextDelta
+from runtime.events import Event, Finished, PromptScores, Score, TextDelta
 from runtime.requests import GenerationRequest, TextInput
 from web.api import parameters
 from web.api.answering import Rendering, answer
@@ -81,16 +81,15 @@ def generation_requests(body: CompletionBody, headers: Headers) -> list[Generati
     check_stream_options(body.stream_options, body.stream)
     if body.best_of is not None and body.best_of != (body.n or 1):
         raise _wrong("best_of", "is another number than 'n': no answer is thrown away here")
-    if body.max_tokens == 0:
-        raise _wrong("max_tokens", "is 0; send 1 at least")
-    if body.echo and body.logprobs is not None:
-        raise _wrong("echo", "cannot be had with 'logprobs': those of the prompt are not told")
+    if body.max_tokens == 0 and not body.echo:
+        raise _wrong("max_tokens", "is 0, which goes with 'echo': nothing would be told")
     return [
         body.request(
             TextInput(prompt, body.suffix, adds_special=body.add_special_tokens is not False),
             headers,
             max_tokens=_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
             logprobs=body.logprobs,
+            prompt_logprobs=body.logprobs if body.echo else None,
             constraint=constraint_of(body),
         )
         for prompt in _prompts(body)
@@ -157,26 +156,33 @@ class CompletionAnswer(Rendering):
             "created": int(time.time()),
             "model": model_id,
         }
-        self._offsets = [len(self._echo(number)) for number in range(len(self.answers))]
+        # Where the next token stands in the text.
+        self._offsets = [0] * len(self.answers)
 
     def whole(self) -> dict[str, Json]:
         choices: list[Json] = []
         for number, each in enumerate(self.answers):
             assert each.finished is not None
             text = self._echo(number) + "".join(each.text)
-            choices.append(self._choice(number, text, each.scores, each.finished.reason))
+            logprobs = self._logprobs(number, each.prompt_scores, each.scores)
+            choices.append(self._choice(number, text, logprobs, each.finished.reason))
         return self._object | {"choices": choices} | self._usage()
 
     def begin(self, num_prompt_tokens: int) -> Iterable[Frame]:
+        if self._has_logprobs:
+            return []  # a prompt comes with its own
         numbers = range(len(self.answers))
         return [self._chunk(n, self._echo(n)) for n in numbers if self._echo(n)]
 
     def frames(self, number: int, event: Event) -> Iterable[Frame]:
         match event:
             case TextDelta(_, text, _, scores):
-                return [self._chunk(number, text, scores)]
+                return [self._chunk(number, text, self._logprobs(number, None, scores))]
+            case PromptScores():
+                logprobs = self._logprobs(number, event, ())
+                return [self._chunk(number, self._echo(number), logprobs)]
             case Finished():
-                return [self._chunk(number, "", (), event.reason)]
+                return [self._chunk(number, "", None, event.reason)]
         return []
 
     def end(self) -> Iterable[Frame]:
@@ -191,30 +197,34 @@ class CompletionAnswer(Rendering):
         return self._echoed[number // self._num_each] if self._echoed else ""
 
     def _chunk(
-        self, number: int, text: str, scores: Sequence[Score] = (), reason: str | None = None
+        self, number: int, text: str, logprobs: Json = None, reason: str | None = None
     ) -> Frame:
-        chunk = self._object | {"choices": [self._choice(number, text, scores, reason)]}
+        chunk = self._object | {"choices": [self._choice(number, text, logprobs, reason)]}
         return Frame(encode(chunk | ({"usage": None} if self._includes_usage else {})))
 
     def _choice(
-        self, number: int, text: str, scores: Sequence[Score], reason: str | None
+        self, number: int, text: str, logprobs: Json, reason: str | None
     ) -> dict[str, Json]:
-        logprobs = self._logprobs(number, scores) if self._has_logprobs else None
         choice: dict[str, Json] = {"index": number, "text": text, "logprobs": logprobs}
         return choice | {"finish_reason": reason}
 
-    def _logprobs(self, number: int, scores: Sequence[Score]) -> dict[str, Json]:
-        """As lists side by side; offsets count characters of the answer's text."""
-        tokens = [score.text.decode("utf-8", "replace") for score in scores]
+    def _logprobs(self, number: int, prompt: PromptScores | None, scores: Sequence[Score]) -> Json:
+        """As lists side by side; offsets count characters of the text. A prompt's first token
+        stands behind nothing, so nothing is said of it."""
+        if not self._has_logprobs:
+            return None
+        told = [*(prompt.scores if prompt is not None else ()), *scores]
+        first = [prompt.first] if prompt is not None else []
+        tokens = [text.decode("utf-8", "replace") for text in (*first, *(s.text for s in told))]
         offsets: list[Json] = []
         for token in tokens:
             offsets.append(self._offsets[number])
             self._offsets[number] += len(token)
-        alternatives: list[Json] = [_alternatives(score) for score in scores]
+        nothing: list[Json] = [None] * len(first)
         return {
             "tokens": list(tokens),
-            "token_logprobs": [max(score.logprob, LOWEST) for score in scores],
-            "top_logprobs": alternatives,
+            "token_logprobs": [*nothing, *(max(score.logprob, LOWEST) for score in told)],
+            "top_logprobs": [*nothing, *map(_alternatives, told)],
             "text_offset": offsets,
         }
 

@@ -102,6 +102,35 @@ def test_logprobs(client: OpenAI) -> None:
         assert logprob == max(others.values()) == others[token]
 
 
+@pytest.mark.parametrize("max_tokens", [0, 1, 5])
+def test_how_likely_a_prompt_is(client: OpenAI, max_tokens: int) -> None:
+    """As evaluations ask: echo with logprobs, whole and streamed. The offsets point into the text,
+    and of the first token nothing is said."""
+    settings = SETTINGS | {"echo": True, "logprobs": 2, "max_tokens": max_tokens}
+    choice = client.completions.create(**settings).choices[0]
+    told = choice.logprobs
+    assert told is not None and told.tokens and told.token_logprobs and told.text_offset
+    assert "".join(told.tokens) == choice.text and choice.text.startswith(SETTINGS["prompt"])
+    assert told.token_logprobs[0] is None and None not in told.token_logprobs[1:]
+    for token, offset in zip(told.tokens, told.text_offset, strict=True):
+        assert choice.text[offset : offset + len(token)] == token
+    pieces = [
+        chunk.choices[0].logprobs
+        for chunk in client.completions.create(stream=True, **settings)
+        if chunk.choices[0].logprobs
+    ]
+    for name in ("tokens", "token_logprobs", "text_offset"):
+        joined = [item for piece in pieces for item in getattr(piece, name)]
+        assert joined == getattr(told, name)
+
+
+def test_nothing_but_the_prompt(client: OpenAI) -> None:
+    settings = SETTINGS | {"echo": True, "max_tokens": 0}
+    answer = client.completions.create(**settings)
+    assert answer.choices[0].text == SETTINGS["prompt"]
+    assert answer.usage is not None and answer.usage.completion_tokens == 0
+
+
 def test_a_schema_holds_here_too(client: OpenAI) -> None:
     answer = client.completions.create(**SETTINGS, extra_body={"guided_choice": ["yes", "no"]})
     assert answer.choices[0].text in ("yes", "no")
@@ -112,7 +141,7 @@ def test_a_schema_holds_here_too(client: OpenAI) -> None:
     [
         ({"suffix": "x"}, "suffix"), ({"best_of": 3}, "best_of"), ({"prompt": []}, "prompt"),
         ({"prompt": ["a", 1]}, "prompt"), ({"prompt": [10**6]}, "prompt"),
-        ({"prompt": ["a"] * 65}, "prompt"), ({"prompt": ""}, "prompt"), ({"n": 17}, "n"),
+        ({"prompt": ["a"] * 65}, "prompt"), ({"prompt": ""}, "prompt"), ({"n": 17}, "n"), ({"max_tokens": 0}, "max_tokens"),
         ({"logprobs": 21}, "logprobs"), ({"stop": ["a"] * 5}, "stop"),
         ({"prompt": "word " * 20_000}, "prompt"),
     ],

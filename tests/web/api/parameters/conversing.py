@@ -56,7 +56,6 @@ def completion_logprobs(api: Api) -> None:
 
 def echo(api: Api) -> None:
     assert api.ask(echo=True).text == "hello" + api.ask().text
-    api.refused(logprobs=1, echo=True)
 
 
 def suffix(api: Api) -> None:
