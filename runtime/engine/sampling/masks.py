@@ -5,6 +5,7 @@ device computes the logits, and applied to them there.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Protocol
 
 import mlx.core as mx
@@ -71,7 +72,10 @@ class Masks:
         return put(logits, rows, own + added.reshape(len(rows), -1)[:, : own.shape[-1]])
 
 
+@cache
 def _added(dtype: mx.Dtype) -> mx.array:
     """For each byte (256, 8) what is added to the logits of its bits: 0, or -inf."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
-    return mx.array(np.where(bits, 0, -np.inf).astype(np.float32)).astype(dtype)
+    added = mx.array(np.where(bits, 0, -np.inf).astype(np.float32)).astype(dtype)
+    mx.eval(added)
+    return added

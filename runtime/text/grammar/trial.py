@@ -19,6 +19,7 @@ _PLAIN = (
     (r"Pointer (\S+) does not exist", r"\1 does not exist in it"),
     (r"oneOf constraints are not supported\..*", "the options of a oneOf overlap"),
     (r"regex parse error:.*?error: (.*)", r"a pattern is no regular expression: \1"),
+    (r"^panic: .*", "it is too large"),
     (r".*lookarounds not supported.*", "a pattern looks around, which is not supported"),
 )
 _MAX_CHARS = 300

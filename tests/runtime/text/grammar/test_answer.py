@@ -293,6 +293,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("json_schema", {"oneOf": [{"type": "number"}, {"type": "integer"}]}, "overlap"),
     ("json_schema", {"type": "object", "required": ["a"], "additionalProperties": False},
      "unsatisfiable"),
+    ("json_schema", {"enum": [[[*range(50)]] * 50] * 40}, "too large"),
     ("json_schema", [], "has to be an object"),
     ("json_schema", {"enum": ["x" * 600_000]}, "characters"),
     ("json_schema", {"properties": {str(key): True for key in range(2000)}}, "2000 properties"),
