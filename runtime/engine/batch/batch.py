@@ -227,7 +227,8 @@ class Batch:
                 done = row.num_prefilled if row.num_to_prefill else total
                 events.append(Prefill(row.id, done, total))
         for row in before:
-            if row.num_to_prefill == 0 and not any(row in rows for rows, _ in failed):
+            is_gone = row not in self._prefilling.rows
+            if is_gone and not any(row in rows for rows, _ in failed):
                 row.begin(events)
         for group in ready:
             self._place(group, events)

@@ -12,7 +12,7 @@ from runtime.engine.batch.batch import Batch
 from runtime.engine.cache import kv_cache
 from runtime.engine.loader import LoadedModel, load
 from runtime.engine_messages import Generate
-from runtime.events import Finished, PromptScores, SetAside
+from runtime.events import Finished, PromptScores, SetAside, TextDelta
 from runtime.requests import SamplingParams
 from tests.models.zoo.checkpoints import make
 from tests.models.zoo.shape import VOCAB_SIZE
@@ -116,3 +116,19 @@ def test_who_leaves_half_way_is_told_later(tmp_path: Path) -> None:
     assert len(logprobs[0]) == 149 and logprobs[0] == pytest.approx(logprobs[1], abs=1e-4)
     batch.add(row(2, prompt, 5, SamplingParams(seed=3)))
     assert run(batch) == {2: expected}
+
+
+@pytest.mark.parametrize("max_tokens", [0, 3])
+def test_a_prompt_of_one_token_waits_as_others_do(tmp_path: Path, max_tokens: int) -> None:
+    """A background one beside an interactive prompt has nothing to read, and is told once."""
+    batch = Batch(numbers.load(tmp_path, "llama"), prefill_chunk_tokens=8, stall_limit_s=60)
+    waiting = row(1, [7], max_tokens, SamplingParams(0, prompt_logprobs=0))
+    waiting.priority = "background"
+    batch.add(row(0, prompts([90])[0], 2))
+    batch.add(waiting)
+    events: list[Any] = []
+    while batch.num_rows:
+        events += batch.step()
+    own = [event for event in events if event.id == 1 and not isinstance(event, TextDelta)]
+    assert [type(event) for event in own] == [PromptScores, Finished]
+    assert own[0].scores == [] and own[1].usage.completion_tokens == max_tokens
