@@ -108,7 +108,8 @@ class TextWorkers:
         except TimeoutError:
             if constraint is not None:
                 raise InvalidRequest(
-                    f"Compiling this took longer than {limit_s:.0f} s, so it was stopped.",
+                    f"Reading the request took longer than {limit_s:.0f} s, so it was stopped: "
+                    "that is this constraint, or the model's chat template.",
                     constraint.param,
                 ) from None
             raise _refused(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from runtime.errors import Draining, TemplateFailed, TextRefused, Unavailable
+from runtime.errors import Draining, InvalidRequest, TemplateFailed, TextRefused, Unavailable
 from runtime.processes.child import Child
-from runtime.requests import ChatInput, ChatMessage
+from runtime.requests import ChatInput, ChatMessage, Constraint
 from runtime.text_workers import TextSettings, TextWorkers
 from tests import processes
 from tests.models.tiny_encoders import make_wordpiece
@@ -72,6 +72,19 @@ async def test_a_bomb_delays_nobody(workers: TextWorkers, tmp_path: Path, bomb: 
     assert count
     for task in bombs:
         assert isinstance(task.exception(), TemplateFailed)
+
+
+async def test_a_constraint_is_named_where_it_is_refused(
+    workers: TextWorkers, tmp_path: Path
+) -> None:
+    """Also where the worker ran into its deadline."""
+    good, bad = model(tmp_path / "good"), model(tmp_path / "bad", LOOPS)
+    form = (await workers.encode(good, HELLO, Constraint("regex", "[ab]", "guided_regex"))).form
+    assert form.grammar is not None and "[ab]" in form.grammar
+    for folder, pattern in ((good, "["), (bad, "a")):
+        with pytest.raises(InvalidRequest) as refused:
+            await workers.encode(folder, HELLO, Constraint("regex", pattern, "guided_regex"))
+        assert refused.value.param == "guided_regex"
 
 
 async def test_a_killed_worker_costs_nothing(workers: TextWorkers, tmp_path: Path) -> None:
