@@ -1,12 +1,12 @@
 """JSON Schemas as llguidance enforces them: what it cannot is refused, never passed over."""
 
 import json
-import math
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
 from registry.checkpoint.config import Json
 
+from .numeric import Numbers
 from .refused import ConstraintRefused
 
 _MAX_CHARS = 500_000
@@ -17,6 +17,10 @@ _MAX_PROPERTIES = 1_000
 _WHITE_SPACE = r"[ ]{1,4}|\n[ ]{0,16}"
 # Without \uXXXX: a key that may be anything but "a" could be "\u0061".
 _ESCAPES = 'nrbtf\\"'
+_HIGHEST, _FINEST = 9e18, 1e-10  # of numbers
+_ELSEWHERE = frozenset(
+    ["enum", "const", "allOf", "anyOf", "oneOf", "$ref"]
+)  # says more of a number
 # Of JSON Schema's formats those that cannot be enforced. Others are names that somebody made up,
 # which mean nothing to a validator.
 _UNENFORCED = frozenset(
@@ -52,8 +56,9 @@ def embedded(schema: Json, param: str, *, lenient: bool = False) -> str:
             param,
         )
     copy: dict[str, Any] = json.loads(text)
-    num_properties = 0
-    for part in _parts(copy):
+    parts, num_properties = list(_parts(copy)), 0
+    numbers = Numbers(parts)
+    for part in parts:
         num_properties += len(_dict(part.get("properties")))
         if num_properties > _MAX_PROPERTIES:
             raise ConstraintRefused(
@@ -63,9 +68,11 @@ def embedded(schema: Json, param: str, *, lenient: bool = False) -> str:
             )
         _check_format(part, param, lenient=lenient)
         _check_counts(part, param, lenient=lenient)
-        _move_bounds(part)
+        numbers.bound(part)
         if "prefixItems" in part:
             part.pop("additionalItems", None)  # of older drafts: llguidance would take the other
+    if numbers.definitions:
+        copy["$defs"] = {**_dict(copy.get("$defs")), **numbers.definitions}
     copy["x-guidance"] = {
         "whitespace_pattern": _WHITE_SPACE,
         "json_allowed_escapes": _ESCAPES,
@@ -116,25 +123,6 @@ def _check_counts(part: dict[str, Any], param: str, *, lenient: bool) -> None:
             "be counted.",
             param,
         )
-
-
-def _move_bounds(part: dict[str, Any]) -> None:
-    """llguidance lets 1 pass above 1 and below 1.5; an inclusive bound a hair further does not."""
-    for side, sign in (("Minimum", 1), ("Maximum", -1)):
-        name, other = f"exclusive{side}", side.lower()
-        bound, inclusive = part.get(name), part.get(other)
-        if part.get("type") == "integer" or not _is_number(bound) or bound != round(bound):
-            continue
-        moved = bound + sign * max(1e-9, abs(bound) * 1e-12)
-        if _is_number(inclusive):
-            moved = max(moved, inclusive) if sign > 0 else min(moved, inclusive)
-        del part[name]
-        part[other] = moved
-
-
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
 
 
 def _dict(value: Any) -> dict[str, Any]:

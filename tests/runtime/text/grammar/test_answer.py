@@ -232,6 +232,26 @@ def test_white_space_in_json_is_bounded() -> None:
     assert taken(anything, "{} ") == ("{}", True)
 
 
+@pytest.mark.parametrize("around", [{}, {"title": "t", "oneOf": [{"type": "string"}]}])
+def test_digits_in_json_are_bounded(around: dict[str, Any]) -> None:
+    """Also where a number is one of several things, or bounded on one side only."""
+    for number, text, begun in (
+        ({"type": "integer"}, "9" * 30, 18),
+        ({"type": "integer", "minimum": 5}, "8" * 30, 19),
+        ({"type": "number"}, "0." + "3" * 30, 12),
+        ({"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "0." + "6" * 30, 12),
+        ({"type": "number", "exclusiveMinimum": 0}, "-1", 0),
+        ({"type": "integer", "minimum": 10**18}, "1" + "0" * 18, 19),
+    ):
+        schema: dict[str, Any] = {
+            "properties": {"a": number, "b": around},
+            "required": ["a"],
+            "type": "object",
+        }
+        told, _ = taken(grammar(Constraint("json_schema", schema)), '{"a":' + text)
+        assert told == '{"a":' + text[:begun]
+
+
 def test_a_key_is_not_said_in_another_way() -> None:
     """What may be any key but `a` is not `a` in disguise; `items` of older drafts are not read."""
     schema: dict[str, Any] = {"properties": {"a": {"type": "null"}}}
