@@ -143,8 +143,9 @@ def priority(api: Api) -> None:
         api.client.stream("POST", api.path, json=behind, headers=api.headers) as background,
         interactive.stream("POST", Chats.path, json=long | Chats.said | fill) as other,
     ):
-        for begun in (background, other):
-            next(line for line in begun.iter_lines() if "!" in line)
+        streams = [background.iter_lines(), other.iter_lines()]  # one that is dropped ends
+        for lines in streams:
+            next(line for line in lines if "!" in line)
         assert Chats(interactive).ask().num_tokens == 12
         deadline = time.monotonic() + 60
         while _of_tiny(api, "num_continued") == before:
