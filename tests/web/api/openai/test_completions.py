@@ -141,7 +141,8 @@ def test_a_schema_holds_here_too(client: OpenAI) -> None:
     [
         ({"suffix": "x"}, "suffix"), ({"best_of": 3}, "best_of"), ({"prompt": []}, "prompt"),
         ({"prompt": ["a", 1]}, "prompt"), ({"prompt": [10**6]}, "prompt"),
-        ({"prompt": ["a"] * 65}, "prompt"), ({"prompt": ""}, "prompt"), ({"n": 17}, "n"), ({"max_tokens": 0}, "max_tokens"),
+        ({"prompt": ["a"] * 65}, "prompt"), ({"prompt": ""}, "prompt"), ({"n": 17}, "n"),
+        ({"max_tokens": 0}, "max_tokens"),
         ({"logprobs": 21}, "logprobs"), ({"stop": ["a"] * 5}, "stop"),
         ({"prompt": "word " * 20_000}, "prompt"),
     ],
