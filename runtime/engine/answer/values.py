@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.checkpoint.config import Json
 
+_MAX_DEPTH = 64  # of tags within tags
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
 _WORDS = {"true": "true", "false": "false", "null": "null", "none": "null"}
 
@@ -141,16 +142,19 @@ def escaped(text: str) -> str:
     return _dumped(text)[1:-1]
 
 
-def json_of_nested(text: str, key_open: str, key_close: str, value_close: str) -> str:
+def json_of_nested(
+    text: str, key_open: str, key_close: str, value_close: str, depth: int = 0
+) -> str:
     """The JSON of a value that is made of tags itself: elements of a list are called `item`."""
     elements: list[tuple[str, str]] = []
     rest = text.strip()
-    while rest.startswith(key_open):
+    while depth < _MAX_DEPTH and rest.startswith(key_open):
         key, closed, behind = rest.removeprefix(key_open).partition(key_close)
         value, ended, rest = behind.partition(value_close.replace("{key}", key))
         if not (closed and ended):
             break
-        elements.append((key, json_of_nested(value, key_open, key_close, value_close)))
+        inner = json_of_nested(value, key_open, key_close, value_close, depth + 1)
+        elements.append((key, inner))
         rest = rest.strip()
     if rest or not elements:
         return json_of(text, frozenset())

@@ -116,3 +116,5 @@ def test_tags_within_tags() -> None:
     assert nested("~<item>a~</item>~<item>5~</item>") == ["a", 5]
     assert nested("~<x>~<y>a~</y>~</x>\n~<z>true~</z>") == {"x": {"y": "a"}, "z": True}
     assert nested("~<x>a") == "~<x>a"
+    deep = "".join(f"~<k{n}>" for n in range(9_000))
+    assert isinstance(nested(deep + "".join(f"~</k{n}>" for n in reversed(range(9_000)))), dict)
