@@ -7,7 +7,7 @@ import msgspec
 
 from runtime.requests import AnswerFormat
 
-from .calls import CallReader
+from .calls.reader import CallReader
 from .decoder import Stream
 from .harmony import Headers
 from .piece import Piece

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.engine.answer.json_scanner import JsonScanner
+from runtime.engine.answer.calls.json_scanner import JsonScanner
 from runtime.engine.answer.source import Source, match, overlap
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from registry.checkpoint.call_syntax import CallSyntax, Tags
 from runtime.requests import AnswerFormat
 from runtime.text.call_syntax import written
-
-from .answers import HERMES, PARAMETERS, SYNTAXES, Answer, cuts, read
+from tests.runtime.engine.answer.answers import HERMES, PARAMETERS, SYNTAXES, Answer, cuts, read
 
 ARGUMENTS: dict[str, Any] = {
     "town": 'Zürich "x"\n\t\\d {a}, [b]: (c)',

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.checkpoint.config import Json
-from runtime.engine.answer.values import (
+from runtime.engine.answer.calls.values import (
     json_of,
     json_of_bare,
     json_of_nested,

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 from registry.checkpoint.call_syntax import CallSyntax
 from registry.checkpoint.config import Json
+from runtime.engine.answer.piece import Piece
+from runtime.engine.answer.source import Reading, Source, overlap
 
 from .arguments import PythonArguments, read_bare, read_json, read_value
-from .call_marks import Keys, Marks
-from .piece import Piece
-from .source import Reading, Source, overlap
+from .marks import Keys, Marks
 from .values import is_sound
 
 _NAME = re.compile(r"[\w.\-:/]{1,256}")

@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from registry.checkpoint.call_syntax import Tags
 from registry.checkpoint.config import Json
+from runtime.engine.answer.source import Reading, Source, match, overlap
 
 from .json_scanner import JsonScanner
-from .source import Reading, Source, match, overlap
 from .values import (
     escaped,
     is_string,
