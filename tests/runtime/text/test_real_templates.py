@@ -226,7 +226,7 @@ async def test_by_a_worker_process(
 
 def test_over_http(templates: dict[str, RealTemplate], tmp_path: Path) -> None:
     """As many prompt tokens as the worker counts; a result without its call is a 400 that says
-    which message it is, where the template needs the call."""
+    which message it is."""
     worker, home = Worker(), tmp_path / "home"
     for key in CHOSEN[:2]:
         folder = make_llama(tmp_path / key)
@@ -250,4 +250,4 @@ def test_over_http(templates: dict[str, RealTemplate], tmp_path: Path) -> None:
                 assert response.json()["usage"]["prompt_tokens"] == len(tokens)
         refused = post(LONE, {"messages": LONE_RESULT})
         assert refused.status_code == 400
-        assert "messages[1] is the result of a tool" in refused.json()["error"]["message"]
+        assert "messages[1] is a result" in refused.json()["error"]["message"]
