@@ -96,6 +96,7 @@ class AnswerFormat(msgspec.Struct, frozen=True, omit_defaults=True):
     calls: CallSyntax | None = None  # None: text that looks like a call is text
     parameters: dict[str, Json] = {}  # of each function, as JSON Schema
     max_calls: int | None = None  # the next one would end the answer
+    is_called: bool = False  # nothing is said: what is no call is the beginning of one
     grammar: str | None = None  # llguidance's, of the whole answer with its markers
 
 

@@ -19,13 +19,17 @@ def answer_format(
     parameters: dict[str, Json] = (
         {tool.name: tool.parameters for tool in use.tools} if calls else {}
     )
+    # Where the prompt ends behind a thought that is over, another one would be none of the answer.
+    is_over = thinking is not None and prompt.rstrip().endswith(thinking.end.strip())
+    enforced = None if is_over else thinking
     return AnswerFormat(
         thinking=thinking,
         speech=form.speech,
         calls=calls,
         parameters=parameters,
         max_calls=None if use.is_parallel else 1,
-        grammar=grammar_of(thinking, form.speech, calls, use, constraint, trial),
+        is_called=calls is not None and use.choice == "required",
+        grammar=grammar_of(enforced, form.speech, calls, use, constraint, trial),
     )
 
 

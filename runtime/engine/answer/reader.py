@@ -38,6 +38,7 @@ class AnswerReader:
         self._headers = Headers(has_calls=calls is not None) if has_channels else None
         self._matcher = StopMatcher(stop)
         self._max_calls = form.max_calls
+        self._is_called = form.is_called
         self.is_full = False  # another call than may be made was begun; it is not told
 
     @property
@@ -95,6 +96,8 @@ class AnswerReader:
                 self.is_full = self.is_full or piece.number >= self._max_calls
             if self._matcher.is_stopped or self.is_full:
                 break
+            if piece.kind == "text" and self._is_called:
+                continue  # the rest of a call that was cut, which nobody could read
             if piece.kind == "text":
                 if text := self._matcher.add(piece.text):
                     matched.append(Piece("text", text))

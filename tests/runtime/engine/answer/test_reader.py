@@ -102,3 +102,12 @@ def test_marks_that_are_special_tokens(tmp_path: Path) -> None:
     pieces = [piece for token in ids for piece in reader.add(token)] + reader.finish()
     told = {kind: "".join(p.text for p in pieces if p.kind == kind) for kind, *_ in pieces}
     assert told == {"reasoning": "Hm.", "text": "So", "call": '{"a": 1}'}
+
+
+def test_a_call_that_was_forced_and_is_cut_is_no_text() -> None:
+    """Wherever the length cuts it; a whole one before it is told."""
+    text = written(HERMES, [("look_up", {"town": "Rome"})])
+    form = AnswerFormat(calls=HERMES, parameters=PARAMETERS, is_called=True)
+    for end in range(len(text)):
+        assert read([text[:end]], form).text == read(list(text[:end]), form).text == ""
+        assert read([text, "\n", text[:end]], form).text == ""
