@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mlx_lm.utils import load_model
 
-from registry.checkpoint.sampling import SamplingDefaults
+from registry.checkpoint.sampling import Recommended, SamplingDefaults
 from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from registry.store.store import Store
 from runtime.engine.batch.batch import Batch
@@ -68,19 +68,18 @@ def test_greedy_answers_are_those_of_the_file(model: Any, prompts: list[list[int
 
 
 def test_the_tail_is_cut_where_nobody_says_anything(model: Any, prompts: list[list[int]]) -> None:
-    """The tokens that are likelier than a drawn one hold less than 0.95; unless top_p 1 is sent."""
+    """What is drawn has a twentieth of the likeliest share at least, unless min_p 0 is sent."""
     count = 400
+    silent = SamplingDefaults.of(Recommended(), "default")
     for prompt in prompts:
         logits = model(mx.array(prompt)[None])[:, -1]
         shares = np.array(mx.softmax(logits[0]), np.float64)
-        before = {}
-        for asked in (SamplingRequest(seed=1), SamplingRequest(top_p=1.0, seed=1)):
-            rows = [asked.completed(SamplingDefaults())] * count  # one row, at many positions
+        least = {}
+        for asked in (SamplingRequest(seed=1), SamplingRequest(min_p=0.0, seed=1)):
+            rows = [asked.completed(silent)] * count  # one row, at many positions
             drawn = Sampler(rows).draw(mx.repeat(logits, count, axis=0), range(count))
-            before[asked.top_p] = max(
-                float(shares[shares > shares[i]].sum()) for i in set(np.array(drawn))
-            )
-        assert before[None] < 0.951 < 0.96 < before[1.0]
+            least[asked.min_p] = float(shares[np.array(drawn)].min() / shares.max())
+        assert least[0.0] < 0.049 < 0.0499 < least[None]
 
 
 def test_a_row_is_the_same_in_any_company(model: Any, prompts: list[list[int]]) -> None:
