@@ -76,6 +76,15 @@ class Answer:
     text: str
     scores: list[Score]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but a temperature, a seed and a length was asked for."""
+        sampling, asked = self.request.sampling, self.request
+        plain = SamplingRequest(
+            temperature=sampling.temperature, max_tokens=sampling.max_tokens, seed=sampling.seed
+        )
+        return asked == GenerationRequest(asked.input, plain) and self.form.calls is None
+
 
 @dataclass(frozen=True)
 class Known:

@@ -36,8 +36,8 @@ class Mortal:
     @property
     def answers(self) -> list[Answer]:
         """A greedy one and a seeded one."""
-        greedy = next(a for a in self.known.answers if a.sampling.temperature == 0)
-        return [greedy, next(a for a in self.known.answers if a.sampling.temperature == 1)]
+        plain = [answer for answer in self.known.answers if answer.is_plain]
+        return [next(a for a in plain if a.sampling.temperature == warm) for warm in (0, 1)]
 
     def plan(self, deaths: list[Death], num_rows: int) -> None:
         """For the engines that are started from now on."""

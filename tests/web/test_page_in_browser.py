@@ -198,7 +198,7 @@ def test_what_nobody_set_is_the_models_own(page: Page) -> None:
     choose(page, "warm")
     page.click("#open-settings")
     expect(page.locator("#temperature-shown")).to_have_text("0.25, the model's own")
-    expect(page.locator("#top-p-shown")).to_have_text("0.95, the model's own")
+    expect(page.locator("#top-p-shown")).to_have_text("1, the model's own")
     page.fill("#max-tokens", "3")
     page.get_by_role("button", name="Done").click()
     ask(page, "hello")
