@@ -69,7 +69,7 @@ async def answer(
     streams: bool,
 ) -> Response:
     """What can be refused is refused here, and fast: later the status is 200 in any case."""
-    generations = await begin(services.pool, model, requests)
+    generations = await _begin(services.pool, model, requests)
     if not streams:
         return await _whole(generations, rendering)
     pieces = _stream(generations, rendering, g.request_id)
@@ -78,7 +78,7 @@ async def answer(
     return sse.reply(pieces, services.settings.heartbeat_s)
 
 
-async def begin(
+async def _begin(
     pool: ModelPool, model: Model, requests: Sequence[GenerationRequest]
 ) -> list[Generation]:
     """All answers, or none: where one is refused, those begun before are ended."""

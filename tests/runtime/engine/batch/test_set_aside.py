@@ -14,6 +14,7 @@ from runtime.engine.batch.batch import Batch
 from runtime.engine.batch.row import Row
 from runtime.events import Failed, Finished, Prefill, RowEvent, SetAside, TextDelta
 from runtime.requests import Priority, SamplingParams
+from tests.runtime.engine.looped import Noisy
 from tests.runtime.engine.numbers import GREEDY, load, prompts, row, run, tokens_of
 
 SAMPLINGS = (GREEDY, SamplingParams(seed=3), SamplingParams(temperature=0.8, top_p=0.9, seed=4))
@@ -48,20 +49,6 @@ class Answer:
             self.text += event.text
         if isinstance(event, TextDelta | SetAside | Finished):
             self.drawn += event.tokens
-
-
-class Noisy:
-    """A model whose logits are off by a hundred times what rounding can do."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def __call__(self, inputs: mx.array, cache: Any) -> mx.array:
-        logits: mx.array = self._model(inputs, cache=cache)
-        return logits + mx.random.uniform(-1e-4, 1e-4, logits.shape)
 
 
 def answers(model: Any) -> list[Answer]:
