@@ -4,9 +4,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from registry.checkpoint.cache_shape import CacheShape
 from registry.checkpoint.exactness import Exactness, Probed
 from registry.checkpoint.kind import ModelKind
 
+from .cached import CacheDescription
 from .events import Loading, RowEvent
 from .requests import AnswerFormat, Priority, SamplingParams
 
@@ -25,6 +27,7 @@ class Generate(msgspec.Struct, frozen=True, tag=True):
     drawn: list[int] = []  # by an earlier row, and told already
     priority: Priority = "interactive"
     form: AnswerFormat = AnswerFormat()
+    borders: list[int] = []  # of the prompt: how many tokens stand before what others say otherwise
 
 
 class Embed(msgspec.Struct, frozen=True, tag=True):
@@ -55,11 +58,23 @@ class Ping(msgspec.Struct, frozen=True, tag=True):
     number: int
 
 
+class DescribeCache(msgspec.Struct, frozen=True, tag=True):
+    """Asks what the prefix cache holds, and how the last prompts fared with it."""
+
+    number: int
+
+
+class ForgetCache(msgspec.Struct, frozen=True, tag=True):
+    """Drop all that the prefix cache holds. Rows that run keep what is theirs."""
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """End the process."""
 
 
-Command: TypeAlias = Generate | Embed | PutAside | Cancel | Ping | Stop
+Command: TypeAlias = (
+    Generate | Embed | PutAside | Cancel | Ping | DescribeCache | ForgetCache | Stop
+)
 
 # --- Reports: engine to web process ---------------------------------------------------------
 
@@ -77,6 +92,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     num_dimensions: int | None = None  # of an embedding
     max_input_tokens: int | None = None  # of an embedding model or reranker, special ones included
     probed: Probed = Probed("", Exactness())  # which ways to batch rows are exact for it
+    cache_shape: CacheShape = CacheShape()  # what a row's cache was found to take
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -98,13 +114,20 @@ class Step(msgspec.Struct, frozen=True, tag=True):
     num_rows: int
 
 
+class CacheReport(msgspec.Struct, frozen=True, tag=True):
+    """Answers `DescribeCache`; of an engine that keeps no prefixes, all is 0."""
+
+    number: int
+    description: CacheDescription
+
+
 class Pong(msgspec.Struct, frozen=True, tag=True):
     """The engine loop came round."""
 
     number: int
 
 
-Report: TypeAlias = Loading | Ready | LoadError | Step | Pong
+Report: TypeAlias = Loading | Ready | LoadError | Step | Pong | CacheReport
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -112,4 +135,5 @@ class EngineSettings(msgspec.Struct, frozen=True):
 
     prefill_chunk_tokens: int = 512
     pack_tokens: int = 4096  # of an embedding model, read in one forward pass
+    prefix_cache_bytes: int = 0  # what prefixes of prompts may take in memory; 0: none are kept
     probed: Probed | None = None  # what an earlier load found out

@@ -63,6 +63,7 @@ class Tokens(msgspec.Struct, frozen=True, tag=True):
     tokens: list[int]
     call_ids: dict[str, str] = {}  # of tool calls, as they stand there -> the client's
     form: AnswerFormat = AnswerFormat()  # of the answer
+    borders: list[int] = []  # how many tokens stand before what others say otherwise
 
 
 class Texts(msgspec.Struct, frozen=True, tag=True):
