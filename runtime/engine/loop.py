@@ -6,6 +6,7 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.decoding.decoder import Decoder
 from runtime.engine_messages import (
     Cancel,
     Command,
@@ -22,7 +23,6 @@ from runtime.events import Failed, SetAside
 from runtime.requests import AnswerFormat, SamplingParams
 
 from . import device
-from .answer.decoder import Decoder
 from .answer.follower import Follower
 from .answer.grammars import Grammars
 from .answer.guide import Guide

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from runtime.decoding.decoder import Stream
 from runtime.requests import AnswerFormat
 
 from .calls.reader import CallReader
-from .decoder import Stream
 from .harmony import Headers
 from .piece import Piece
 from .reasoning import ReasoningSplitter

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from llguidance import LLTokenizer
 from tokenizers import Tokenizer
 
-from .decoder import Decoder
+from runtime.decoding.decoder import Decoder
 
 
 class _Tokens:

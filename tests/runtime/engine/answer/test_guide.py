@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from runtime.engine.answer.decoder import Decoder
+from runtime.decoding.decoder import Decoder
 from runtime.engine.answer.guide import Guide
 from runtime.engine.answer.vocabulary import vocabulary_of
 from runtime.grammar import GrammarFailed, compile

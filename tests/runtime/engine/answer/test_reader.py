@@ -8,7 +8,7 @@ from tokenizers import AddedToken
 
 from registry.checkpoint.call_syntax import CallSyntax
 from registry.checkpoint.tokenizer.load import load
-from runtime.engine.answer.decoder import Decoder
+from runtime.decoding.decoder import Decoder
 from runtime.engine.answer.follower import Follower
 from runtime.engine.answer.piece import Piece
 from runtime.engine.answer.reader import AnswerReader, marks_of

@@ -1,4 +1,4 @@
-"""Tests of engine.answer.decoder: token by token, what `tokenizers` decodes of the whole answer."""
+"""Tests of decoding.decoder: token by token, what `tokenizers` decodes of the whole answer."""
 
 import json
 import random
@@ -22,7 +22,7 @@ from tokenizers import (
 from registry.checkpoint.tokenizer import byte_level, sentencepiece_model
 from registry.checkpoint.tokenizer.patterns import KIMI
 from registry.checkpoint.tokenizer.sentencepiece import Prefix, build
-from runtime.engine.answer.decoder import Decoder
+from runtime.decoding.decoder import Decoder
 from tests.models.sentencepieces import LLAMA, train
 
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]

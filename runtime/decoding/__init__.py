@@ -1,0 +1,1 @@
+"""Tokens to text, one by one: what engines tell, and what text workers compare."""
