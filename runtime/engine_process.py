@@ -14,7 +14,6 @@ import msgspec
 from registry.checkpoint.model import Model
 from runtime.processes.child import Child
 
-from . import machine
 from .engine_messages import (
     Cancel,
     Command,
@@ -51,6 +50,7 @@ from .events import (
     SetAside,
 )
 from .generation import Generation
+from .memory import machine
 from .requests import Priority
 
 logger = logging.getLogger(__name__)

@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 
 from registry.checkpoint.model import Model
 
-from . import machine
 from .errors import InsufficientMemory, LoadFailed
-from .memory import cost
+from .memory import cost, machine
 from .slot import Slot
 
 

@@ -6,6 +6,7 @@ Everything that differs between Metal, CUDA and a CPU is in these few functions.
 import contextlib
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import sys
@@ -33,12 +34,14 @@ if sys.platform == "linux":
 import mlx.core as mx  # noqa: E402
 import numpy as np  # noqa: E402
 
-from runtime import machine  # noqa: E402
+from runtime.memory.meter import FULL_SHARE, LiveMeter  # noqa: E402
+
+logger = logging.getLogger(__name__)
 
 _CACHE_SHARE = 0.1  # of the working set may be kept as free buffers for reuse
 _CACHE_BYTES = 1 << 30  # where the machine does not tell its working set
-_FULL_SHARE = 0.95  # of the working set; beyond it the next command may end the process
-_SPARE_BYTES = 256 << 20  # what is left to the machine
+# What is wired beside the weights, for caches and passes: a share of them, and at least so much.
+_WIRED_SHARE, _WIRED_BYTES = 0.5, 4 << 30
 # MLX: "[malloc] Unable to allocate 8 bytes.", "[metal::malloc] Attempting to allocate ...", and
 # Metal's own "Insufficient Memory (kIOGPUCommandBufferCallbackErrorOutOfMemory)".
 _MEMORY_WORDS = ("to allocate", "insufficient memory", "out of memory")
@@ -81,26 +84,46 @@ def logsumexp(array: mx.array) -> mx.array:
 
 
 def limit_memory() -> None:
-    """Bound the buffers MLX keeps for reuse, and on Metal wire what the system recommends.
+    """Bound what MLX takes, and of that the buffers it keeps for reuse. Before anything is loaded.
 
-    Without a cache limit a server's pool of free buffers only grows (mlx issue 3350). Unwired
-    weights are paged out under pressure, and every token then waits for the disk.
+    Without a cache limit a server's pool of free buffers only grows (mlx issue 3350). Beyond its
+    memory limit MLX waits for what it computes before it begins more.
     """
-    working_set = mx.device_info().get("max_recommended_working_set_size")
-    if isinstance(working_set, int):
+    if (working_set := working_set_bytes()) is not None:
+        mx.set_memory_limit(int(working_set * FULL_SHARE))
         mx.set_cache_limit(int(working_set * _CACHE_SHARE))
-        if mx.metal.is_available():
-            mx.set_wired_limit(working_set)
     else:
         mx.set_cache_limit(_CACHE_BYTES)
 
 
-def memory_is_short() -> bool:
-    """Whether what MLX holds leaves too little room to go on with all that it computes."""
+def wire(weight_bytes: int) -> None:
+    """On Metal, keep weights where they are, and what grows beside them as far as there is room.
+
+    What is not wired is paged out under pressure, and every token then waits for the disk. Where
+    the system refuses it, the model runs all the same.
+    """
+    working_set = working_set_bytes()
+    if working_set is None or not mx.metal.is_available():
+        return
+    wanted = weight_bytes + max(_WIRED_BYTES, int(weight_bytes * _WIRED_SHARE))
+    try:
+        mx.set_wired_limit(min(wanted, working_set))
+    except (RuntimeError, ValueError) as error:
+        logger.warning("weights are not wired and may be paged out: %s", error)
+
+
+def working_set_bytes() -> int | None:
+    """The most that Metal recommends to use; None where MLX is not told (a CPU)."""
     working_set = mx.device_info().get("max_recommended_working_set_size")
-    if isinstance(working_set, int) and mx.get_active_memory() > working_set * _FULL_SHARE:
-        return True
-    return machine.available_bytes() < _SPARE_BYTES
+    return working_set if isinstance(working_set, int) else None
+
+
+_meter = LiveMeter(working_set_bytes, lambda: [os.getpid()], mx.get_active_memory)
+
+
+def memory_is_short() -> bool:
+    """Whether what is held leaves too little room to go on with all that is computed."""
+    return _meter.read().is_short
 
 
 def is_out_of_memory(error: BaseException) -> bool:

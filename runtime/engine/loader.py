@@ -27,6 +27,7 @@ from registry.checkpoint.tokenizer.load import load as load_tokenizer
 from runtime.engine_messages import ModelInfo
 
 from . import device, mlx_lm_patches
+from .cache.shape import shape_of
 from .encoders import network_of
 from .encoders.decoder import Decoder, load_lazily
 from .encoders.dense import DenseSteps
@@ -76,6 +77,7 @@ def load(
         num_params=int(get_total_parameters(model)),
         weight_bytes=total,
         probed=probe(model, config, num_embeddings, known),
+        cache_shape=shape_of(model),
         device=device.name(),
         fingerprint=device.fingerprint(),
     )
@@ -148,6 +150,8 @@ def _load_weights(*modules: Module, report: Callable[[int, int], None]) -> int:
         mx.eval(piece)
         loaded += sum(value.nbytes for value in piece)
         report(loaded, total)
+    mx.clear_cache()  # what casting them left over
+    device.wire(total)
     return total
 
 

@@ -9,8 +9,8 @@ import msgspec
 from registry.checkpoint.model import Model
 from registry.checkpoint.weights import MAX_DIMS, read_safetensors_json
 from registry.errors import BrokenWeights
-from runtime import machine
 
+from . import machine
 from .forward_pass import pass_bytes
 
 PROCESS_BYTES = 160 << 20  # an engine before its weights: Python, MLX and mlx-lm

@@ -9,8 +9,9 @@ from registry.checkpoint.encoders.family import Family
 from registry.checkpoint.encoders.reading import family_of
 from registry.checkpoint.kind import ENCODER_TYPES, kind_of
 from registry.checkpoint.model import Model
-from runtime import machine
 from runtime.engine_messages import EngineSettings
+
+from . import machine
 
 # What `engine.encoders` reads in parts; a test holds both equal, for the web imports no MLX.
 CHUNK_TOKENS = 2048  # a decoder that looks back

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from registry.checkpoint.model import Model
-from runtime import machine
 from runtime.engine_messages import ModelInfo
 from runtime.engine_process import EngineProcess
 from runtime.errors import (
@@ -22,7 +21,7 @@ from runtime.errors import (
     ModelRemoved,
 )
 from runtime.events import Event, Finished, Loading, Queued, Restarted, TextDelta
-from runtime.memory import cost
+from runtime.memory import cost, machine
 from runtime.pool import ModelPool
 from runtime.requests import EmbeddingRequest, SamplingParams
 from runtime.residency import PoolSettings

@@ -8,8 +8,7 @@ import pytest
 
 from registry.checkpoint.model import Model
 from registry.checkpoint.weights import read_header
-from runtime import machine
-from runtime.memory import cost
+from runtime.memory import cost, machine
 
 
 def model(folder: Path, header: bytes, size: int = 0) -> Model:

@@ -12,11 +12,10 @@ from mlx_lm.models.qwen2 import ModelArgs
 
 from registry.checkpoint.attention import sight_of
 from registry.checkpoint.model import Model
-from runtime import machine
 from runtime.engine.encoders import attention, decoder
 from runtime.engine.encoders.attention import Pack
 from runtime.engine.encoders.decoder import Decoder
-from runtime.memory import forward_pass
+from runtime.memory import forward_pass, machine
 from runtime.memory.forward_pass import pass_bytes
 from tests.models.tiny_encoders import write_pooling
 

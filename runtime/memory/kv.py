@@ -1,0 +1,50 @@
+"""Bytes of keys, values and states: of a row, of rows that decode together, of their joining."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from registry.checkpoint.cache_shape import CacheShape
+
+STEP_TOKENS = 256  # mlx-lm grows a cache by so many tokens at a time
+
+
+def row_bytes(shape: CacheShape, num_tokens: int) -> int:
+    """At most what the cache of one row of so many tokens takes."""
+    return group_bytes(shape, [num_tokens])
+
+
+def group_bytes(shape: CacheShape, lengths: Sequence[int]) -> int:
+    """At most what rows of these lengths take that decode together.
+
+    Merged, every row takes the room of the longest. That grows by steps from any length at which a
+    chunk of the prompt ended: there is room for up to a step more than there are tokens.
+    """
+    if not lengths:
+        return 0
+    room = max(lengths) + STEP_TOKENS - 1
+    windows = sum(min(room, window.num_tokens) * window.token_bytes for window in shape.windows)
+    return len(lengths) * (room * shape.token_bytes + windows + shape.state_bytes)
+
+
+def chunk_bytes(shape: CacheShape, chunk_tokens: int) -> int:
+    """What layers with a window hold more while a prompt is read: the whole chunk beside it."""
+    return chunk_tokens * sum(window.token_bytes for window in shape.windows)
+
+
+def join_bytes(shape: CacheShape, lengths: Sequence[int]) -> int:
+    """What is there for a moment more when rows become a group of these lengths.
+
+    The joined cache is written while those that it is made of are still there.
+    """
+    return group_bytes(shape, lengths) if len(lengths) > 1 else 0
+
+
+def quantized(shape: CacheShape, bits: int, number_bytes: int, group_size: int = 64) -> CacheShape:
+    """The shape with all that grows for ever quantised from numbers of `number_bytes`.
+
+    Every `group_size` numbers have a scale and a bias, as wide as the numbers were.
+    """
+    numbers = shape.token_bytes // number_bytes
+    packed = numbers * bits // 8 + 2 * number_bytes * numbers // group_size
+    return msgspec.structs.replace(shape, token_bytes=packed)
