@@ -24,6 +24,8 @@ RuntimeFault
 """
 
 import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 
 class RuntimeFault(Exception):
@@ -138,20 +140,41 @@ class Draining(Unavailable):
         super().__init__("The server is shutting down. Try again when it is back.", retry_after_s=5)
 
 
+class Held(NamedTuple):
+    """A model that is in memory and was not unloaded for another one."""
+
+    model_id: str
+    memory_bytes: int
+    state: Literal["busy", "pinned"]
+
+
 class InsufficientMemory(Unavailable):
-    """The model needs more bytes than the machine has free."""
+    """The model needs more bytes than the machine has free, once all idle models are gone."""
 
     code = "insufficient_memory"
 
-    def __init__(self, model_id: str, needed_bytes: int, available_bytes: int) -> None:
+    def __init__(
+        self,
+        model_id: str,
+        needed_bytes: int,
+        available_bytes: int,
+        held: Sequence[Held] = (),
+    ) -> None:
+        """`held` could be unloaded by hand, or once they are idle."""
+        others = ", ".join(
+            f"'{other.model_id}' ({other.memory_bytes / 1e9:.2f} GB, {other.state})"
+            for other in held
+        )
+        advice = f"Unload what is in memory: {others}" if held else "No other model is in memory"
         super().__init__(
             f"Loading '{model_id}' needs {needed_bytes / 1e9:.2f} GB, but only "
-            f"{available_bytes / 1e9:.2f} GB of memory are free. Unload another model, close "
-            "other programs, or choose a smaller model.",
+            f"{available_bytes / 1e9:.2f} GB of memory are free. {advice}; or close other "
+            "programs, or choose a smaller model.",
             retry_after_s=30,
         )
         self.needed_bytes = needed_bytes
         self.available_bytes = available_bytes
+        self.held = tuple(held)
 
 
 class CrashLoop(Unavailable):
@@ -207,6 +230,8 @@ class EngineDied(EngineFailed):
 
 class EngineStopped(EngineDied):
     """The engine was ended on purpose, by an unload or with the server."""
+
+    code = "model_unloaded"
 
 
 class ModelRemoved(EngineFailed):

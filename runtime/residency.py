@@ -10,22 +10,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.model import Model
 
 from .engine_messages import EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
 from .errors import (
     Draining,
-    LoadFailed,
     ModelNotLoaded,
     ModelRemoved,
 )
 from .events import Loading
 from .eviction import Eviction
 from .loads import AskTemplate, Loads, OnLoad
+from .resident import ResidentModel
 from .schedule import Schedule
-from .slot import Load, Slot
+from .slot import Load, Slot, Unloaded
+from .unloads import Unloads
 
 # Asked often, so it has to be quick: whether a model was removed, by whichever process.
 IsRemoved: TypeAlias = Callable[[Model], bool]
@@ -45,36 +45,6 @@ class PoolSettings:
     watch: Watch = field(default_factory=Watch)
 
 
-@dataclass(frozen=True, slots=True)
-class ResidentModel:
-    """A model in memory, as lists show it."""
-
-    model: Model
-    info: ModelInfo
-    chat_format: ChatFormat | None
-    loaded_at: float  # unix time
-    last_used: float  # unix time
-    num_requests: int  # finished since the model is known
-    tokens_per_second: float | None  # decode speed of the last request
-    avg_tokens_per_second: float | None
-    memory_bytes: int
-    pinned: bool
-    expires_in_s: float | None
-    num_running: int
-    num_waiting: int
-    num_rows: int  # rows the engine itself says it holds
-    num_aside: int  # of those that wait: rows that were set aside
-    num_continued: int  # since the model is known: rows that left early and went on
-
-
-@dataclass(frozen=True, slots=True)
-class Unloaded:
-    """What an unload gave back, measured on the process that ended."""
-
-    id: str
-    freed_bytes: int
-
-
 class Residency:
     """All methods run on one event loop."""
 
@@ -90,7 +60,8 @@ class Residency:
         self.is_draining = False
         self._settings = settings
         self._is_removed = is_removed
-        eviction = Eviction(self.slots, self._unload)
+        self._unloads = Unloads(settings.unload_grace_s, settings.keep_alive_s)
+        eviction = Eviction(self.slots, self._unloads.begin)
         engine = EngineSettings(prefill_chunk_tokens=settings.prefill_chunk_tokens)
         self._loads = Loads(engine, settings.watch, eviction, self._refuse, on_load, ask_template)
         self._clock: asyncio.Task[None] | None = None
@@ -106,8 +77,8 @@ class Residency:
             slot = self.slots[model.id] = Slot(model, settings.keep_alive_s, schedule)
         elif slot.model.folder != model.folder:  # registered anew under the same name
             slot.model = model
-            if (slot.engine or slot.load) and slot.unloading is None:
-                slot.unloading = asyncio.create_task(self._unload(slot))
+            if slot.engine or slot.load:
+                self._unloads.begin(slot)
         return slot
 
     @asynccontextmanager
@@ -119,7 +90,7 @@ class Residency:
         load = await self._loads.ensure(slot)
         with slot.users.one_more():
             if keep_alive_s is not None:
-                slot.keep_alive_s = keep_alive_s
+                slot.keep(keep_alive_s)
             yield load
 
     async def engine(
@@ -149,88 +120,45 @@ class Residency:
             if pin is not None:
                 slot.is_pinned = pin
             if keep_alive_s is not None:
-                slot.keep_alive_s = keep_alive_s
-        yield self._describe(slot)
+                slot.keep(keep_alive_s)
+            elif pin is False and slot.is_kept:
+                slot.keep(self._settings.keep_alive_s)
+                slot.is_kept = False
+        yield ResidentModel.of(slot)
 
-    async def unload(self, model_id: str) -> Unloaded:
+    async def unload(self, model_id: str, *, force: bool = False) -> Unloaded:
         """End a model's engine, after its running requests or the grace. The files stay.
 
-        Raises ModelNotLoaded. A load in flight is cancelled.
+        `force` waits for nobody: running requests get EngineStopped. A load in flight is cancelled.
+        Raises ModelNotLoaded.
         """
         slot = self.slots.get(model_id)
-        if slot is None or (slot.engine is None and slot.load is None):
+        if slot is None or model_id not in self.present():
             raise ModelNotLoaded(model_id)
-        if slot.unloading is None:
-            slot.unloading = asyncio.create_task(self._unload(slot))
-        return Unloaded(model_id, await asyncio.shield(slot.unloading))
+        begin = self._unloads.force if force else self._unloads.begin
+        return await asyncio.shield(begin(slot))
 
     async def remove(self, model_id: str) -> None:
         """End a model's engine at once, for its files are gone: what runs gets ModelRemoved."""
-        if (slot := self.slots.get(model_id)) is None:
-            return
-        if slot.engine is not None:
-            slot.engine.fail_all(ModelRemoved(model_id))
-        slot.schedule.fail(ModelRemoved(model_id))
-        if slot.unloading is None and (slot.engine or slot.load):
-            slot.unloading = asyncio.create_task(self._unload(slot, grace_s=0))
-        if slot.unloading is not None:
-            await asyncio.shield(slot.unloading)
+        if (slot := self.slots.get(model_id)) is not None:
+            await asyncio.shield(self._unloads.force(slot, ModelRemoved(model_id)))
 
     def loaded(self) -> list[ResidentModel]:
         """The models in memory, in the order they were first asked for."""
-        return [self._describe(slot) for slot in self.slots.values() if slot.engine is not None]
+        return [ResidentModel.of(slot) for slot in self.slots.values() if slot.engine is not None]
+
+    def loading(self) -> dict[str, Loading]:
+        """How the loads in flight come on, by model."""
+        return {id: slot.load.progress for id, slot in self.slots.items() if slot.load is not None}
+
+    def present(self) -> list[str]:
+        """The models in memory or on their way there."""
+        return [id for id, slot in self.slots.items() if slot.engine or slot.load or slot.unloading]
 
     def info(self, model_id: str) -> ModelInfo | None:
         """What loading taught about a model that is in memory."""
         slot = self.slots.get(model_id)
         return slot.info if slot is not None and slot.engine is not None else None
-
-    async def _unload(self, slot: Slot, grace_s: float | None = None) -> int:
-        try:
-            if slot.load is not None and slot.load.task is not None:
-                slot.load.task.cancel()
-                await asyncio.wait({slot.load.task})
-            engine = slot.engine
-            if engine is None:
-                return 0
-            # New requests wait in `_ensure_loading`; those that have passed it may finish.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(
-                    self._settings.unload_grace_s if grace_s is None else grace_s
-                ):
-                    await slot.users.nobody()
-            slot.engine = None
-            slot.is_pinned = False
-            slot.keep_alive_s = self._settings.keep_alive_s
-            freed = engine.footprint_bytes()
-            await engine.stop()
-            slot.schedule.fail(engine.death())
-            return freed - engine.footprint_bytes()
-        finally:
-            slot.unloading = None
-
-    def _describe(self, slot: Slot) -> ResidentModel:
-        if slot.engine is None or slot.info is None:
-            raise LoadFailed(f"Model '{slot.model.id}' was unloaded while it loaded.")
-        stats, running = slot.stats, slot.schedule.num_running
-        return ResidentModel(
-            slot.model,
-            slot.info,
-            slot.chat_format,
-            loaded_at=slot.loaded_at,
-            last_used=slot.last_used,
-            num_requests=stats.num_requests,
-            tokens_per_second=stats.tokens_per_second,
-            avg_tokens_per_second=stats.avg_tokens_per_second,
-            memory_bytes=slot.engine.footprint_bytes(),
-            pinned=slot.is_pinned,
-            expires_in_s=slot.expires_in_s,
-            num_running=running,
-            num_waiting=slot.requests.number - running,
-            num_rows=slot.engine.num_rows,
-            num_aside=slot.schedule.num_aside,
-            num_continued=slot.schedule.continuations.total(),
-        )
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -287,10 +215,9 @@ class Residency:
     async def _look_after(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
-            for slot in list(self.slots.values()):
+            for slot in list(self.slots.values()):  # an unload may take long: none is waited for
                 slot.schedule.dispatch()
                 if (slot.engine or slot.load) and self._is_removed(slot.model):
-                    await self.remove(slot.model.id)
+                    self._unloads.force(slot, ModelRemoved(slot.model.id))
                 elif slot.is_idle and slot.expires_in_s == 0:
-                    with contextlib.suppress(ModelNotLoaded):
-                        await self.unload(slot.model.id)
+                    self._unloads.begin(slot)

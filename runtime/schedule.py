@@ -122,10 +122,12 @@ class Schedule:
         self.dispatch()
 
     def fail(self, fault: Exception) -> None:
-        """End all that wait for their turn: it will not come."""
-        for ticket in self._waiting():
-            ticket.fault = fault
-            ticket.wake()
+        """End all that wait for their turn, or have it and are in no engine yet."""
+        for ticket in self._tickets.values():
+            is_on_its_way = ticket.is_running and ticket.put_aside is None
+            if ticket.waits_since is not None or is_on_its_way:
+                ticket.fault = fault
+                ticket.wake()
 
     def dispatch(self) -> None:
         """Give turns while there is room. Call it also now and then, for time changes ranks."""

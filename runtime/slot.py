@@ -91,6 +91,20 @@ class Load:
             yield self.progress
 
 
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """What an unload gave back, measured on this process and all its children."""
+
+    id: str
+    resident_before: int  # bytes, when the engine's end began
+    resident_after: int
+
+    @property
+    def freed_bytes(self) -> int:
+        """Others may have grown meanwhile."""
+        return max(0, self.resident_before - self.resident_after)
+
+
 @dataclass
 class RequestStats:
     """What a model's requests added up to."""
@@ -184,8 +198,9 @@ class Slot:
     info: ModelInfo | None = None
     chat_format: ChatFormat | None = None
     load: Load | None = None
-    unloading: asyncio.Task[int] | None = None
-    is_pinned: bool = False
+    unloading: "asyncio.Task[Unloaded] | None" = None
+    is_pinned: bool = False  # until it is unloaded or unpinned by hand
+    is_kept: bool = False  # a request said for ever: until another says less
     requests: Headcount = field(default_factory=Headcount)  # admitted and not yet ended
     # Of these, those that were given the engine, or the load to wait for: an unload waits for them.
     users: Headcount = field(default_factory=Headcount)
@@ -205,6 +220,16 @@ class Slot:
         finally:
             self.idle_since = time.monotonic()
             self.last_used = time.time()
+
+    def keep(self, keep_alive_s: float) -> None:
+        """From now on it is unloaded after being idle for so long; inf: it stays, as if pinned."""
+        self.keep_alive_s = keep_alive_s
+        self.is_kept = math.isinf(keep_alive_s)
+
+    @property
+    def stays(self) -> bool:
+        """Whether it may not be unloaded for another model."""
+        return self.is_pinned or self.is_kept
 
     @property
     def is_idle(self) -> bool:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -33,29 +34,46 @@ def on_server(command: Command) -> Command:
 @click.command()
 @on_server
 def ps(server: str, api_key: str) -> None:
-    """The models in memory."""
+    """The models in memory: what they take, how long they stay, what they do."""
     with _request("GET", server, "/v1/models", api_key) as response:
         models = json.loads(response.read())["data"]
-    for model in models:
-        if model["loaded"]:
-            click.echo(
-                f"{model['id']:32} {model['memory_bytes'] / 1e6:10.1f} MB  "
-                f"{model['num_running']} running, {model['num_waiting']} waiting"
-                + (f", {n} of them set aside" if (n := model["num_set_aside"]) else "")
-                + (f", {n} continued" if (n := model["num_continued"]) else "")
-            )
+    rows = [_row(model) for model in models if model["state"] != "unloaded"]
+    for name, memory, stays, work in [("MODEL", "MEMORY", "STAYS", "REQUESTS"), *rows]:
+        click.echo(f"{name:32} {memory:>12}  {stays:12} {work}")
+
+
+def _row(model: dict[str, Any]) -> tuple[str, str, str, str]:
+    """A model in memory, or on its way there, as `ps` shows it."""
+    if model["state"] == "loading":
+        return model["id"], "", "", f"loading, {model['loading']['progress']:.0%}"
+    work = f"{model['num_running']} running, {model['num_waiting']} waiting"
+    work += f", {n} of them set aside" if (n := model["num_set_aside"]) else ""
+    work += f", {n} continued" if (n := model["num_continued"]) else ""
+    return model["id"], f"{model['memory_bytes'] / 1e6:.1f} MB", _stay(model), work
+
+
+def _stay(model: dict[str, Any]) -> str:
+    """How long it would stay if nobody asked it any more."""
+    if model["state"] == "unloading":
+        return "unloading"
+    if model["pinned"]:
+        return "pinned"
+    left_s = model["expires_in_s"]
+    return "until needed" if left_s is None else str(timedelta(seconds=round(left_s)))
 
 
 @click.command()
 @click.argument("model_id")
 @click.option("--pin", is_flag=True, help="Keep it until it is unloaded by hand.")
+@click.option("--keep-alive", metavar="DURATION", help="How long it stays idle: 10m, 2h; -1: pin.")
 @on_server
-def load(model_id: str, pin: bool, server: str, api_key: str) -> None:
+def load(model_id: str, pin: bool, keep_alive: str | None, server: str, api_key: str) -> None:
     """Bring a model into memory, with its progress."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     body: dict[str, Any] = {"model": model_id} | ({"pin": True} if pin else {})
+    body |= {"keep_alive": keep_alive} if keep_alive is not None else {}
     is_loaded = False
     with (
         _request("POST", server, "/v1/models", api_key, body) as response,
@@ -78,10 +96,11 @@ def load(model_id: str, pin: bool, server: str, api_key: str) -> None:
 
 @click.command()
 @click.argument("model_id")
+@click.option("--force", is_flag=True, help="End running answers instead of waiting for them.")
 @on_server
-def unload(model_id: str, server: str, api_key: str) -> None:
+def unload(model_id: str, force: bool, server: str, api_key: str) -> None:
     """Take a model out of memory; its files stay."""
-    path = f"/v1/models/{quote(model_id, safe='')}"
+    path = f"/v1/models/{quote(model_id, safe='')}" + ("?force=true" if force else "")
     with _request("DELETE", server, path, api_key) as response:
         freed = json.loads(response.read())["freed_bytes"]
     click.echo(f"{model_id} is unloaded; {freed / 1e6:.1f} MB came back.")

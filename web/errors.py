@@ -1,6 +1,7 @@
 """Exceptions to statuses and bodies: the only file that knows which error is which status."""
 
 import logging
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,13 +42,15 @@ class Failure:
     code: str | None = None
     param: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Json] = field(default_factory=dict)  # numbers, for programs
 
     def body(self, dialect: Dialect) -> dict[str, Json]:
         """The error object, with all the keys the dialect's clients read."""
         if dialect is MIMOE:
-            return {"error": {"code": self.status, "message": self._named}}
+            return {"error": {"code": self.status, "message": self._named, **self.details}}
         if dialect is ANTHROPIC:
             told: dict[str, Json] = {"type": _anthropic_type(self.status), "message": self._named}
+            told |= self.details
             return {"type": "error", "error": told}
         return {
             "error": {
@@ -55,6 +58,7 @@ class Failure:
                 "type": _type(self.status),
                 "param": self.param,
                 "code": self.code,
+                **self.details,
             }
         }
 
@@ -84,18 +88,37 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(429, str(error), error.code, headers=_retry(error.retry_after_s))
         case runtime.InsufficientMemory() | runtime.TooSlow():
             headers = _retry(error.retry_after_s) | _HOPELESS
-            return Failure(503, str(error), error.code, headers=headers)
+            return Failure(503, str(error), error.code, None, headers, _details(error))
         case runtime.Unavailable():
             return Failure(503, str(error), error.code, headers=_retry(error.retry_after_s))
         case runtime.LoadFailed() | runtime.Blamed():
             return Failure(500, str(error), error.code, headers=_HOPELESS)
         case runtime.ModelRemoved():
             return Failure(404, str(error), error.code, "model")
+        case runtime.EngineStopped():  # on purpose: a client's retry would load the model again
+            return Failure(503, str(error), error.code, headers=_retry(1) | _HOPELESS)
         case runtime.EngineDied():
             return Failure(503, str(error), error.code, headers=_retry(1))
         case runtime.RuntimeFault():
             return Failure(500, str(error), error.code)
     return None
+
+
+def _details(error: runtime.Unavailable) -> dict[str, Json]:
+    """What the sentence says in numbers."""
+    match error:
+        case runtime.InsufficientMemory():
+            return {
+                "needed_bytes": error.needed_bytes,
+                "available_bytes": error.available_bytes,
+                "unloadable": [
+                    {"id": held.model_id, "memory_bytes": held.memory_bytes, "state": held.state}
+                    for held in error.held
+                ],
+            }
+        case runtime.TooSlow():
+            return {"expected_ms": math.ceil(error.expected_s * 1000)}
+    return {}
 
 
 def _registry_failure(error: registry.RegistryError) -> Failure:

@@ -1,4 +1,4 @@
-"""A model on its way into memory: the one answer of POST /models and PUT {store}/models."""
+"""Models on their way into memory and out of it: the one answer of /models and {store}/models."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -6,11 +6,22 @@ from contextlib import aclosing
 from registry.checkpoint.config import Json
 from registry.checkpoint.model import Model
 from runtime.events import Loading
-from runtime.residency import Residency, ResidentModel
+from runtime.residency import Residency
+from runtime.resident import ResidentModel
+from runtime.slot import Unloaded
 
 from .dialect import Dialect
 from .errors import answer_to
 from .transport import sse
+
+
+def freed(unloaded: Unloaded) -> dict[str, Json]:
+    """What an unload gave back, in bytes that the server and all its children hold."""
+    return {
+        "freed_bytes": unloaded.freed_bytes,
+        "resident_before": unloaded.resident_before,
+        "resident_after": unloaded.resident_after,
+    }
 
 
 class LoadReply:

@@ -1,5 +1,6 @@
 """The machine under the runtime: its memory, what is left of it, what a process holds."""
 
+import os
 import platform
 import sys
 
@@ -56,6 +57,12 @@ def footprint_bytes(pid: int) -> int:
         return int(psutil.Process(pid).memory_full_info().uss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0
+
+
+def tree_bytes() -> int:
+    """What this process and all its children hold."""
+    processes = [os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))]
+    return sum(map(footprint_bytes, processes))
 
 
 def keeps_half_precision() -> bool:

@@ -19,7 +19,7 @@ from runtime.requests import (
     SamplingParams,
     SamplingRequest,
 )
-from runtime.residency import ResidentModel
+from runtime.resident import ResidentModel
 from tests import processes
 
 numbers = itertools.count(1)  # of rows

@@ -14,6 +14,7 @@ from runtime.engine_process import EngineProcess
 from runtime.errors import (
     CrashLoop,
     Draining,
+    EngineStopped,
     InsufficientMemory,
     InvalidRequest,
     LoadFailed,
@@ -82,12 +83,39 @@ async def test_unload_gives_memory_back_and_waits_for_rows(pool: ModelPool, mode
     running = asyncio.create_task(ask(pool, model, max_tokens=300))
     while not pool.residency.loaded() or not pool.residency.loaded()[0].num_rows:
         await asyncio.sleep(0.01)
-    unloaded = await pool.residency.unload("tiny")
-    assert isinstance((await running)[-1], Finished)
-    assert unloaded.freed_bytes > 10_000_000
+    unloading = asyncio.create_task(pool.residency.unload("tiny"))
+    await asyncio.sleep(0)
+    assert pool.residency.loaded()[0].is_unloading
+    again = await pool.residency.unload("tiny")  # one unload for both
+    unloaded = await unloading
+    assert isinstance((await running)[-1], Finished) and again == unloaded
+    assert unloaded.freed_bytes == unloaded.resident_before - unloaded.resident_after > 10_000_000
     assert pool.residency.loaded() == []
     with pytest.raises(ModelNotLoaded):
         await pool.residency.unload("tiny")
+
+
+async def test_a_forced_unload_ends_what_runs_and_what_waits(
+    pool: ModelPool, model: Model, embedder: Model
+) -> None:
+    """Also where an unload already waits for them; their memory comes back at once."""
+    asking = [asyncio.create_task(ask(pool, model, max_tokens=8000)) for _ in range(4)]
+    while not pool.residency.loaded() or pool.residency.loaded()[0].num_rows < 2:
+        await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(pool.residency.unload("tiny"))
+    await asyncio.sleep(0)
+    assert (await pool.residency.unload("tiny", force=True)).freed_bytes > 0
+    assert (await waiting).freed_bytes > 0
+    for answer in asking:
+        with pytest.raises(EngineStopped, match="unloaded while this request ran"):
+            await answer
+    await load(pool, embedder)
+    heavy = asyncio.create_task(pool.embed(embedder, EmbeddingRequest(((5,) * 128,) * 2000)))
+    while not pool.residency.loaded()[0].num_running:
+        await asyncio.sleep(0.01)
+    await pool.residency.unload("bert", force=True)
+    with pytest.raises(EngineStopped):
+        await heavy
 
 
 async def test_unload_while_it_loads_leaves_no_process(pool: ModelPool, model: Model) -> None:
@@ -115,6 +143,27 @@ async def test_idle_models_expire_unless_pinned(pool: ModelPool, model: Model) -
     ].pinned
     loaded = await load(pool, model, keep_alive_s=math.inf)
     assert loaded.model.id == "tiny" and loaded.expires_in_s is None
+
+
+async def test_a_request_pins_its_model_until_another_says_less(
+    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """keep_alive for ever holds against other models that need the room, too."""
+    other = Model("other", shutil.copytree(model.folder, model.folder.parent / "other"))
+    async for _ in generate(pool, model, request(keep_alive_s=math.inf, max_tokens=1)):
+        pass
+    assert pool.residency.loaded()[0].pinned
+    monkeypatch.setattr(machine, "available_bytes", lambda: 5)
+    with pytest.raises(InsufficientMemory):
+        await load(pool, other)
+    await load(pool, model, pin=False)
+    (loaded,) = pool.residency.loaded()
+    assert not loaded.pinned and loaded.expires_in_s == pytest.approx(1800, abs=5)
+    async for _ in generate(pool, model, request(keep_alive_s=math.inf, max_tokens=1)):
+        pass
+    async for _ in generate(pool, model, request(keep_alive_s=60, max_tokens=1)):
+        pass
+    assert not pool.residency.loaded()[0].pinned
 
 
 async def test_keep_alive_lasts_until_the_unload(pool: ModelPool, model: Model) -> None:
@@ -209,6 +258,13 @@ async def test_room_is_made_from_idle_models_and_refused_with_numbers(
     with pytest.raises(InsufficientMemory) as caught:
         await load(pool, others[0])
     assert caught.value.needed_bytes == needed and caught.value.available_bytes == 5
+    held = caught.value.held
+    assert [(other.model_id, other.state) for other in held] == [
+        ("b", "pinned"),
+        ("tiny", "pinned"),
+    ]
+    assert all(f"'{other.model_id}' (" in str(caught.value) for other in held)
+    assert all(other.memory_bytes > 10_000_000 for other in held)
 
 
 async def test_a_death_is_a_pause_and_noticed_in_idleness_too(

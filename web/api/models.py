@@ -13,12 +13,13 @@ from registry.hub.sampling import defaults_of
 from registry.store.store import Entry
 from runtime.errors import ModelNotLoaded
 from runtime.events import Loading
-from runtime.residency import Residency, ResidentModel
+from runtime.residency import Residency
+from runtime.resident import ResidentModel
 from web.default_model import Default, default_model
 from web.dialect import MIMOE, Dialect
 from web.door.body import read_json
 from web.errors import ApiError
-from web.loading import LoadReply
+from web.loading import LoadReply, freed
 from web.model_name import hint, meant
 from web.services import Services
 from web.serving import Task, can_chat, known, loadable, model_of, task_of
@@ -45,12 +46,13 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     @routes.get("/models")
     async def list_models() -> Response:
         loaded = {model.model.id: model for model in residency.loaded()}
+        loading = residency.loading()
         entries = {entry.id: entry for entry in await asyncio.to_thread(store.entries)}
         for model in loaded.values():  # one that was removed is in memory all the same
             entries.setdefault(model.model.id, _unregistered(model))
         default = await asyncio.to_thread(default_model, store)
         shown: list[Json] = [
-            _describe(entry, loaded.get(entry.id)) | _choice(entry, default)
+            _describe(entry, loaded.get(entry.id), loading.get(entry.id)) | _choice(entry, default)
             for entry in entries.values()
             if entry.id in loaded or (entry.is_ready and dialect is not MIMOE)
         ]
@@ -60,7 +62,7 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     async def show_model(model_id: str) -> Response:
         entry = known(store, model_id)
         loaded = {model.model.id: model for model in residency.loaded()}
-        shown = _describe(entry, loaded.get(entry.id))
+        shown = _describe(entry, loaded.get(entry.id), residency.loading().get(entry.id))
         return json_reply(shown | _choice(entry, default_model(store)))
 
     @routes.post("/models")
@@ -78,7 +80,7 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
             pieces = load.events(
                 dialect,
                 g.request_id,
-                loading=_loading_as_mimoe if dialect is MIMOE else _loading,
+                loading=_loading_as_mimoe if dialect is MIMOE else _loading_event,
                 loaded=lambda loaded: _describe(entry, loaded),
             )
             return sse.reply(pieces, settings.heartbeat_s)
@@ -99,29 +101,34 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
 
 
 async def _unload(residency: Residency, model_id: str) -> Response:
-    ids = [model.model.id for model in residency.loaded()]
+    ids = residency.present()
     try:
-        unloaded = await residency.unload(meant(model_id, ids) or model_id)
+        unloaded = await residency.unload(meant(model_id, ids) or model_id, force=_is_forced())
     except ModelNotLoaded as error:
         near = hint(model_id, ids)
         raise ApiError(404, f"{error}{near}", param="model", code=error.code) from None
-    return json_reply(
-        {
-            "id": unloaded.id,
-            "object": "model",
-            "deleted": True,
-            "freed_bytes": unloaded.freed_bytes,
-        }
-    )
+    told = {"id": unloaded.id, "object": "model", "deleted": True, **freed(unloaded)}
+    return json_reply(told)
 
 
-def _loading(step: Loading) -> Json:
+def _is_forced() -> bool:
+    """Whether running requests are to be ended: `?force=true`."""
+    said = request.args.get("force", "false").lower()
+    if said not in ("true", "1", "false", "0"):
+        raise ApiError(400, f"'force' is {said[:100]!r}; it may be true or false.", param="force")
+    return said in ("true", "1")
+
+
+def _loading(step: Loading) -> dict[str, Json]:
     return {
-        "type": "model.loading",
         "progress": step.fraction,
         "loaded_bytes": step.loaded_bytes,
         "total_bytes": step.total_bytes,
     }
+
+
+def _loading_event(step: Loading) -> Json:
+    return {"type": "model.loading"} | _loading(step)
 
 
 def _loading_as_mimoe(step: Loading) -> Json:
@@ -129,7 +136,9 @@ def _loading_as_mimoe(step: Loading) -> Json:
     return {"progress": f"<|loading_model|> {int(step.fraction * 100)}%<br />"}
 
 
-def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
+def _describe(
+    entry: Entry, loaded: ResidentModel | None, loading: Loading | None = None
+) -> dict[str, Json]:
     """One model object for both dialects: the documented keys, and what is worth knowing."""
     value: dict[str, Json] = {
         "id": entry.id,
@@ -138,7 +147,10 @@ def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
         "owned_by": "local",
         "kind": entry.kind,
         "loaded": loaded is not None,
+        "state": _state(loaded, loading),
     }
+    if loading is not None:
+        value["loading"] = _loading(loading)
     facts = _facts(entry)
     if facts is None:
         return value
@@ -178,6 +190,12 @@ def _describe(entry: Entry, loaded: ResidentModel | None) -> dict[str, Json]:
             "device": loaded.info.device,
         }
     return value
+
+
+def _state(loaded: ResidentModel | None, loading: Loading | None) -> str:
+    if loaded is not None:
+        return "unloading" if loaded.is_unloading else "loaded"
+    return "loading" if loading is not None else "unloaded"
 
 
 def _choice(entry: Entry, default: Default) -> dict[str, Json]:

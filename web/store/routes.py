@@ -16,7 +16,7 @@ from runtime.residency import Residency
 from web.dialect import MIMOE, STORE_BASE
 from web.door.body import read_json
 from web.errors import ApiError
-from web.loading import LoadReply
+from web.loading import LoadReply, freed
 from web.services import Services
 from web.serving import loadable
 from web.settings import WebSettings
@@ -53,6 +53,7 @@ class ChangeBody(_Description, rename="camel", kw_only=True):
 
     id: str
     action: str = "update"
+    force: bool | None = None  # to unload: running requests are ended
     version: Text | None = None
     kind: Kind | None = None
 
@@ -95,8 +96,9 @@ def blueprint(services: Services) -> Blueprint:
             case "load":
                 return await _load(settings, residency, store, body.id)
             case "unload":
-                unloaded = await residency.unload(body.id)
-                return json_reply({"id": unloaded.id, "object": "model", "unloaded": True})
+                unloaded = await residency.unload(body.id, force=bool(body.force))
+                told = {"id": unloaded.id, "object": "model", "unloaded": True, **freed(unloaded)}
+                return json_reply(told)
             case "update":
                 description = _description(body, body.kind, body.version)
                 entry = await asyncio.to_thread(store.update, body.id, description)

@@ -70,3 +70,34 @@ def test_batching_is_found_out_listed_and_remembered(home: Path) -> None:
         ask(server, "plain")
         assert batching(server)["plain"] == "full"
         assert noted(home, "plain", "of another mlx-lm")["key"] == keys["plain"]
+
+
+def test_the_life_of_a_model_as_it_is_listed(home: Path) -> None:
+    """Unloaded, loaded, pinned by a request, unloaded by force while it answers."""
+    with ServerProcess(home) as server, httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60
+    ) as client:  # fmt: skip
+
+        def shown() -> dict[str, Any]:
+            model: dict[str, Any] = server.get("/v1/models/plain")
+            return model
+
+        assert shown()["state"] == "unloaded"
+        ask(server, "plain")
+        assert (shown()["state"], shown()["pinned"]) == ("loaded", False)
+        body = {"model": "plain", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        url = "/v1/chat/completions"
+        with client.stream("POST", url, json=body | {"keep_alive": -1}) as answer:
+            lines = answer.iter_lines()
+            while '"content"' not in next(lines):
+                pass
+            assert shown()["pinned"] and shown()["expires_in_s"] is None
+            bad = client.delete("/v1/models/plain?force=maybe")
+            assert bad.status_code == 400 and bad.json()["error"]["param"] == "force"
+            unloaded = client.delete("/v1/models/plain?force=true").json()
+            last = [line for line in lines if line][-1]
+        assert "was unloaded while this request ran" in last and '"model_unloaded"' in last
+        before, after = unloaded["resident_before"], unloaded["resident_after"]
+        assert unloaded["freed_bytes"] == before - after > 10_000_000
+        assert shown()["state"] == "unloaded" and server.engines() == []
+        assert client.delete("/v1/models/plain?force=true").status_code == 404
