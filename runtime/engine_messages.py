@@ -1,12 +1,13 @@
 """What the web process and an engine say to each other, as msgpack, one frame per engine step."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from registry.checkpoint.cache_shape import CacheShape
 from registry.checkpoint.exactness import Exactness, Probed
 from registry.checkpoint.kind import ModelKind
+from registry.checkpoint.kv_bits import NOT_QUANTISED, KvBits
 
 from .cached import CacheDescription
 from .events import Loading, RowEvent
@@ -93,6 +94,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     max_input_tokens: int | None = None  # of an embedding model or reranker, special ones included
     probed: Probed = Probed("", Exactness())  # which ways to batch rows are exact for it
     cache_shape: CacheShape = CacheShape()  # what a row's cache was found to take
+    kv_bits: KvBits = NOT_QUANTISED  # that rows' caches are held in
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -101,10 +103,15 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     info: ModelInfo
 
 
+# What a person wished that the model cannot have, in the words of the API's errors.
+LoadErrorCode: TypeAlias = Literal["kv_bits_unsupported"]
+
+
 class LoadError(msgspec.Struct, frozen=True, tag=True):
     """The folder could not be loaded; the process ends after this."""
 
     message: str
+    code: LoadErrorCode | None = None
 
 
 class Step(msgspec.Struct, frozen=True, tag=True):
@@ -136,4 +143,6 @@ class EngineSettings(msgspec.Struct, frozen=True):
     prefill_chunk_tokens: int = 512
     pack_tokens: int = 4096  # of an embedding model, read in one forward pass
     prefix_cache_bytes: int = 0  # what prefixes of prompts may take in memory; 0: none are kept
+    kv_bits: KvBits | None = None  # a model that cannot have them is not loaded; None: the default
+    default_kv_bits: KvBits = NOT_QUANTISED  # where the model can have them
     probed: Probed | None = None  # what an earlier load found out

@@ -35,6 +35,7 @@ from .errors import (
     EngineFailed,
     EngineStopped,
     LoadFailed,
+    LoadRefused,
     RuntimeFault,
     Stalled,
 )
@@ -123,7 +124,7 @@ class EngineProcess:
         return machine.footprint_bytes(self._child.pid) if self._child else 0
 
     async def start(self, on_loading: Callable[[Loading], None]) -> ModelInfo:
-        """Spawn and load. Raises LoadFailed or EngineDied; the child is gone then."""
+        """Spawn and load. Raises LoadFailed, LoadRefused or EngineDied; the child is gone then."""
         settings = msgspec.json.encode(self._settings).decode()
         child = await Child.spawn("runtime.engine", str(self.model.folder), settings)
         self._child = child
@@ -132,8 +133,9 @@ class EngineProcess:
                 match _decoder.decode(payload):
                     case Loading() as progress:
                         on_loading(progress)
-                    case LoadError(message):
-                        raise LoadFailed(f"Model '{self.model.id}' could not be loaded: {message}")
+                    case LoadError(message, code):
+                        told = f"Model '{self.model.id}' could not be loaded: {message}"
+                        raise LoadFailed(told) if code is None else LoadRefused(told, code)
                     case Ready(info):
                         self._tasks = [
                             asyncio.create_task(self._receive(child)),

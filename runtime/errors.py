@@ -5,7 +5,8 @@ RuntimeFault
 │   ├── ContextLengthExceeded   the prompt alone is longer than the model can read
 │   │   └── InputTooLong        so is a text to embed or to rank
 │   ├── TemplateFailed          the chat template refused the messages, or ran over its deadline
-│   └── TextRefused             the tokenizer refused the texts, or ran over its deadline
+│   ├── TextRefused             the tokenizer refused the texts, or ran over its deadline
+│   └── LoadRefused             the model cannot be loaded as it was wished: with KV in few bits
 ├── ModelNotLoaded              unload of something that is not in memory
 ├── QueueFull                   too many requests wait already: come back in `retry_after_s`
 ├── Unavailable                 the server's state forbids it now: come back in `retry_after_s`
@@ -100,6 +101,14 @@ class TextRefused(InvalidRequest):
 
     def __init__(self, message: str, param: str = "input") -> None:
         super().__init__(message, param)
+
+
+class LoadRefused(InvalidRequest):
+    """A model that could be loaded, but not as a person wishes it."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message, "kv_bits")
+        self.code = code
 
 
 class ModelNotLoaded(RuntimeFault):

@@ -14,6 +14,7 @@ import msgspec
 
 from registry.checkpoint.config import read_config
 from registry.checkpoint.kind import kind_of
+from registry.checkpoint.kv_bits import NOT_QUANTISED
 from registry.checkpoint.model import Model
 from registry.checkpoint.support import check_config, with_packing
 from registry.errors import NotAModel
@@ -28,7 +29,7 @@ if __name__ == "__main__":  # what is imported from here on imports mlx_lm
 
 from . import device
 from .encoders.loop import EncodeLoop
-from .loader import load, load_encoder
+from .loader import KvBitsRefused, load, load_encoder
 from .loop import EngineLoop
 
 _encoder = msgspec.msgpack.Encoder()
@@ -54,8 +55,10 @@ def main() -> int:
         loop, info = _loop(Path(folder), settings, inbox, send)
     except (Exception, SystemExit) as error:  # a module of mlx-lm may end the process
         logging.getLogger(__name__).exception("load failed")
-        is_sentence = isinstance(error, NotAModel)
-        send(LoadError(str(error) if is_sentence else f"{type(error).__name__}: {error}"))
+        is_refused = isinstance(error, KvBitsRefused)
+        is_sentence = is_refused or isinstance(error, NotAModel)
+        message = str(error) if is_sentence else f"{type(error).__name__}: {error}"
+        send(LoadError(message, "kv_bits_unsupported" if is_refused else None))
         return 1
     send(Ready(info))
     loop.run()
@@ -75,9 +78,17 @@ def _loop(
         send(Loading(done, total))
 
     if kind_of(model) == "llm":
-        loaded = load(folder, report, settings.probed)
+        loaded = load(
+            folder,
+            report,
+            settings.probed,
+            kv_bits=settings.kv_bits,
+            default_kv_bits=settings.default_kv_bits,
+        )
         chunk = settings.prefill_chunk_tokens
         return EngineLoop(loaded, inbox, send, prefill_chunk_tokens=chunk), loaded.info
+    if settings.kv_bits not in (None, NOT_QUANTISED):
+        raise KvBitsRefused("it makes no text, so it keeps no KV cache that has bits")
     encoder = load_encoder(model, report)
     return EncodeLoop(encoder, inbox, send, pack_tokens=settings.pack_tokens), encoder.info
 

@@ -1,5 +1,6 @@
 """A folder with config.json, tokenizer.json and *.safetensors, to a model and its tokenizer."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ from tokenizers import Tokenizer
 from registry.checkpoint.attention import sight_of
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.encoders.reading import family_of
-from registry.checkpoint.exactness import Probed
+from registry.checkpoint.exactness import Exactness, Probed
 from registry.checkpoint.fitted import fitted
 from registry.checkpoint.kind import ENCODER_TYPES
+from registry.checkpoint.kv_bits import NOT_QUANTISED, KvBits
 from registry.checkpoint.model import Model
 from registry.checkpoint.ranking import ranking_of
 from registry.checkpoint.spelling import overrides
@@ -34,6 +36,9 @@ from .encoders.dense import DenseSteps
 from .encoders.encoder import Encoder, Network
 from .language_model import LanguageModel
 from .probe.probe import probe
+from .probe.quantised import hold_quantised, refusal
+
+logger = logging.getLogger(__name__)
 
 _POSITIONS = ("wpe", "position_embedding_table", "position_embeddings")
 _PIECE_BYTES = 64 << 20  # how much is read between two reports of progress
@@ -49,13 +54,22 @@ class LoadedModel:
     info: ModelInfo
 
 
+class KvBitsRefused(ValueError):
+    """The model's KV cache cannot be held in so many bits."""
+
+
 def load(
-    folder: Path, report: Callable[[int, int], None], known: Probed | None = None
+    folder: Path,
+    report: Callable[[int, int], None],
+    known: Probed | None = None,
+    *,
+    kv_bits: KvBits | None = None,
+    default_kv_bits: KvBits = NOT_QUANTISED,
 ) -> LoadedModel:
     """Load the weights, telling `report(loaded_bytes, total_bytes)` on the way.
 
-    `known` is what an earlier load found out about it. Raises ValueError or OSError when the folder
-    is not a model that mlx-lm knows, or one that this machine cannot compute.
+    `known` is what an earlier load found out about it. Raises KvBitsRefused, ValueError or OSError
+    when the folder is not a model that mlx-lm knows, or one that this machine cannot compute.
     """
     mlx_lm_patches.apply()
     # With `trust_remote_code` Python of the folder would be run.
@@ -71,17 +85,45 @@ def load(
     total = _load_weights(model, report=report)
     tokenizer = load_tokenizer(folder)
     num_embeddings = _num_embeddings(model) or tokenizer.get_vocab_size()
+    probed = probe(model, config, num_embeddings, known)
+    bits = _held(model, probed.exactness, num_embeddings, kv_bits, default_kv_bits)
     info = ModelInfo(
         model_type=str(config["model_type"]),
         vocab_size=num_embeddings,
         num_params=int(get_total_parameters(model)),
         weight_bytes=total,
-        probed=probe(model, config, num_embeddings, known),
         cache_shape=shape_of(model),
+        probed=probed,
+        kv_bits=bits,
         device=device.name(),
         fingerprint=device.fingerprint(),
     )
     return LoadedModel(model, tokenizer, end_token_ids(folder, tokenizer), info)
+
+
+def _held(
+    model: Module,
+    exactness: Exactness,
+    num_embeddings: int,
+    wish: KvBits | None,
+    default: KvBits,
+) -> KvBits:
+    """How many bits the model's caches are held in from now on.
+
+    Raises KvBitsRefused for a wish; a default is for the models that can have it.
+    """
+    bits = default if wish is None else wish
+    if bits == NOT_QUANTISED:
+        return bits
+    if (reason := refusal(model, exactness, num_embeddings)) is None:
+        hold_quantised(model, bits)
+        return bits
+    if wish is None:
+        logger.warning("the KV cache is not held in %d bits: %s", bits, reason)
+        return NOT_QUANTISED
+    raise KvBitsRefused(
+        f"its KV cache cannot be held in {bits} bits: {reason}. Load it with kv_bits 16"
+    )
 
 
 def _fitted_classes(config: dict[str, Any]) -> tuple[type[Module], type]:

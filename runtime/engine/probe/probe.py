@@ -43,7 +43,7 @@ _NUM_DECODED = 3
 _TOLERANCE, _TOLERANCE_GPU = 2e-3, 2e-2
 # A token on the verge of two experts may be sent to the other one by rounding alone. That is
 # chance, and a fault is none: what is wrong is wrong with other tokens too.
-_ATTEMPTS = 3
+ATTEMPTS = 3
 
 
 def probe(model: Module, config: Config, num_tokens: int, known: Probed | None = None) -> Probed:
@@ -92,21 +92,24 @@ def _exactness(model: Module, config: Config, num_tokens: int) -> Exactness:
     # whole model, for a module may miss the layers that were left out.
     if _has_no_fault(subject, num_tokens):
         return Exactness()
-    return _answers(subject, num_tokens)
+    return answers(subject, num_tokens)
 
 
 def _has_no_fault(subject: Module, num_tokens: int) -> bool:
     """Asked of few layers, which costs a few percent of a load instead of half of it."""
     try:
         few = few_layered(subject)
-        return few is not None and _answers(few, num_tokens) == Exactness()
+        return few is not None and answers(few, num_tokens) == Exactness()
     except Exception as error:
         logger.info("all layers are asked: %s", error)
         return False
 
 
-def _answers(subject: Module, num_tokens: int) -> Exactness:
-    asked = _Questions(cast(LanguageModel, subject), num_tokens)
+def answers(subject: Module, num_tokens: int, tolerance: float | None = None) -> Exactness:
+    """Which ways to compute rows give what each gives alone, but for `tolerance`."""
+    if tolerance is None:
+        tolerance = _TOLERANCE_GPU if device.is_gpu() else _TOLERANCE
+    asked = _Questions(cast(LanguageModel, subject), num_tokens, tolerance)
     merged = kv_cache.is_mergeable(kv_cache.make(subject)) and asked.is_exact(_merged)
     return Exactness(
         merged=merged,
@@ -115,7 +118,7 @@ def _answers(subject: Module, num_tokens: int) -> Exactness:
     )
 
 
-class _Work:
+class Work:
     """Prompts, the tokens that are decoded after them, and what each row is alone."""
 
     def __init__(self, model: LanguageModel, num_tokens: int, seed: int) -> None:
@@ -124,7 +127,7 @@ class _Work:
         self.prompts = [_draw(generator, num_tokens, length) for length in _LENGTHS]
         self._decoded = [_draw(generator, num_tokens, _NUM_DECODED) for _ in _LENGTHS]
         self._prefilled: list[Cache] = []
-        self._alone: list[list[mx.array]] = []  # the logits (vocab,) of each row's steps
+        self.alone: list[list[mx.array]] = []  # the logits (vocab,) of each row's steps
         for prompt, decoded in zip(self.prompts, self._decoded, strict=True):
             cache = kv_cache.make(model)
             model(mx.array([prompt]), cache=cache)
@@ -132,7 +135,7 @@ class _Work:
             self._prefilled.append(copy.deepcopy(cache))
             logits = [model(mx.array([[token]]), cache=cache)[0, -1] for token in decoded]
             mx.eval(logits)
-            self._alone.append(logits)
+            self.alone.append(logits)
 
     def prefilled(self, row: int) -> GroupCache:
         """A row's cache after its prompt, alone. Each call makes another one."""
@@ -142,37 +145,38 @@ class _Work:
         """One pass, of the given step of every given row: how far it is from the rows alone."""
         tokens = [[self._decoded[row][step]] for row, step in steps]
         logits = self.model(mx.array(tokens), cache=cache.layers)[:, -1]
-        alone = mx.stack([self._alone[row][step] for row, step in steps])
-        return _difference(logits, alone)
+        alone = mx.stack([self.alone[row][step] for row, step in steps])
+        return difference(logits, alone)
 
 
-_Question: TypeAlias = Callable[[_Work], list[float]]
+_Question: TypeAlias = Callable[[Work], list[float]]
 
 
 class _Questions:
     """Asks with other tokens where the first were not exact."""
 
-    def __init__(self, model: LanguageModel, num_tokens: int) -> None:
+    def __init__(self, model: LanguageModel, num_tokens: int, tolerance: float) -> None:
         self._model = model
         self._num_tokens = num_tokens
-        self._work: list[_Work] = []
+        self._tolerance = tolerance
+        self._work: list[Work] = []
 
     def is_exact(self, question: _Question) -> bool:
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 if attempt == len(self._work):
-                    self._work.append(_Work(self._model, self._num_tokens, attempt))
+                    self._work.append(Work(self._model, self._num_tokens, attempt))
                 differences = question(self._work[attempt])
             except Exception as error:  # a module that only knows a single row
                 logger.info("%s: %s", question.__name__, error)
                 return False
             logger.info("%s: %s", question.__name__, differences)
-            if max(differences) <= (_TOLERANCE_GPU if device.is_gpu() else _TOLERANCE):
+            if max(differences) <= self._tolerance:
                 return True
         return False
 
 
-def _merged(work: _Work) -> list[float]:
+def _merged(work: Work) -> list[float]:
     """Rows join one after the other, and leave one after the other."""
     cache = work.prefilled(0)
     cache.join(work.prefilled(1))
@@ -186,7 +190,7 @@ def _merged(work: _Work) -> list[float]:
     return differences
 
 
-def _padded(work: _Work) -> list[float]:
+def _padded(work: Work) -> list[float]:
     """The prompts are read together; then the shortest, which has the most padding, goes on."""
     cache = GroupCache(kv_cache.read_together(work.model, work.prompts), len(work.prompts))
     differences = [work.difference(cache, [(row, 0) for row in range(len(work.prompts))])]
@@ -195,7 +199,7 @@ def _padded(work: _Work) -> list[float]:
     return differences
 
 
-def _chunked(work: _Work) -> list[float]:
+def _chunked(work: Work) -> list[float]:
     """The longest prompt in pieces, longer and shorter than the windows."""
     cache = kv_cache.make(work.model)
     prompt, start = work.prompts[-1], 0
@@ -211,7 +215,7 @@ def _draw(generator: random.Random, num_tokens: int, count: int) -> list[int]:
     return [generator.randrange(num_tokens) for _ in range(count)]
 
 
-def _difference(logits: mx.array, expected: mx.array) -> float:
+def difference(logits: mx.array, expected: mx.array) -> float:
     """Of (B, vocab), the largest distance of two log-probabilities, in standard deviations."""
     logits, expected = logits.astype(mx.float32), expected.astype(mx.float32)
     logits = logits - mx.logsumexp(logits, axis=-1, keepdims=True)

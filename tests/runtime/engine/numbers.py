@@ -13,6 +13,7 @@ from runtime.engine.answer.follower import Follower
 from runtime.engine.answer.reader import AnswerReader
 from runtime.engine.batch.batch import Batch
 from runtime.engine.batch.row import Row
+from runtime.engine.probe.quantised import hold_quantised
 from runtime.events import Failed, RowEvent, TextDelta
 from runtime.requests import SamplingParams
 from tests.models import tiny_models
@@ -69,8 +70,14 @@ def tokens_of(events: list[RowEvent]) -> list[tuple[int, int]]:
 
 
 def load(folder: Path, architecture: str, **overrides: Any) -> Any:
+    """An architecture is "llama", for instance, or "llama_kv8": with its KV cache in 8 bits."""
+    architecture, _, kv_bits = architecture.partition("_kv")
     make: Callable[..., Path] = getattr(tiny_models, f"make_{architecture}")
-    return load_model(make(folder, **overrides))[0]
+    if not kv_bits:
+        return load_model(make(folder, **overrides))[0]
+    model = load_model(make(folder, **{"head_dim": 32} | overrides))[0]
+    hold_quantised(model, int(kv_bits))
+    return model
 
 
 def prompts(lengths: list[int], seed: int = 1, vocab_size: int = 400) -> list[list[int]]:

@@ -22,7 +22,7 @@ from tests.runtime.engine.numbers import (
     tokens_of,
 )
 
-MERGEABLE = ["llama", "gemma3", "mamba2", "lfm2"]
+MERGEABLE = ["llama", "gemma3", "mamba2", "lfm2", "llama_kv8", "llama_kv4"]
 
 
 def alone(model: Any, prompt: list[int], max_tokens: int) -> list[int]:

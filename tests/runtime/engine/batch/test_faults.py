@@ -82,7 +82,7 @@ def test_rows_that_cannot_be_split_from_each_other_fail(
     assert len(last) == 6
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gemma3", "mamba2", "lfm2"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "mamba2", "lfm2", "llama_kv8"])
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
 def test_short_prompts_join_and_leave(tmp_path: Path, architecture: str, length: int) -> None:
     """Prompts of one token have an empty cache, and one of two was cancelled before its first step:

@@ -11,7 +11,7 @@ from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tok
 
 
 @pytest.mark.parametrize("lengths", [[3000] * 4, [3000, 2900, 10, 900]])
-@pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2", "llama_kv8"])
 def test_the_count_is_what_mlx_holds(tmp_path: Path, architecture: str, lengths: list[int]) -> None:
     """Rows that were read alone and then join a group are in memory once, and all are counted."""
     model = load(tmp_path, architecture)

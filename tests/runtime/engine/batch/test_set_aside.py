@@ -114,7 +114,9 @@ def disturb(model: Any, asked: list[Answer], generator: random.Random) -> tuple[
     return list(told.values()), num_aside
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gemma3", "mamba2", "lfm2", "llama4"])
+@pytest.mark.parametrize(
+    "architecture", ["llama", "gemma3", "mamba2", "lfm2", "llama4", "llama_kv8", "llama_kv4"]
+)
 def test_rows_set_aside_at_random_steps_are_as_undisturbed(
     tmp_path: Path, architecture: str
 ) -> None:

@@ -20,7 +20,7 @@ from tests.runtime.engine.numbers import (
     tokens_of,
 )
 
-ARCHITECTURES = ["llama", "gemma3", "mamba2", "lfm2", "llama4"]
+ARCHITECTURES = ["llama", "gemma3", "mamba2", "lfm2", "llama4", "llama_kv4"]
 SAMPLINGS = [
     GREEDY,
     *(SamplingParams(seed=seed) for seed in range(4)),

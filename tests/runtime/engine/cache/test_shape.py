@@ -7,10 +7,11 @@ import mlx.core as mx
 import pytest
 
 from registry.checkpoint.cache_shape import CacheShape, Window
+from registry.checkpoint.kv_bits import KvBits
 from runtime.engine.cache import kv_cache
 from runtime.engine.cache.shape import shape_of
 from runtime.engine.loader import load
-from runtime.memory.kv import STEP_TOKENS, chunk_bytes, row_bytes
+from runtime.memory.kv import STEP_TOKENS, chunk_bytes, quantized, row_bytes
 from tests.models import tiny_models
 
 # Two layers of two heads of 16 numbers, keys and values; of other models as many as they have.
@@ -23,6 +24,19 @@ EXPECTED: dict[Callable[[Path], Path], CacheShape] = {
     tiny_models.make_mamba2: CacheShape(0, (), 2 * 4 * (3 * 160 + 8 * 16 * 16)),
     tiny_models.make_lfm2: CacheShape(2 * ROW, (), 2 * 2 * 64 * 4),
 }
+
+
+@pytest.mark.parametrize(("bits", "head_bytes"), [(8, 32 + 8), (4, 16 + 8)])
+def test_quantised_a_cache_takes_less(tmp_path: Path, bits: KvBits, head_bytes: int) -> None:
+    """Of a head of 32 numbers so many bits each, and a scale and a bias in float32."""
+    folder = tiny_models.make_llama(tmp_path, head_dim=32)
+    wide = load(folder, lambda done, total: None).info.cache_shape
+    loaded = load(folder, lambda done, total: None, kv_bits=bits)
+    shape = loaded.info.cache_shape
+    assert shape == CacheShape(2 * 2 * 2 * head_bytes) == quantized(wide, bits, 4, 32)
+    cache = kv_cache.make(loaded.model)
+    loaded.model(mx.ones((1, 300), mx.int32), cache=cache)
+    assert kv_cache.num_bytes(cache) == 512 * shape.token_bytes <= row_bytes(shape, 300)
 
 
 @pytest.mark.parametrize("make", EXPECTED, ids=lambda make: make.__name__[5:])

@@ -199,10 +199,10 @@ def test_chance_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     model = load(tmp_path, "llama")
     config = json.loads((tmp_path / "config.json").read_bytes())
     once = iter([1.0])
-    difference = probing._difference
-    monkeypatch.setattr(probing, "_difference", lambda *a: next(once, None) or difference(*a))
+    difference = probing.difference
+    monkeypatch.setattr(probing, "difference", lambda *a: next(once, None) or difference(*a))
     assert ask(model, config).exactness == Exactness()
-    monkeypatch.setattr(probing, "_difference", lambda *a: math.inf)
+    monkeypatch.setattr(probing, "difference", lambda *a: math.inf)
     assert ask(model, config).exactness == Exactness(False, False, False)
 
 
