@@ -4,8 +4,9 @@ The web process asks too, and it never loads MLX.
 """
 
 import ast
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,6 +75,32 @@ def tokenizer_defaults(architecture: str) -> Mapping[str, object]:
                 found: dict[str, object] = ast.literal_eval(value)
                 return found
     return {}
+
+
+@cache
+def argument_defaults(architecture: str) -> Mapping[str, object]:
+    """What mlx-lm takes for arguments that a config.json does not say, by the classes of its own.
+
+    Of a module that has the arguments of another one, those of that.
+    """
+    found: dict[str, object] = {}
+    tree = ast.parse(source(architecture) or "")
+    for node in tree.body:
+        match node:
+            case ast.ImportFrom(module=str(module), level=1, names=names):
+                if any(alias.name in ("Model", "ModelArgs", "TextArgs") for alias in names):
+                    found = {**argument_defaults(module), **found}
+            case ast.ClassDef(name=name, body=body) if name.endswith(("Args", "Config")):
+                found |= dict(_literals(body))
+    return found
+
+
+def _literals(body: list[ast.stmt]) -> Iterator[tuple[str, object]]:
+    for node in body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                with contextlib.suppress(ValueError):  # what is computed
+                    yield name, ast.literal_eval(value)
 
 
 def model_types() -> frozenset[str]:
