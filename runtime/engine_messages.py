@@ -94,6 +94,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     max_input_tokens: int | None = None  # of an embedding model or reranker, special ones included
     probed: Probed = Probed("", Exactness())  # which ways to batch rows are exact for it
     cache_shape: CacheShape = CacheShape()  # what a row's cache was found to take
+    process_bytes: int = 0  # what the process takes beside what MLX counts
+    working_set_bytes: int | None = None  # the most that Metal recommends to use
     kv_bits: KvBits = NOT_QUANTISED  # that rows' caches are held in
 
 

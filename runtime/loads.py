@@ -11,17 +11,19 @@ import msgspec
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
+from registry.checkpoint.model_memory import ModelMemory
 
 from .engine_messages import EngineSettings
 from .engine_process import EngineProcess, Watch
 from .errors import EngineDied, EngineStopped, LoadFailed
 from .events import Loading
 from .eviction import Eviction
+from .memory.cost import memory_of
 from .slot import Load, Slot
 
-# Told of every load: the model, its seconds, the engine's memory, what its probe found out, and
-# what its chat template takes, if it has one.
-OnLoad: TypeAlias = Callable[[Model, float, int, Probed, ChatFormat | None], None]
+# Told of every load: the model, its seconds, the engine's memory, what its probe found out, what
+# its chat template takes, if it has one, and what it was found to take in memory.
+OnLoad: TypeAlias = Callable[[Model, float, int, Probed, ChatFormat | None, ModelMemory], None]
 # Asked at every load: what the chat template takes.
 AskTemplate: TypeAlias = Callable[[Model], Awaitable[ChatFormat | None]]
 
@@ -120,11 +122,19 @@ class Loads:
             slot.chat_format = asking.result() if asking.done() else None
             if engine.has_ended.is_set():
                 raise engine.death()
+            slot.memory = await asyncio.to_thread(memory_of, slot.model, slot.info)
             slot.engine = engine
             slot.loaded_at = slot.last_used = time.time()
             if self._on_load is not None:
                 memory_bytes, probed = engine.footprint_bytes(), slot.info.probed
-                self._on_load(slot.model, slot.load_s, memory_bytes, probed, slot.chat_format)
+                self._on_load(
+                    slot.model,
+                    slot.load_s,
+                    memory_bytes,
+                    probed,
+                    slot.chat_format,
+                    slot.memory,
+                )
             return engine
         except BaseException:
             await engine.stop()

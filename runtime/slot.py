@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.model import Model
+from registry.checkpoint.model_memory import ModelMemory
 
 from .engine_messages import ModelInfo
 from .engine_process import EngineProcess
@@ -196,6 +197,7 @@ class Slot:
     schedule: Schedule
     engine: EngineProcess | None = None
     info: ModelInfo | None = None
+    memory: ModelMemory | None = None  # what it was found to take, since its first load
     chat_format: ChatFormat | None = None
     load: Load | None = None
     unloading: "asyncio.Task[Unloaded] | None" = None

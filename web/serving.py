@@ -10,6 +10,7 @@ from registry.checkpoint import chat_template
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
+from registry.checkpoint.model_memory import ModelMemory
 from registry.errors import ModelNotFound, NotAModel
 from registry.hub import catalog
 from registry.hub.sampling import defaults_of
@@ -173,7 +174,9 @@ def model_of(entry: Entry) -> Model:
     sampling = defaults_of(entry)
     if (record := entry.record) is None:
         return Model(entry.id, entry.folder, sampling=sampling)
-    return Model(entry.id, entry.folder, record.init_context_size, record.probed, sampling)
+    return Model(
+        entry.id, entry.folder, record.init_context_size, record.probed, sampling, record.memory
+    )
 
 
 def note_loads(store: Store) -> OnLoad:
@@ -188,9 +191,10 @@ def note_loads(store: Store) -> OnLoad:
         memory_bytes: int,
         probed: Probed,
         chat_format: ChatFormat | None,
+        memory: ModelMemory,
     ) -> None:
         asyncio.get_running_loop().run_in_executor(
-            None, write, model.id, load_s, memory_bytes, probed, chat_format
+            None, write, model.id, load_s, memory_bytes, probed, chat_format, memory
         )
 
     def write(
@@ -199,15 +203,16 @@ def note_loads(store: Store) -> OnLoad:
         memory_bytes: int,
         probed: Probed,
         chat_format: ChatFormat | None,
+        memory: ModelMemory,
     ) -> None:
         try:
             record = store.get(model_id).record
             if record is None:
                 return
             chat_format = chat_format or record.chat_format  # it may not have answered
-            known = (record.probed, record.chat_format)
-            if record.load_s is None or known != (probed, chat_format):
-                store.note_load(model_id, load_s, memory_bytes, probed, chat_format)
+            known = (record.probed, record.chat_format, record.memory and record.memory.cache)
+            if record.load_s is None or known != (probed, chat_format, memory.cache):
+                store.note_load(model_id, load_s, memory_bytes, probed, chat_format, memory)
         except (
             Exception
         ) as error:  # a full disk, or a model removed meanwhile: it runs all the same

@@ -8,6 +8,7 @@ from pathlib import Path
 from .config import Json
 from .context import context_length
 from .exactness import Probed
+from .model_memory import ModelMemory
 from .sampling import SamplingDefaults
 
 
@@ -20,6 +21,7 @@ class Model:
     max_context: int | None = None  # set by a person; it can only lower the model's own
     probed: Probed | None = None  # what an engine once found out about it
     sampling: SamplingDefaults = SamplingDefaults()  # where a request does not say
+    memory: ModelMemory | None = None  # what it took when an engine last had it
 
     @cached_property
     def config(self) -> dict[str, Json]:

@@ -7,6 +7,7 @@ import msgspec
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 from registry.checkpoint.exactness import Probed
+from registry.checkpoint.model_memory import ModelMemory
 from registry.checkpoint.task import Task
 from registry.checkpoint.verify import Verified
 from registry.errors import ModelExists
@@ -81,6 +82,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     load_s: float | None = None
     peak_memory_bytes: int | None = None
     probed: Probed | None = None
+    memory: ModelMemory | None = None
     chat_format: ChatFormat | None = None
 
     @property
@@ -115,6 +117,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
             load_s=None,  # these were measured with other files
             peak_memory_bytes=None,
             probed=None,
+            memory=None,
             chat_format=None,
         )
 

@@ -19,6 +19,7 @@ import msgspec
 
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.exactness import Probed
+from registry.checkpoint.model_memory import ModelMemory
 from registry.checkpoint.verify import Verified
 from registry.errors import InvalidModelId, ModelBusy, ModelExists, ModelNotFound
 
@@ -196,6 +197,7 @@ class Store:
         peak_memory_bytes: int,
         probed: Probed | None = None,
         chat_format: ChatFormat | None = None,
+        memory: ModelMemory | None = None,
     ) -> None:
         """Record what a load took and found out. Nothing happens if the model is gone by now."""
         self._note(
@@ -204,6 +206,7 @@ class Store:
             peak_memory_bytes=peak_memory_bytes,
             probed=probed,
             chat_format=chat_format,
+            memory=memory,
         )
 
     def note_verified(self, model_id: str, verified: Verified, manifest: Manifest) -> None:

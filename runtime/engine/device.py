@@ -34,6 +34,7 @@ if sys.platform == "linux":
 import mlx.core as mx  # noqa: E402
 import numpy as np  # noqa: E402
 
+from runtime.memory import machine  # noqa: E402
 from runtime.memory.meter import FULL_SHARE, LiveMeter  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,12 @@ def working_set_bytes() -> int | None:
     """The most that Metal recommends to use; None where MLX is not told (a CPU)."""
     working_set = mx.device_info().get("max_recommended_working_set_size")
     return working_set if isinstance(working_set, int) else None
+
+
+def process_bytes() -> int:
+    """What this process takes beside the arrays and buffers that MLX counts."""
+    counted = mx.get_active_memory() + mx.get_cache_memory()
+    return max(0, machine.footprint_bytes(os.getpid()) - counted)
 
 
 _meter = LiveMeter(working_set_bytes, lambda: [os.getpid()], mx.get_active_memory)

@@ -1,17 +1,25 @@
 """What a model will cost in memory, by what its folder says."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
+from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
+from registry.checkpoint.model_memory import ModelMemory
 from registry.checkpoint.weights import MAX_DIMS, read_safetensors_json
 from registry.errors import BrokenWeights
+from runtime.engine_messages import ModelInfo
 
 from . import machine
-from .forward_pass import pass_bytes
+from .chunk_pass import chunk_pass
+from .forward_pass import number_bytes, pass_bytes
+from .layers.cache import cache_shape
+
+logger = logging.getLogger(__name__)
 
 PROCESS_BYTES = 160 << 20  # an engine before its weights: Python, MLX and mlx-lm
 _HALF_TYPES = ("BF16", "F16")
@@ -22,8 +30,46 @@ def load_bytes(model: Model) -> int:
 
     Raises ValueError or OSError when a weight file cannot be read.
     """
-    weights = model.weight_bytes if machine.keeps_half_precision() else _float32_bytes(model)
-    return weights + PROCESS_BYTES + pass_bytes(model)
+    return _weight_bytes(model) + PROCESS_BYTES + pass_bytes(model)
+
+
+def told_memory(model: Model) -> ModelMemory:
+    """What a model takes, by its files alone. Raises as `load_bytes` does.
+
+    Where config.json says too little of a language model, its rows count for nothing.
+    """
+    memory = ModelMemory(_weight_bytes(model), process_bytes=PROCESS_BYTES)
+    if kind_of(model) != "llm":
+        return msgspec.structs.replace(memory, pass_bytes=pass_bytes(model))
+    try:
+        size = number_bytes(model.config)
+        shape = cache_shape(model.config, size)
+        whole, per_token = chunk_pass(model.config, size)
+    except ValueError as error:
+        logger.info("%s: %s", model.id, error)
+        return memory
+    return msgspec.structs.replace(
+        memory, cache=shape, pass_bytes=whole, pass_token_bytes=per_token
+    )
+
+
+def memory_of(model: Model, info: ModelInfo | None = None) -> ModelMemory:
+    """What a model takes: as the engine found that has it in memory, else as one found before,
+    else as its files tell. Raises ValueError or OSError as `load_bytes` does.
+    """
+    memory = model.memory or told_memory(model)
+    if info is None:
+        return memory
+    return msgspec.structs.replace(
+        memory,
+        weight_bytes=info.weight_bytes,
+        cache=info.cache_shape,
+        process_bytes=info.process_bytes or memory.process_bytes,
+    )
+
+
+def _weight_bytes(model: Model) -> int:
+    return model.weight_bytes if machine.keeps_half_precision() else _float32_bytes(model)
 
 
 _Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from registry.checkpoint.attention import sight_of
-from registry.checkpoint.config import positive
+from registry.checkpoint.config import NESTED, positive
 from registry.checkpoint.encoder import max_input_tokens
 from registry.checkpoint.encoders.family import Family
 from registry.checkpoint.encoders.reading import family_of
@@ -62,13 +62,16 @@ def _of_decoder(config: Mapping[str, object], longest: int) -> int:
         num_pairs = min(num_tokens, CHUNK_TOKENS) * longest
     num_scores = 0 if machine.keeps_half_precision() else heads * num_pairs
     numbers = pack_tokens * _num_active(size, inner) + num_tokens * held + num_scores
-    return _number_bytes(config) * numbers + num_pairs  # a mask is a byte for each
+    return number_bytes(config) * numbers + num_pairs  # a mask is a byte for each
 
 
 def _num_active(size: int, inner: int | None) -> int:
     return 4 * (inner or 4 * size) + 10 * size
 
 
-def _number_bytes(config: Mapping[str, object]) -> int:
-    declared = next((config[key] for key in _DTYPE_KEYS if config.get(key)), None)
+def number_bytes(config: Mapping[str, object]) -> int:
+    """Of a number as the engine computes it; 4 where config.json does not say."""
+    places = (config, *(config[key] for key in NESTED if isinstance(config.get(key), dict)))
+    said = (place.get(key) for place in places for key in _DTYPE_KEYS if isinstance(place, Mapping))
+    declared = next((value for value in said if value), None)
     return 2 if machine.keeps_half_precision() and declared in _HALF_DTYPES else 4

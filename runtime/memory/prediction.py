@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from registry.checkpoint.model_memory import ModelMemory
 
+from .chunk_pass import CHUNK_TOKENS
 from .kv import chunk_bytes, group_bytes
-
-CHUNK_TOKENS = 512  # of prompts, read in one pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,16 +48,30 @@ def _gated_delta(model: Arguments, num_values: int) -> int:
 def _mamba(model: Arguments) -> int:
     """A convolution, and a state for each channel: Mamba's, or with heads and groups, Mamba 2's."""
     kernel = model.needed("conv_kernel", "mamba_d_conv", "d_conv") - 1
-    state = model.needed("ssm_state_size", "state_size", "mamba_d_state", "d_state")
+    state = mamba_state_size(model)
     groups = model.number("mamba_n_groups", "n_groups") or 0
-    heads = model.number("mamba_n_heads", "mamba_num_heads")
-    if model.architecture == "mamba2":
-        heads = model.number("num_heads")
-    if heads is not None:
-        size = model.number("mamba_d_head", "mamba_head_dim", "hidden_size_per_head")
-        inner = heads * (size or model.head_size)
+    if (heads := mamba_heads(model)) is not None:
+        inner = heads * mamba_head_size(model)
     elif (expand := model.number("mamba_expand")) is not None:
         inner = expand * model.size
     else:
         inner = model.needed("intermediate_size", "d_inner")
     return (inner + 2 * groups * state) * kernel + inner * state
+
+
+def mamba_heads(model: Arguments) -> int | None:
+    """Heads of Mamba 2; None where there are none."""
+    if model.architecture == "mamba2":
+        return model.number("num_heads")
+    return model.number("mamba_n_heads", "mamba_num_heads")
+
+
+def mamba_head_size(model: Arguments) -> int:
+    """Channels of each head of Mamba 2."""
+    sizes = "mamba_d_head", "mamba_head_dim", "hidden_size_per_head"
+    return model.number(*sizes) or model.head_size
+
+
+def mamba_state_size(model: Arguments) -> int:
+    """Numbers in the state of each channel."""
+    return model.needed("ssm_state_size", "state_size", "mamba_d_state", "d_state")
