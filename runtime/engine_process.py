@@ -172,7 +172,7 @@ class EngineProcess:
         """
         value = generation.prompt, generation.sampling, generation.drawn
         with self._row(number, generation) as ended, generation.row():
-            self._send(Generate(number, *value, priority, generation.form))
+            self._send(Generate(number, *value, priority, generation.form, generation.borders))
             event = await ended
         if isinstance(event, SetAside):
             generation.put(event)

@@ -47,6 +47,7 @@ class Generation:
 
     def __init__(self) -> None:
         self.prompt: list[int] = []
+        self.borders: list[int] = []  # of the prompt: tokens before what others say otherwise
         self.sampling = SamplingParams()
         self.form = AnswerFormat()
         self.drawn: list[int] = []

@@ -28,6 +28,7 @@ from .errors import QueueFull, TooSlow
 from .events import Embedded, Finished, Queued, SetAside
 from .generation import Generation
 from .loads import OnLoad
+from .prompt import Prompt
 from .requests import (
     EmbeddingRequest,
     Embeddings,
@@ -40,7 +41,8 @@ from .requests import (
 from .residency import IsRemoved, PoolSettings, Residency
 from .schedule import Interruption, Ticket
 from .slot import Outcome, Slot
-from .text_messages import Decoded, Tokens
+from .splices import Splices
+from .text_messages import Decoded
 from .text_workers import TextWorkers
 
 _numbers = itertools.count(1)  # of requests: theirs in the queue, and in every engine
@@ -59,6 +61,7 @@ class ModelPool:
         self.residency = Residency(settings, on_load, is_removed, self._chat_format)
         self._settings = settings
         self._text = TextWorkers()
+        self.splices = Splices()
 
     async def _chat_format(self, model: Model) -> ChatFormat | None:
         """What the model's chat template takes; None for one that has none, or does not answer."""
@@ -82,14 +85,12 @@ class ModelPool:
         InsufficientMemory. Later: EngineFailed, Draining, Cancelled and, for one that is carried to
         another engine or came while its model was being unloaded, the last three again.
         """
-        prompt = _Prompt(
-            partial(self._text.encode, model.folder, request.input, request.constraint)
-        )
+        prompt = Prompt(self._text, self.splices, model.folder, request)
         generations = [Generation() for _ in range(request.num_answers)]
 
         async def start(number: int, generation: Generation) -> None:
             life = self._generate(model, request, generation, prompt, number)
-            await generation.start(life)
+            await generation.start(prompt.answered(generation, life))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -107,7 +108,7 @@ class ModelPool:
         model: Model,
         request: GenerationRequest,
         generation: Generation,
-        prompt: "_Prompt",
+        prompt: Prompt,
         number: int,
     ) -> Finished:
         slot = self.residency.slot(model)
@@ -125,8 +126,8 @@ class ModelPool:
             context_length = context_length_of(model)
             refuse_hopeless(request.input, context_length)
             check_vocabulary(request, model.vocab_size)
-            encoded = await prompt.encoded(number)
-            generation.prompt = encoded.tokens
+            encoded = await prompt.read(number, ticket.number)
+            generation.prompt, generation.borders = encoded.tokens, encoded.borders
             generation.form = msgspec.structs.replace(
                 encoded.form, max_reasoning_tokens=request.max_reasoning_tokens
             )
@@ -284,17 +285,3 @@ class ModelPool:
     async def close(self) -> None:
         """End every child. The pool is of no more use."""
         await asyncio.gather(self.residency.close(), self._text.close())
-
-
-class _Prompt:
-    """What several answers go on from."""
-
-    def __init__(self, encode: Callable[[], Awaitable[Tokens]]) -> None:
-        self._encode = encode
-        self._made: asyncio.Future[Tokens] = asyncio.get_running_loop().create_future()
-
-    async def encoded(self, number: int) -> Tokens:
-        """Made for the first answer; the others wait, and are cancelled where that is refused."""
-        if number == 0:
-            self._made.set_result(await self._encode())
-        return await asyncio.shield(self._made)

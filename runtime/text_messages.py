@@ -1,12 +1,30 @@
 """What the web process and a text worker say to each other, as msgpack frames."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from registry.checkpoint.chat_format import ChatFormat
 
 from .requests import AnswerFormat, Constraint, Input
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How a prompt was read, for the next one to go on from. Numbers are arrays of "I"."""
+
+    stamp: tuple[int, ...]  # of the files of template and tokenizer
+    text: str
+    marks: bytes  # characters and tokens before each place where every text is cut
+    drawn: list[tuple[int, int]]  # stretches of tokens that a model drew
+    borders: list[tuple[int, int]]  # characters and tokens before what others say otherwise
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A prompt that was read, and the answers that were drawn behind it."""
+
+    reading: Reading
+    tokens: bytes  # array of "I"
+    answers: list[bytes]
 
 
 class EncodePrompt(msgspec.Struct, frozen=True, tag=True):
@@ -16,6 +34,7 @@ class EncodePrompt(msgspec.Struct, frozen=True, tag=True):
     input: Input
     constraint: Constraint | None
     deadline_s: float
+    known: list[Known] = []  # similar prompts: tokens of one of them are taken over
 
 
 class DescribeTemplate(msgspec.Struct, frozen=True, tag=True):
@@ -57,6 +76,19 @@ class Decode(msgspec.Struct, frozen=True, tag=True):
 Job: TypeAlias = EncodePrompt | Decode | DescribeTemplate | EncodeTexts | EncodePairs
 
 
+class Spliced(msgspec.Struct, frozen=True):
+    """What a prompt took over of one that was known, and what stands where it went no further."""
+
+    known_tokens: int = 0  # of that prompt and its answer
+    reused_tokens: int = 0
+    drawn_tokens: int = 0  # of its answer
+    reused_drawn_tokens: int = 0
+    stopped: Literal["", "new", "differs"] = "new"  # "": all of it is there; "new": none was known
+    before: str = ""
+    known: str = ""
+    asked: str = ""
+
+
 class Tokens(msgspec.Struct, frozen=True, tag=True):
     """The prompt."""
 
@@ -64,6 +96,8 @@ class Tokens(msgspec.Struct, frozen=True, tag=True):
     call_ids: dict[str, str] = {}  # of tool calls, as they stand there -> the client's
     form: AnswerFormat = AnswerFormat()  # of the answer
     borders: list[int] = []  # how many tokens stand before what others say otherwise
+    reading: Reading | None = None  # of a text
+    spliced: Spliced | None = None  # of a text
 
 
 class Texts(msgspec.Struct, frozen=True, tag=True):

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from .text_messages import (
     EncodePrompt,
     EncodeTexts,
     Job,
+    Known,
     Refusal,
     Reply,
     Texts,
@@ -93,9 +94,13 @@ class TextWorkers:
             self._changed.notify_all()
 
     async def encode(
-        self, folder: Path, input: Input, constraint: Constraint | None = None
+        self,
+        folder: Path,
+        input: Input,
+        constraint: Constraint | None = None,
+        known: Sequence[Known] = (),
     ) -> Tokens:
-        """The prompt, and what its answer looks like.
+        """The prompt, and what its answer looks like; tokens of what is known stay what they are.
 
         Raises InvalidRequest, for a conversation TemplateFailed; Unavailable when no worker is to
         be had.
@@ -103,7 +108,7 @@ class TextWorkers:
         num_chars = num_chars_of(input)
         limit_s = self._deadline_s(folder, num_chars)
         try:
-            job = EncodePrompt(str(folder), input, constraint, limit_s)
+            job = EncodePrompt(str(folder), input, constraint, limit_s, list(known))
             reply = await self._do(job, num_chars)
         except TimeoutError:
             if constraint is not None:

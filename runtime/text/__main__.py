@@ -1,6 +1,7 @@
 """`python -m runtime.text FD`: one text worker, serving one job after the other over socket FD."""
 
 import contextlib
+import itertools
 import math
 import os
 import queue
@@ -9,9 +10,11 @@ import signal
 import socket
 import sys
 import threading
+from array import array
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,6 +42,8 @@ from runtime.text_messages import (
     EncodePrompt,
     EncodeTexts,
     Job,
+    Known,
+    Reading,
     Refusal,
     Reply,
     Texts,
@@ -46,11 +51,14 @@ from runtime.text_messages import (
 )
 
 from .answer_format import answer_format
+from .borders import borders
 from .fill_in import fill_in
 from .grammar.answer import grammar_of
 from .grammar.refused import ConstraintRefused
 from .pairs import PairPrompt
 from .prompt import ChatPrompt
+from .splice import Splice
+from .splice import splice as splice_in
 from .template import ChatTemplate, TemplateError, template_of, tool_template_of
 from .tokenizer import ModelTokenizer
 from .tool_turns import ConversationRefused
@@ -63,6 +71,7 @@ _decoder: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
 
 
 Stamp: TypeAlias = tuple[tuple[Path, int], ...]
+Pairs: TypeAlias = Iterable[tuple[int, int]]  # characters and tokens before a place
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,19 @@ class Text:
     def chat(self) -> ChatPrompt:
         return ChatPrompt(self.template, tool_template_of(self.folder))
 
+    def fitting(self, known: Sequence[Known]) -> list[Known]:
+        """Of what is known, what was read by the same files."""
+        return [one for one in known if one.reading.stamp == self._times]
+
+    @property
+    def _times(self) -> tuple[int, ...]:
+        return tuple(time for _, time in self.stamp)
+
+    def reading(self, text: str, splice: Splice, marks: Pairs = (), borders: Pairs = ()) -> Reading:
+        """How a text was read, to be known at the next one."""
+        flat = array("I", itertools.chain.from_iterable(marks)).tobytes()
+        return Reading(self._times, text, flat, splice.drawn, list(borders))
+
 
 class Worker:
     """Keeps what it loaded, so that a conversation's next turn costs a third of a millisecond."""
@@ -95,8 +117,8 @@ class Worker:
             match job:
                 case EncodePrompt():
                     if isinstance(job.input, ChatInput):
-                        return _chat(text, job.input, job.constraint)
-                    return _continued(text, job.input, job.constraint)
+                        return _chat(text, job.input, job.constraint, text.fitting(job.known))
+                    return _continued(text, job.input, job.constraint, text.fitting(job.known))
                 case Decode():
                     return Decoded(*text.tokenizer.decode(job.tokens))
                 case DescribeTemplate():
@@ -131,7 +153,9 @@ class Worker:
         return text
 
 
-def _chat(text: Text, chat: ChatInput, constraint: Constraint | None) -> Tokens:
+def _chat(
+    text: Text, chat: ChatInput, constraint: Constraint | None, known: Sequence[Known]
+) -> Tokens:
     """The prompt of a conversation. Raises TemplateError, ConstraintRefused."""
     options = dict(chat.options)
     if chat.tool_use.tools and chat.tool_use.choice != "none":
@@ -140,18 +164,27 @@ def _chat(text: Text, chat: ChatInput, constraint: Constraint | None) -> Tokens:
     chosen = text.chat.chosen(messages, options)
     prompt = chosen.render(messages, options, chat.turn)
     form = answer_format(chosen.form, chat, prompt.text, constraint, text.tokenizer.trial)
-    return Tokens(text.tokenizer.prompt(prompt.text), prompt.call_ids, form)
+    splice = splice_in(text.tokenizer, prompt.text, known, text.tokenizer.encode)
+    places = borders(chosen, messages, options, chat.turn, prompt.text, splice.known)
+    pairs = [(place, splice.token_at(place)) for place in places]
+    within = sorted({token for _, token in pairs if 0 < token < len(splice.tokens)})
+    reading = text.reading(prompt.text, splice, splice.marks, pairs)
+    return Tokens(splice.tokens, prompt.call_ids, form, within, reading, splice.told)
 
 
-def _continued(text: Text, continued: TextInput, constraint: Constraint | None) -> Tokens:
+def _continued(
+    text: Text, continued: TextInput, constraint: Constraint | None, known: Sequence[Known]
+) -> Tokens:
     """A text as the model's tokenizer reads it; tokens stand as they are."""
     grammar = grammar_of(None, None, None, ToolUse(), constraint, text.tokenizer.trial)
     form = AnswerFormat(grammar=grammar)
     if not isinstance(continued.text, str):
         return Tokens(list(continued.text), form=form)
     if not continued.suffix:
-        tokens = text.tokenizer.text(continued.text, adds_special=continued.adds_special)
-        return Tokens(tokens, form=form)
+        encode = partial(text.tokenizer.encode, adds_special=continued.adds_special)
+        splice = splice_in(text.tokenizer, continued.text, known, encode)
+        reading = text.reading(continued.text, splice)
+        return Tokens(splice.tokens, form=form, reading=reading, spliced=splice.told)
     filled = fill_in(text.tokenizer, continued.text, continued.suffix)
     if filled is None:
         message = "This model has no tokens for filling in: send no suffix."

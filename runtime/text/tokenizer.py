@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from tokenizers import Encoding
+
 from registry.checkpoint.tokenizer.load import load
+from runtime.decoding.decoder import Decoder
 
 from .grammar.trial import Trial
 
@@ -17,6 +20,12 @@ class ModelTokenizer:
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = load(folder)
+        self._words: dict[int, bytes] = {}
+        added = self._tokenizer.get_added_tokens_decoder()
+        self.marks = frozenset(added)  # they stand for themselves, whatever is around them
+        # Before these a text is cut, whatever it is.
+        self.restarts = {id: token.content for id, token in added.items() if not token.normalized}
+        self.longest_mark = max(map(len, self.restarts.values()), default=0) + 1  # in characters
 
     @cached_property
     def trial(self) -> Trial:
@@ -24,13 +33,31 @@ class ModelTokenizer:
         added = self._tokenizer.get_added_tokens_decoder()
         return Trial({token.content: id for id, token in added.items() if token.special})
 
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self._tokenizer)
+
+    def word(self, token: int) -> bytes:
+        """What the token stands for in the middle of a text."""
+        word = self._words.get(token)
+        if word is None:
+            word = self._words[token] = self._decoder.text_of(token)
+        return word
+
+    def encode(self, text: str, *, adds_special: bool = False) -> Encoding:
+        """A raw text, perhaps with the special tokens that are set around one.
+
+        A rendered prompt holds its special tokens as text already.
+        """
+        return self._tokenizer.encode(text, add_special_tokens=adds_special)
+
     def prompt(self, text: str) -> list[int]:
-        """A rendered prompt, which holds its special tokens as text already."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        """A rendered prompt."""
+        return list(self.encode(text).ids)
 
     def text(self, text: str, *, adds_special: bool) -> list[int]:
-        """A raw text, perhaps with the special tokens that are set around one."""
-        return list(self._tokenizer.encode(text, add_special_tokens=adds_special).ids)
+        """A raw text; see `encode`."""
+        return list(self.encode(text, adds_special=adds_special).ids)
 
     def beginning(self) -> list[int]:
         """The special tokens that are set before a text."""
@@ -47,6 +74,15 @@ class ModelTokenizer:
         """The text of tokens, special ones among them; and the vocabulary's word for each."""
         words = [self._tokenizer.id_to_token(token) or "" for token in tokens]
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False)), words
+
+    def is_same(self, tokens: Sequence[int], others: Sequence[int]) -> bool:
+        """Whether both are decoded to the same text; False if they cannot be decoded."""
+        try:
+            return self.decode(tokens)[0] == self.decode(others)[0]
+        except BaseException as error:  # a panic of Rust is no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            return False
 
     def texts(
         self, texts: Sequence[str], query: str | None, max_tokens: int | None
