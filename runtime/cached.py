@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 # Why no more of a prompt was reused.
-# "": all of it but its last token was. "new": nothing like it was read before. "differs": at its
+# "": all that was known of it was. "new": nothing like it was read before. "differs": at its
 # first token that differs from the most similar one. "no_checkpoint": the model's state cannot be
 # cut, and none was kept nearer to that token. "evicted": it was known, and had to make room.
 Blocked: TypeAlias = Literal["", "new", "differs", "no_checkpoint", "evicted"]

@@ -85,8 +85,14 @@ def _loop(
             kv_bits=settings.kv_bits,
             default_kv_bits=settings.default_kv_bits,
         )
-        chunk = settings.prefill_chunk_tokens
-        return EngineLoop(loaded, inbox, send, prefill_chunk_tokens=chunk), loaded.info
+        loop = EngineLoop(
+            loaded,
+            inbox,
+            send,
+            prefill_chunk_tokens=settings.prefill_chunk_tokens,
+            prefix_cache_bytes=settings.prefix_cache_bytes,
+        )
+        return loop, loaded.info
     if settings.kv_bits not in (None, NOT_QUANTISED):
         raise KvBitsRefused("it makes no text, so it keeps no KV cache that has bits")
     encoder = load_encoder(model, report)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from runtime.decoding.decoder import Decoder
 from runtime.engine_messages import (
+    CacheReport,
     Cancel,
     Command,
+    DescribeCache,
     Embed,
+    ForgetCache,
     Generate,
     Ping,
     Pong,
@@ -56,6 +59,7 @@ class EngineLoop:
         send: Callable[[Report], None],
         *,
         prefill_chunk_tokens: int,
+        prefix_cache_bytes: int = 0,
     ) -> None:
         self._loaded = loaded
         self._inbox = inbox
@@ -71,6 +75,7 @@ class EngineLoop:
             loaded.model,
             loaded.info.probed.exactness,
             prefill_chunk_tokens=prefill_chunk_tokens,
+            prefix_cache_bytes=prefix_cache_bytes,
             is_memory_short=device.memory_is_short,
         )
 
@@ -108,6 +113,14 @@ class EngineLoop:
                     elif (events := self._batch.remove(command.id)) is not None:
                         # It is gone now, not a step on.
                         self._send(Step(events, self._batch.num_rows))
+                case DescribeCache():
+                    self._send(
+                        CacheReport(
+                            command.number, self._batch.reuse.described(self._decoder.text_of)
+                        )
+                    )
+                case ForgetCache():
+                    self._batch.reuse.cache.clear()
                 case Ping():
                     self._send(Pong(command.number))
                 case Stop():
@@ -146,7 +159,10 @@ class EngineLoop:
             raise ValueError(f"token {highest} is beyond the model's {num_embeddings} embeddings")
         follower = self._follower(sampling, command.form)
         verdict = follower.replay(command.drawn)
-        row = Row(command.id, tokens, sampling, follower, len(command.drawn), command.priority)
+        num_drawn = len(command.drawn)
+        row = Row(
+            command.id, tokens, sampling, follower, num_drawn, command.priority, command.borders
+        )
         if verdict is not None and not row.is_scored:  # only the word of its end was lost
             self._send(Step([row.finished(verdict)], self._batch.num_rows))
         else:

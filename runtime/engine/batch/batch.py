@@ -9,7 +9,7 @@ come next where a grammar says so, `draw` starts drawing the next ones, and the 
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import mlx.core as mx
 import msgspec
@@ -17,12 +17,14 @@ import msgspec
 from registry.checkpoint.exactness import Exactness
 from runtime.engine import device
 from runtime.engine.cache import kv_cache
+from runtime.engine.cache.layers import RowView
 from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
 from runtime.events import Failed, Prefill, RowEvent, SetAside
 
 from .group import DecodeGroup, Drawn
 from .prefill import Prefilling
+from .reuse import Reuse
 from .row import Row
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Batch:
         *,
         prefill_chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
+        prefix_cache_bytes: int = 0,
         is_memory_short: Callable[[], bool] = lambda: False,
     ) -> None:
         """Nothing is done that `exactness` does not name as exact for the model."""
@@ -50,12 +53,15 @@ class Batch:
         self._can_merge = exactness.merged and kv_cache.is_mergeable(empty)
         self._padding = Padding.of(empty)
         self._is_memory_short = is_memory_short
+        budget = prefix_cache_bytes if exactness.chunked else 0  # a prefix is a first piece
+        self.reuse = Reuse(model, budget, self._held)
         self._prefilling = Prefilling(
             model,
             msgspec.structs.replace(
                 exactness, merged=self._can_merge, padded=exactness.padded and self._can_merge
             ),
             self._padding,
+            self.reuse,
             prefill_chunk_tokens,
             stall_limit_s,
         )
@@ -74,38 +80,44 @@ class Batch:
         """Bytes of KV held for all rows, padding included."""
         return self._prefilling.num_bytes + sum(group.num_bytes for group in self._groups)
 
+    def _held(self) -> Iterator[tuple[Row, RowView]]:
+        """The rows that draw, and what the cache holds of each."""
+        layers = self.reuse.cache.layers
+        return ((row, group.view(row, layers)) for group in self._groups for row in group.rows)
+
     def add(self, row: Row) -> None:
         """Its prompt is read from the next step on."""
         self._prefilling.add(row)
 
-    def remove(self, row_id: int) -> list[RowEvent] | None:
-        """Drop a row wherever it is, and free its KV. None if it is not (or no longer) here.
+    def remove(self, row_id: int, *, keeps: bool = True) -> list[RowEvent] | None:
+        """Drop a row wherever it is. None if it is not (or no longer) here.
 
-        The events are of other rows that failed because its cache could not be taken apart.
+        What it read is kept for prompts that begin alike, or freed if `keeps` is false. The events
+        are of other rows that failed because its cache could not be taken apart.
         """
-        events = self._remove(row_id)
+        events = self._remove(row_id, keeps=keeps)
         self._give_back()
         return events
 
-    def set_aside(self, row_id: int) -> list[RowEvent] | None:
+    def set_aside(self, row_id: int, *, keeps: bool = True) -> list[RowEvent] | None:
         """Drop a row that will be continued: its own event tells what it drew. Else as `remove`."""
         row = next((row for row in self._rows if row.id == row_id), None)
-        if row is None or (events := self.remove(row_id)) is None:
+        if row is None or (events := self.remove(row_id, keeps=keeps)) is None:
             return None
         if not any(event.id == row_id for event in events):  # its group may have failed with it
             events.append(_aside(row))
         return events
 
-    def _remove(self, row_id: int) -> list[RowEvent] | None:
+    def _remove(self, row_id: int, *, keeps: bool) -> list[RowEvent] | None:
         events: list[RowEvent] = []
         for row in self._prefilling.rows:
             if row.id == row_id:
-                self._prefilling.remove(row)
+                self._prefilling.remove(row, keeps=keeps)
                 return events
         for group in self._groups:
             for row in group.rows:
                 if row.id == row_id:
-                    self._leave({row}, events)
+                    self._leave({row}, events, keeps=keeps)
                     return events
         return None
 
@@ -138,14 +150,19 @@ class Batch:
         return [*self._prefilling.rows, *(row for group in self._groups for row in group.rows)]
 
     def _make_do(self, events: list[RowEvent]) -> None:
-        """When memory is short the youngest row of the lowest priority leaves; one always stays."""
+        """When memory is short the prefixes that are kept make room, half of them at a time; then
+        the youngest row of the lowest priority leaves. One always stays.
+        """
         is_due = self._prefilling.rows or self._num_steps % _MEMORY_STEPS == 0
-        if not is_due or self.num_rows < 2 or not self._is_memory_short():
+        if not is_due or not self._is_memory_short():
             return
         mx.clear_cache()
-        if self._is_memory_short():
+        while (held := self.reuse.cache.num_bytes) and self._is_memory_short():
+            self.reuse.cache.shrink(held // 2)
+            mx.clear_cache()
+        if self.num_rows > 1 and self._is_memory_short():
             youngest = max(self._rows, key=lambda row: (not row.is_urgent, row.id))
-            events += self.set_aside(youngest.id) or []
+            events += self.set_aside(youngest.id, keeps=False) or []
 
     def _decoding(self) -> list[DecodeGroup]:
         """The groups of this step: for background rows most steps are not taken while somebody
@@ -205,13 +222,20 @@ class Batch:
         for group in groups:
             self._attempt(group, DecodeGroup.draw, events, over)
 
-    def _leave(self, over: set[Row], events: list[RowEvent]) -> None:
+    def _leave(self, over: set[Row], events: list[RowEvent], *, keeps: bool = True) -> None:
         """The only way out of a group: its cache is copied once, however many rows leave."""
         changed = [group for group in self._groups if not over.isdisjoint(group.rows)]
         for group in changed:
+            if keeps and self.reuse.is_on:
+                self._attempt(group, lambda group: self._keep(group, over), events, over)
             self._attempt(group, lambda group: group.leave(over), events, over)
         if changed:
             self._regroup(events)
+
+    def _keep(self, group: DecodeGroup, over: set[Row]) -> None:
+        """What rows that are over have read may serve others."""
+        for row in over.intersection(group.rows):
+            self.reuse.keep(row, group.view(row, self.reuse.cache.layers))
 
     def _prefill(self, events: list[RowEvent], *, is_decoding: bool) -> None:
         if not self._prefilling.rows:
@@ -221,11 +245,12 @@ class Batch:
         for rows, error in failed:
             self._lose(rows, error, f"The prompt could not be read: {error}", events)
         for row, count in before.items():
-            if row.num_prefilled > count:
+            is_read = row.num_cached and row not in self._prefilling.rows
+            if row.num_prefilled > count or is_read:
                 total = len(row.tokens)
                 # The prompt's last token is left for the first decode step.
                 done = row.num_prefilled if row.num_to_prefill else total
-                events.append(Prefill(row.id, done, total))
+                events.append(Prefill(row.id, done, total, row.num_cached))
         for row in before:
             is_gone = row not in self._prefilling.rows
             if is_gone and not any(row in rows for rows, _ in failed):

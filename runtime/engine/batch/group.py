@@ -7,6 +7,7 @@ from typing import TypeAlias
 import mlx.core as mx
 
 from runtime.engine.cache.kv_cache import MIN_MERGED_TOKENS, GroupCache
+from runtime.engine.cache.layers import Layers, RowView
 from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.bias import Bias
@@ -85,6 +86,11 @@ class DecodeGroup:
     @property
     def num_bytes(self) -> int:
         return self._columns.cache.num_bytes
+
+    def view(self, row: Row, layers: Layers) -> RowView:
+        """What the cache holds of one of the rows, between two steps or when it leaves."""
+        cache = self._columns.cache
+        return RowView(cache.layers, layers, row.length, cache.place(self.rows.index(row)))
 
     @property
     def is_young(self) -> bool:

@@ -19,6 +19,7 @@ from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.logprobs import likelihoods
 
 from .group import DecodeGroup
+from .reuse import Reuse
 from .row import Row
 
 # Tokens a second that are assumed until a chunk was measured. A low guess: a first chunk that takes
@@ -40,11 +41,13 @@ class Prefilling:
         model: LanguageModel,
         exactness: Exactness,
         padding: Padding,
+        reuse: Reuse,
         chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
     ) -> None:
         """A chunk has at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
         self._model = model
+        self._reuse = reuse
         self._exactness = exactness
         self._padding = padding
         self._chunk_tokens = chunk_tokens
@@ -57,26 +60,40 @@ class Prefilling:
     @property
     def num_bytes(self) -> int:
         """Bytes of KV held by the rows."""
-        return sum(kv_cache.num_bytes(row.cache) for row in self.rows)
+        return sum(kv_cache.num_bytes(row.cache) + row.trail.num_bytes for row in self.rows)
 
     def add(self, row: Row) -> None:
         twin = next((other for other in self._twins if _are_twins(other, row)), None)
         if twin is None:
-            row.cache, self._twins[row] = kv_cache.make(self._model), []
+            self._reuse.begin(row, list(self._twins))
+            self._twins[row] = []
         else:
-            row.num_prefilled, row.prompt_scores = twin.num_prefilled, [*twin.prompt_scores]
+            row.prompt_scores = [*twin.prompt_scores]
             self._twins[twin].append(row)
+            self._keep_up(twin)
         self.rows.append(row)
 
-    def remove(self, row: Row) -> None:
-        """Forget a row; its cache is freed, or goes to a twin that goes on with it."""
+    def remove(self, row: Row, *, keeps: bool = False) -> None:
+        """Forget a row. Its cache goes to a twin that goes on with it; else what it read is kept
+        for others where `keeps` says so, or freed.
+        """
         self.rows.remove(row)
         if row not in self._twins:
             next(twins for twins in self._twins.values() if row in twins).remove(row)
         elif twins := self._twins.pop(row):
             heir, *others = twins
-            heir.cache, self._twins[heir] = row.cache, others
+            heir.cache, heir.trail, self._twins[heir] = row.cache, row.trail, others
+            self._reuse.inherit(row, heir)
+        else:
+            self._reuse.leave(row, list(self._twins), keeps=keeps)
+            for other in self._twins:
+                self._keep_up(other)
         row.cache = []
+
+    def _keep_up(self, row: Row) -> None:
+        """Twins are as far as the row that is read for them."""
+        for twin in self._twins[row]:
+            twin.num_prefilled, twin.num_cached = row.num_prefilled, row.num_cached
 
     def chunk(
         self, is_decoding: bool
@@ -116,8 +133,8 @@ class Prefilling:
 
         Whole prompts may use up the larger `whole_budget`.
         """
-        read = [row for row in self.rows if row in self._twins]
-        urgent = [row for row in read if any(r.is_urgent for r in (row, *self._twins[row]))]
+        read = [row for row in self._twins if not self._reuse.is_waiting(row)]
+        urgent = [row for row in read if self._is_urgent(row)]
         rows = sorted(urgent or read, key=lambda row: row.num_to_prefill)
         self._num_chunks += 1
         if self._num_chunks % 4 == 0:
@@ -127,7 +144,9 @@ class Prefilling:
         for row in rows:
             is_whole = row.num_prefilled == 0 and row.num_to_prefill <= whole_budget
             room = whole_budget if is_whole else max(0, budget)
-            count = min(row.num_to_prefill, room, _SCORED_TOKENS if row.is_scored else room)
+            count = min(self._reuse.next_stop(row) - row.num_prefilled, room)
+            if row.is_scored:
+                count = min(count, _SCORED_TOKENS)
             if count and not self._exactness.chunked:
                 count = row.num_to_prefill
             if count or not row.num_to_prefill:
@@ -135,6 +154,11 @@ class Prefilling:
                 budget -= count
                 whole_budget -= count
         return plan
+
+    def _is_urgent(self, row: Row) -> bool:
+        """Whether anybody urgent waits for its reading."""
+        waiting = [row, *self._reuse.waiting_for(row)]
+        return any(r.is_urgent or any(t.is_urgent for t in self._twins[r]) for r in waiting)
 
     def _whole_prompts(self, plan: list[tuple[Row, int]], budget: int) -> list[Row]:
         """The first rows of the plan whose whole prompts fit the budget, also when padded.
@@ -148,6 +172,8 @@ class Prefilling:
         for row, count in plan:
             is_whole = MIN_MERGED_TOKENS <= count == len(row.tokens) - 1
             if not is_whole or self._twins[row] or row.is_scored:
+                continue
+            if self._reuse.waiting_for(row):
                 continue
             lengths = [*(other.num_to_prefill for other in rows), count]
             if len(lengths) * max(lengths) > budget or not self._padding.fits(lengths):
@@ -181,11 +207,13 @@ class Prefilling:
                 self._score(rows, logits[0], start)
             for each in rows:
                 each.num_prefilled += count
+            self._reuse.pause(row, list(self._twins))
+            for other in self._twins:
+                self._keep_up(other)
         if row.num_to_prefill == 0:
             going_on = [each for each in rows if each.follower.verdict is None]
             self._finish(self._apart(going_on, row.cache), groups)
-            for each in rows:
-                self.remove(each)
+            self._forget(rows)
 
     def _score(self, rows: list[Row], logits: mx.array, start: int) -> None:
         """How likely each token was behind these (count, vocab), which begin at `start`."""
@@ -204,8 +232,15 @@ class Prefilling:
         for row in rows:
             row.num_prefilled = len(row.tokens) - 1
         self._finish([(rows, cache)], groups)
+        self._forget(rows)
+
+    def _forget(self, rows: list[Row]) -> None:
+        """These are read: what they hold is others' to free."""
         for row in rows:
-            self.remove(row)
+            self.rows.remove(row)
+            if self._twins.pop(row, None) is not None:
+                self._reuse.finish(row)
+            row.cache = []
 
     def _apart(self, rows: list[Row], cache: Cache) -> list[tuple[list[Row], Cache]]:
         """Each of the rows gets a cache of its own; merged where that is possible."""

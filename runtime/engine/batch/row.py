@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from runtime.engine.answer.follower import Follower, Told
 from runtime.engine.cache.kv_cache import Cache
+from runtime.engine.cache.trail import Trail
 from runtime.engine.sampling.logprobs import Likelihood
 from runtime.engine.sampling.sampler import NUMERICAL_FAULT
 from runtime.events import (
@@ -38,8 +39,13 @@ class Row:
     follower: Follower  # which has replayed what was drawn before
     num_replayed: int = 0  # tokens drawn before
     priority: Priority = "interactive"
+    borders: list[int] = field(default_factory=list)  # where others may go on otherwise
     cache: Cache = field(default_factory=list)  # while it prefills; then its group holds it
+    trail: Trail = field(default_factory=Trail)  # places that others can go on from
     num_prefilled: int = 0
+    num_cached: int = 0  # of these, what was read by rows before it
+    drawn: list[int] = field(default_factory=list)  # here, and read
+    is_faulty: bool = False  # what it computed is of no use to others
     prompt_scores: list[Score] = field(default_factory=list)  # of what is prefilled, if asked for
     num_drawn: int = 0  # tokens whose computation was started, those before included
     arrived_at: float = field(default_factory=time.monotonic)
@@ -86,10 +92,12 @@ class Row:
     def take(self, token: int, likelihood: Likelihood | None, events: list[RowEvent]) -> bool:
         """Tell what a token says. Returns whether the row is over."""
         if token == NUMERICAL_FAULT:
+            self.is_faulty = True
             events.append(Failed(self.id, "The model computed logits that are not numbers (NaN)."))
             return True
         if self.first_token_at is None:
             self.first_token_at = time.monotonic()
+        self.drawn.append(token)
         events += (_delta(self.id, told) for told in self.follower.take(token, likelihood))
         if (verdict := self.follower.verdict) is not None:
             events.append(self.finished(verdict))
@@ -106,6 +114,7 @@ class Row:
             Usage(
                 prompt_tokens=len(self.tokens) - self.num_replayed,
                 completion_tokens=follower.num_taken,
+                cached_tokens=min(self.num_cached, len(self.tokens) - self.num_replayed),
                 reasoning_tokens=follower.num_reasoning,
             ),
             Timings(

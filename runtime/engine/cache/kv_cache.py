@@ -71,6 +71,10 @@ class GroupCache:
     def num_bytes(self) -> int:
         return num_bytes(self.layers)
 
+    def place(self, row: int) -> int | None:
+        """Where a row is in the layers, if they are merged."""
+        return row if self._is_merged else None
+
     def join(self, other: "GroupCache") -> None:
         """Append the rows of another, which must not be used afterwards."""
         if self._is_merged or other._is_merged:

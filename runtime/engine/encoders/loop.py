@@ -5,7 +5,20 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 
-from runtime.engine_messages import Cancel, Command, Embed, Generate, Ping, Pong, Report, Step, Stop
+from runtime.cached import CacheDescription
+from runtime.engine_messages import (
+    CacheReport,
+    Cancel,
+    Command,
+    DescribeCache,
+    Embed,
+    Generate,
+    Ping,
+    Pong,
+    Report,
+    Step,
+    Stop,
+)
 from runtime.events import Embedded, Failed, RowEvent
 
 from .batch import EncodeBatch, Input, Request
@@ -60,6 +73,8 @@ class EncodeLoop:
                 case Cancel():
                     if self._batch.remove(command.id):
                         self._report([])
+                case DescribeCache():
+                    self._send(CacheReport(command.number, CacheDescription()))
                 case Ping():
                     self._send(Pong(command.number))
                 case Stop():

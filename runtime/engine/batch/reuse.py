@@ -1,0 +1,222 @@
+"""Prompts begin where others have been: found when a row comes, kept when it leaves.
+
+A row goes on from what is held of its prompt, in the prefix cache or by rows that are there. Where
+another is just reading more of the same, it waits for that instead of reading it too.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from runtime.cached import CacheDescription
+from runtime.engine.cache import kv_cache
+from runtime.engine.cache.layers import NotCuttable, RowView
+from runtime.engine.cache.lookups import Lookups
+from runtime.engine.cache.prefix import Prefix, RowPrefix, TreePrefix, room_for
+from runtime.engine.cache.prefix_cache import PrefixCache
+from runtime.engine.cache.prefix_tree import common_length
+from runtime.engine.language_model import LanguageModel
+
+from .row import Row
+
+logger = logging.getLogger(__name__)
+
+_WORTH_WAITING = 64  # tokens that are being read and are known nowhere else
+_BLOCK_TOKENS = 256  # where no border is told, this far at most from a prompt's end
+_LIKELY_OTHER = 32  # tokens at a prompt's end that the next turn may say otherwise
+
+Held = Iterable[tuple[Row, RowView]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """For a row that is read, until it has read so many tokens."""
+
+    leader: Row
+    num_tokens: int
+
+
+class Reuse:
+    """Of one batch. Without a budget every row reads its prompt from the beginning."""
+
+    def __init__(
+        self, model: LanguageModel, budget_bytes: int, decoding: Callable[[], Held]
+    ) -> None:
+        """`decoding` tells the rows that draw, and what is held of them."""
+        self._model = model
+        self.lookups = Lookups()
+        self.cache = PrefixCache(lambda: kv_cache.make(model), budget_bytes)
+        self._is_on = budget_bytes > 0
+        self._decoding = decoding
+        self._waits: dict[Row, _Wait] = {}
+        self._stops: dict[Row, set[int]] = {}  # where a row's reading has to pause
+
+    # --- rows that come ---------------------------------------------------------------------------
+
+    def begin(self, row: Row, reading: Sequence[Row]) -> None:
+        """Give a row its cache, with as much of its prompt in it as is held; or have it wait for
+        one of those that are being read, who came before it.
+        """
+        row.cache = kv_cache.make(self._model)
+        if not self._is_on or row.is_scored:  # scores are of the logits of the whole prompt
+            return
+        limit = len(row.tokens) - 1
+        tree = TreePrefix(self.cache, row.tokens)
+        found: list[Prefix] = [tree, *self._of_rows(row, reading)]
+        best = max(found, key=lambda prefix: prefix.reach(limit))
+        reach = best.reach(limit)
+        if (
+            wait := self._worth_waiting(row, reading)
+        ) and wait.num_tokens >= reach + _WORTH_WAITING:
+            self._waits[row] = wait
+            if not self.cache.layers.are_full:
+                self._stops.setdefault(wait.leader, set()).add(wait.num_tokens)
+            return
+        if reach > 0:
+            self._restore(row, best, reach)
+        if not self.cache.layers.are_full:
+            shared = max(prefix.shared for prefix in found)
+            self._stops.setdefault(row, set()).update(self._places(row, shared))
+        self.lookups.note(row.id, row.tokens, row.num_cached, max(p.shared for p in found))
+
+    def _of_rows(self, row: Row, reading: Sequence[Row]) -> list[Prefix]:
+        held = [*self._decoding(), *((other, self._view(other)) for other in reading)]
+        shared = (common_length(_known(other), row.tokens) for other, _ in held)
+        return [
+            RowPrefix(self.cache, view, other.trail, count)
+            for (other, view), count in zip(held, shared, strict=True)
+            if count
+        ]
+
+    def _worth_waiting(self, row: Row, reading: Sequence[Row]) -> _Wait | None:
+        """The row that will have read most of what this one begins with."""
+        best: _Wait | None = None
+        later = self.waiting_for(row)
+        for other in sorted(reading, key=self.is_waiting):
+            shared = common_length(other.tokens, row.tokens)
+            shared = min(shared, len(other.tokens) - 1, len(row.tokens) - 1)
+            is_ahead = shared > other.num_prefilled or self.cache.layers.are_full
+            if is_ahead and other not in later and (best is None or shared > best.num_tokens):
+                best = _Wait(other, shared)
+        return best
+
+    def _restore(self, row: Row, prefix: Prefix, num_tokens: int) -> None:
+        room = room_for(num_tokens, len(row.tokens) - num_tokens)
+        try:
+            restored = prefix.restore(num_tokens, room)
+        except NotCuttable:
+            self._give_up()
+            return
+        row.cache, row.trail = restored.cache, restored.trail
+        row.num_prefilled = row.num_cached = num_tokens
+        if not self.cache.layers.are_full and self.waiting_for(row):
+            row.trail.note(self._view(row), self.cache.layers)
+
+    def _places(self, row: Row, shared: int) -> set[int]:
+        """Where the prompt may be branched off from: told by its text, shown by who was here
+        before, and the last whole block.
+        """
+        last = max(0, len(row.tokens) - 1 - _LIKELY_OTHER) // _BLOCK_TOKENS * _BLOCK_TOKENS
+        return {*row.borders, shared, last}
+
+    # --- rows that are read -----------------------------------------------------------------------
+
+    def is_waiting(self, row: Row) -> bool:
+        return row in self._waits
+
+    def waiting_for(self, leader: Row) -> list[Row]:
+        """All whose reading waits for this row's, through others too."""
+        waiting = [row for row, wait in self._waits.items() if wait.leader is leader]
+        return [*waiting, *(later for row in waiting for later in self.waiting_for(row))]
+
+    def next_stop(self, row: Row) -> int:
+        """Where the reading has to pause at the latest."""
+        stops = self._stops.get(row, ())
+        end = len(row.tokens) - 1
+        return min((stop for stop in stops if row.num_prefilled < stop < end), default=end)
+
+    def pause(self, leader: Row, reading: Sequence[Row]) -> None:
+        """More of a prompt was read: it may be a place to go on from, and others wait for that."""
+        if not self._is_on:
+            return
+        position = leader.num_prefilled
+        is_place = position in self._stops.get(leader, ()) or leader.num_to_prefill == 0
+        if is_place and not self.cache.layers.are_full:
+            leader.trail.note(self._view(leader), self.cache.layers)
+        for row, wait in list(self._waits.items()):
+            if wait.leader is leader and position >= wait.num_tokens:
+                self._begin_anew(row, reading)
+
+    def _begin_anew(self, row: Row, reading: Sequence[Row]) -> None:
+        """Whom it waited for is far enough, or gone."""
+        del self._waits[row]
+        self.begin(row, [other for other in reading if other is not row])
+        if not self.is_waiting(row):
+            self.pause(row, reading)
+
+    def finish(self, row: Row) -> None:
+        """A row is read: nobody waits for it any more."""
+        self._stops.pop(row, None)
+
+    def inherit(self, gone: Row, heir: Row) -> None:
+        """A row is read for another's sake from now on."""
+        if (stops := self._stops.pop(gone, None)) is not None:
+            self._stops[heir] = stops
+        if (wait := self._waits.pop(gone, None)) is not None:
+            self._waits[heir] = wait
+        for row, wait in self._waits.items():
+            if wait.leader is gone:
+                self._waits[row] = _Wait(heir, wait.num_tokens)
+
+    def leave(self, gone: Row, reading: Sequence[Row], *, keeps: bool) -> None:
+        """A row leaves before it is read whole; who waited for it looks again."""
+        self._waits.pop(gone, None)
+        self._stops.pop(gone, None)
+        if keeps:
+            self.keep(gone, self._view(gone))
+        for row, wait in list(self._waits.items()):
+            if wait.leader is gone:
+                self._begin_anew(row, reading)
+
+    # --- rows that leave --------------------------------------------------------------------------
+
+    @property
+    def is_on(self) -> bool:
+        return self._is_on
+
+    def keep(self, row: Row, view: RowView) -> None:
+        """A row leaves that will not be computed any more: what it read stays, if there is room."""
+        if not self._is_on or row.is_faulty or not view.length:
+            return
+        tokens = _known(row)
+        try:
+            self.cache.keep(tokens, view, row.trail)
+        except NotCuttable:
+            self._give_up()
+        self.lookups.remember(tokens[: view.length])
+
+    def described(self, text_of: Callable[[int], bytes]) -> CacheDescription:
+        """`text_of` a single token."""
+        cache = self.cache
+        return CacheDescription(
+            num_bytes=cache.num_bytes,
+            budget_bytes=cache.budget_bytes if self._is_on else 0,
+            num_tokens=cache.num_tokens,
+            num_prefixes=cache.num_prefixes,
+            prompt_tokens=self.lookups.num_tokens,
+            cached_tokens=self.lookups.num_cached,
+            num_evicted=cache.num_evicted,
+            lookups=self.lookups.told(text_of),
+        )
+
+    def _view(self, row: Row) -> RowView:
+        return RowView(row.cache, self.cache.layers, row.num_prefilled)
+
+    def _give_up(self) -> None:
+        logger.warning("nothing is reused: the caches of this model cannot be cut")
+        self._is_on = False
+        self.cache.clear()
+
+
+def _known(row: Row) -> list[int]:
+    return [*row.tokens, *row.drawn] if row.drawn else row.tokens

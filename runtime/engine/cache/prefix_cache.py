@@ -1,0 +1,297 @@
+"""What was read once need not be read again: prefixes of prompts and answers, under a byte budget.
+
+A cache for a new row is made of what lies on its way in the tree, layer by layer. Where nobody else
+begins like this, the tree gives its arrays away, each layer's as soon as the row has it; so a
+conversation that goes on is in memory once. What others share is copied.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .kv_cache import Cache
+from .layers import Arrays, Layers, RowView, fill, flat, joined, num_bytes, set_state, sliced
+from .padding import ALLOCATION_STEP
+from .prefix_tree import Node, PrefixTree
+from .trail import Span, Trail
+
+_SMALL_TAIL = 0.1  # of a node: it goes with the rest when that is given away
+_MIN_PART_TOKENS = 256
+_HALVED_TOKENS = 1024  # a leaf that is longer loses its second half first
+
+
+@dataclass(eq=False, slots=True)
+class Restored:
+    """A row's cache with the beginning of its prompt in it."""
+
+    num_tokens: int
+    cache: Cache
+    trail: Trail = field(default_factory=Trail)
+
+
+class PrefixCache:
+    """Of one model. Every path into it stays within `budget_bytes`."""
+
+    def __init__(self, make: Callable[[], Cache], budget_bytes: int) -> None:
+        """`make` makes the empty cache of a row."""
+        self.layers = Layers(make())
+        self.budget_bytes = budget_bytes
+        self.num_evicted = 0
+        self._make = make
+        self._tree = PrefixTree(self.layers.window)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(node.num_bytes for node in self._tree.nodes())
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(len(node.tokens) for node in self._tree.nodes())
+
+    @property
+    def num_prefixes(self) -> int:
+        return sum(not node.children for node in self._tree.nodes())
+
+    def clear(self) -> None:
+        self._tree = PrefixTree(self.layers.window)
+
+    def find(self, tokens: Sequence[int]) -> tuple[list[Node], int]:
+        """The nodes that a prompt begins with, and how many tokens it shares with them."""
+        path, shared = self._tree.path(tokens)
+        self._tree.touch(path)
+        return path, shared
+
+    def restored(
+        self,
+        num_tokens: int,
+        full: Callable[[int], Arrays],
+        trail: Trail,
+    ) -> Restored:
+        """A cache of what `full` gives for each full layer, and of a trail that reaches there."""
+        cache, layers = self._make(), self.layers
+        places = list(flat(cache))
+        for number, place in enumerate(layers.full):
+            fill(places[place], full(number), num_tokens)
+        if layers.windows:
+            start = max(0, num_tokens - layers.window)
+            for place, arrays in zip(layers.windows, trail.windows(start, num_tokens), strict=True):
+                fill(places[place], joined([arrays]), num_tokens)
+        if layers.states:
+            for place, state in zip(layers.states, trail.states[num_tokens], strict=True):
+                set_state(places[place], state)
+        return Restored(num_tokens, cache)
+
+    # --- what rows leave behind -----------------------------------------------------------------
+
+    def keep(self, tokens: Sequence[int], view: RowView, trail: Trail) -> None:
+        """Keep what a row has read, of which `view` holds the first `view.length` tokens.
+
+        The row must not be computed any more: its arrays may be taken over. Raises NotCuttable.
+        """
+        tokens = list(tokens[: view.length])
+        trail.note(view, self.layers)
+        path, shared = self._tree.path(tokens)
+        stops = self._stops(shared, len(tokens), trail)
+        if not stops:
+            return
+        parent = self._parted(path, shared)
+        path = [node for node in path if node.stop <= shared]
+        if parent is not self._tree.root and parent not in path:
+            path.append(parent)
+        self._complete(path, trail)
+        for stop in stops:
+            node = self._node(tokens, parent.stop, stop, view, trail)
+            if not self._make_room(node.num_bytes, path):
+                self._keep_part(node, parent, path)
+                break
+            self._settle(node, parent, is_own=view.is_plain and stop == view.length)
+            path.append(node)
+            parent = node
+
+    def _node(self, tokens: list[int], start: int, stop: int, view: RowView, trail: Trail) -> Node:
+        """Of the tokens in between; its keys and values are the row's own as yet."""
+        node = Node(tokens[start:stop], start, held_from=stop)
+        is_whole = start == 0 and stop == view.length and view.is_plain
+        node.full = view.whole() if is_whole else view.full(start, stop)
+        self._hold(node, trail)
+        return node
+
+    def _settle(self, node: Node, parent: Node, *, is_own: bool = False) -> None:
+        """Put a node into the tree; it holds its own arrays from now on, and hardly more room.
+
+        `is_own`: if it begins at the root, its arrays are nobody else's, and all that there is.
+        """
+        if not (is_own and node.start == 0 and _is_snug(node)):
+            for number, arrays in enumerate(node.full):
+                node.full[number] = joined([sliced(arrays, 0, len(node.tokens))])
+        node.weigh()
+        self._tree.add(parent, node)
+
+    def _keep_part(self, node: Node, parent: Node, path: Sequence[Node]) -> None:
+        """As much of the beginning of a node as there is room for, where it can be cut."""
+        if not self.layers.are_full:
+            return
+        room = self.budget_bytes - self.num_bytes
+        count = int(len(node.tokens) * room / node.num_bytes) if node.num_bytes else 0
+        if count >= _MIN_PART_TOKENS:
+            node.tokens = node.tokens[:count]
+            node.full = [sliced(arrays, 0, count) for arrays in node.full]
+            node.held_from = node.stop
+            self._settle(node, parent)
+
+    def _stops(self, shared: int, end: int, trail: Trail) -> list[int]:
+        """Where nodes behind the `shared` tokens have to end."""
+        if self.layers.are_full:
+            return [end] if end > shared else []
+        marks = {*trail.states, *(span.stop for span in trail.spans), end}
+        return sorted(mark for mark in marks if shared < mark <= end)
+
+    def _parted(self, path: list[Node], shared: int) -> Node:
+        """The node that ends behind `shared` tokens: made of a longer one, if there is none."""
+        if not path:
+            return self._tree.root
+        last = path[-1]
+        return last if last.stop == shared else self._split(last, shared - last.start)
+
+    def _complete(self, path: Sequence[Node], trail: Trail) -> None:
+        """Give nodes that are there what a row's trail has beyond them."""
+        for node in path:
+            self._hold(node, trail)
+        self._make_room(0, path)
+
+    def _hold(self, node: Node, trail: Trail) -> None:
+        """What there is of windows and states for a node."""
+        if node.state is None:
+            node.state = trail.states.get(node.stop)
+        first = max(node.start, trail.held_from(node.stop)) if self.layers.windows else node.stop
+        if first < node.held_from:
+            node.held_from = first
+            node.windows = [joined([each]) for each in trail.windows(first, node.stop)]
+        node.weigh()
+
+    def _split(self, node: Node, count: int) -> Node:
+        """Part a node behind `count` tokens. Returns the first part."""
+        parent = node.parent
+        assert parent is not None
+        head = Node(node.tokens[:count], node.start, held_from=node.start + count)
+        head.touched = node.touched
+        for number, arrays in enumerate(node.full):
+            first, rest = (joined([sliced(arrays, *part)]) for part in _parts(node, count))
+            head.full.append(first)
+            node.full[number] = rest
+        if any(node.windows) and node.held_from < head.stop:
+            at = head.stop - node.held_from
+            head.held_from = node.held_from
+            head.windows = [joined([sliced(arrays, 0, at)]) for arrays in node.windows]
+            node.windows = [joined([_from(arrays, at)]) for arrays in node.windows]
+            node.held_from = head.stop
+        node.tokens, node.start = node.tokens[count:], head.stop
+        head.parent, node.parent = parent, head
+        parent.children[head.tokens[0]] = head
+        head.children[node.tokens[0]] = node
+        head.weigh()
+        node.weigh()
+        return head
+
+    # --- the budget -----------------------------------------------------------------------------
+
+    def shrink(self, num_bytes: int) -> None:
+        """Hold no more than this."""
+        self._evict(num_bytes, ())
+
+    def _make_room(self, needed: int, kept: Sequence[Node]) -> bool:
+        """Whether so many bytes fit beside what is held. None of the `kept` leaves for them."""
+        return self._evict(self.budget_bytes - needed, kept)
+
+    def _evict(self, limit: int, kept: Sequence[Node]) -> bool:
+        held = self.num_bytes
+        while held > limit:
+            if (found := self._tree.cheapest(kept)) is None:
+                return False
+            node, is_inner = found
+            held -= node.num_bytes
+            self.num_evicted += 1
+            if is_inner:
+                node.windows, node.held_from, node.state = [], node.stop, None
+            elif self.layers.are_full and len(node.tokens) > _HALVED_TOKENS:
+                _halve(node)
+            else:
+                self._tree.remove(node)
+                continue
+            node.weigh()
+            held += node.num_bytes
+        return True
+
+    # --- for a prefix in the tree ---------------------------------------------------------------
+
+    def give(self, path: list[Node], num_tokens: int, room: int) -> Restored:
+        """The cache that the nodes of a path make; what only they have is given away."""
+        taken = self._given_away(path, num_tokens)
+        trail, held = _trail_of(path), [node for node in path if node not in taken]
+        if held:
+            copied = sum(num_bytes(node.full) for node in held)
+            self._make_room(copied, path)
+
+        def full(number: int) -> Arrays:
+            if len(path) == 1 and taken:
+                arrays = path[0].full[number]
+            else:
+                arrays = joined([_cut(node, number, num_tokens) for node in path], room)
+            for node in taken:
+                node.full[number] = ()
+            return arrays
+
+        restored = self.restored(num_tokens, full, trail)
+        for node in reversed(taken):
+            self._tree.remove(node)
+        restored.trail = _trail_of(taken)
+        restored.trail.thin()
+        return restored
+
+    def _given_away(self, path: list[Node], num_tokens: int) -> list[Node]:
+        """The nodes, at the path's end, that nobody else would miss."""
+        last = path[-1]
+        if last.children or last.stop - num_tokens > _SMALL_TAIL * len(last.tokens):
+            return []
+        taken = [last]
+        while (parent := taken[0].parent) is not None and len(parent.children) == 1:
+            if parent is self._tree.root:
+                break
+            taken.insert(0, parent)
+        return taken
+
+
+def _is_snug(node: Node) -> bool:
+    """Whether hardly more is held than the node's tokens."""
+    held = max((each[0].shape[2] for each in node.full if each), default=0)
+    return held <= len(node.tokens) + ALLOCATION_STEP
+
+
+def _halve(node: Node) -> None:
+    """Cut a leaf, all of whose layers are full, to its first half."""
+    node.tokens = node.tokens[: len(node.tokens) // 2]
+    node.held_from = node.stop
+    for number, arrays in enumerate(node.full):
+        node.full[number] = joined([sliced(arrays, 0, len(node.tokens))])
+
+
+def _parts(node: Node, count: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (0, count), (count, len(node.tokens))
+
+
+def _from(arrays: Arrays, start: int) -> Arrays:
+    return tuple(array[..., start:, :] for array in arrays)
+
+
+def _cut(node: Node, number: int, num_tokens: int) -> Arrays:
+    return sliced(node.full[number], 0, min(len(node.tokens), num_tokens - node.start))
+
+
+def _trail_of(path: Sequence[Node]) -> Trail:
+    """What nodes hold beside keys and values of full layers."""
+    trail = Trail()
+    for node in path:
+        if any(node.windows) and node.held_from < node.stop:
+            trail.spans.append(Span(node.held_from, node.stop, node.windows))
+        if node.state is not None:
+            trail.states[node.stop] = node.state
+    return trail

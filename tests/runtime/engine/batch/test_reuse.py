@@ -1,0 +1,167 @@
+"""Tests of prompts that begin where others have been: cached equals cold, token for token."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from runtime.engine.batch.batch import Batch
+from runtime.events import Finished, RowEvent
+from tests.runtime.engine.numbers import (
+    Recording,
+    load,
+    prompts,
+    row,
+    run,
+    run_alone,
+    tokens_of,
+)
+
+# Every token; windows beside them; a recurrence; a convolution beside attention; both in pieces.
+ARCHITECTURES = ["llama", "gemma3", "mamba2", "lfm2", "llama4"]
+_ROOMY = 1 << 30
+
+
+def batch_of(model: object, budget: int = _ROOMY) -> Batch:
+    return Batch(model, prefill_chunk_tokens=64, stall_limit_s=60, prefix_cache_bytes=budget)  # type: ignore[arg-type]
+
+
+def answer(
+    batch: Batch, number: int, prompt: list[int], count: int, borders: tuple[int, ...] = ()
+) -> tuple[list[int], int]:
+    """The tokens drawn, and how many of the prompt's were cached."""
+    asked = row(number, prompt, count)
+    asked.borders = list(borders)
+    batch.add(asked)
+    tokens: list[int] = []
+    cached = -1
+    while cached < 0:
+        events = batch.step()
+        tokens += [token for id, token in tokens_of(events) if id == number]
+        ends = (e for e in events if isinstance(e, Finished) and e.id == number)
+        cached = next((end.usage.cached_tokens for end in ends), -1)
+    return tokens, cached
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_conversation_that_grows_is_read_once(tmp_path: Path, architecture: str) -> None:
+    """Each turn goes on from all that was read and drawn before, but for its last token."""
+    model = load(tmp_path, architecture)
+    batch = batch_of(model)
+    history: list[int] = []
+    for turn, said in enumerate(prompts([400, 60, 61, 62, 300, 63])):
+        prompt = [*history, *said]
+        tokens, cached = answer(batch, turn, prompt, 20)
+        assert tokens == run_alone(model, prompt, 20)
+        assert cached == max(0, len(history) - 1), turn
+        history = [*prompt, *tokens]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("borders", [(), (700,)])
+def test_what_conversations_share_is_read_once(
+    tmp_path: Path, architecture: str, borders: tuple[int, ...]
+) -> None:
+    """Where nobody tells the border at which they part, the second shows it."""
+    model = Recording(load(tmp_path, architecture))
+    batch = batch_of(model)
+    shared, *ends = prompts([700] + [30] * 6)
+    counts = []
+    for number, end in enumerate(ends):
+        tokens, cached = answer(batch, number, [*shared, *end], 8, borders)
+        assert tokens == run_alone(model, [*shared, *end], 8)
+        counts.append(cached)
+    assert counts[0] == 0
+    assert counts[1] == 700 if borders else counts[1] >= 700 - 256
+    assert counts[2:] == [700] * 4
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_rows_that_come_together_wait_for_one_reading(tmp_path: Path, architecture: str) -> None:
+    """Of the text that they share; who reads it may also leave before its end."""
+    model = Recording(load(tmp_path, architecture))
+    shared, *ends = prompts([700] + [30] * 6)
+    work = {number: [*shared, *end] for number, end in enumerate(ends)}
+    expected = {number: run_alone(model, prompt, 8) for number, prompt in work.items()}
+    for gone in (None, 0):
+        batch = batch_of(model)
+        model.shapes.clear()
+        for number, prompt in work.items():
+            batch.add(row(number, prompt, 8))
+        if gone is not None:
+            for _ in range(4):
+                batch.step()
+            assert batch.remove(gone) == []
+        tokens = run(batch)
+        assert tokens == {n: each for n, each in expected.items() if n != gone}
+        num_read = sum(rows * count for rows, count in model.shapes if count > 1)
+        assert num_read <= 700 + 6 * 30 + (256 if gone is not None else 0)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_row_that_draws_gives_what_it_read(tmp_path: Path, architecture: str) -> None:
+    """Alone and in a group, also what was given away to it by the tree."""
+    model = load(tmp_path, architecture)
+    first, second, third, other = prompts([600, 30, 30, 50])
+    for company in (0, 2):
+        batch = batch_of(model)
+        tokens, _ = answer(batch, 0, first, 8)
+        history = [*first, *tokens]
+        for number in range(company):
+            batch.add(row(10 + number, [*other, 7 + number], 200))
+        batch.add(row(1, [*history, *second], 100))
+        for _ in range(20):
+            batch.step()
+        prompt = [*history, *third]
+        drawn, cached = answer(batch, 2, prompt, 8)
+        assert drawn == run_alone(model, prompt, 8)
+        assert cached >= (len(history) - 1 if architecture == "llama" else len(history) - 256)
+        rest = run(batch)[1]
+        assert rest == run_alone(model, [*history, *second], 100)[-len(rest) :]
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES])
+@pytest.mark.parametrize("budget", [1, 20_000, 150_000, _ROOMY])
+def test_any_traffic_is_answered_as_if_cold(tmp_path: Path, architecture: str, budget: int) -> None:
+    """Prompts that share beginnings, go on, are cancelled or set aside, under any budget."""
+    model = load(tmp_path, architecture)
+    batch = batch_of(model, budget)
+    chance = random.Random(budget)
+    trunks = prompts([300, 280, 40], seed=2)
+    known: list[list[int]] = []
+    running: dict[int, tuple[list[int], int, list[int]]] = {}
+    most = 0
+    for number in range(40):
+        base = chance.choice([*trunks, *known[-6:]])
+        cut = chance.choice([len(base), chance.randrange(1, len(base) + 1)])
+        prompt = [*base[:cut], *prompts([chance.randrange(1, 40)], seed=number)[0]]
+        count = chance.choice([1, 3, 12])
+        running[number] = (prompt, count, [])
+        batch.add(row(number, prompt, count))
+        for _ in range(chance.choice([0, 0, 1, 6, 30])):
+            _collect(batch.step(), running, known, model)
+            most = max(most, batch.reuse.cache.num_bytes)
+        if chance.random() < 0.2 and running:
+            gone = chance.choice(list(running))
+            assert batch.remove(gone) is not None
+            del running[gone]
+    while batch.num_rows:
+        _collect(batch.step(), running, known, model)
+        most = max(most, batch.reuse.cache.num_bytes)
+    assert not running
+    assert most <= budget
+
+
+def _collect(
+    events: list[RowEvent],
+    running: dict[int, tuple[list[int], int, list[int]]],
+    known: list[list[int]],
+    model: object,
+) -> None:
+    for number, token in tokens_of(events):
+        running[number][2].append(token)
+    for event in events:
+        if isinstance(event, Finished):
+            prompt, count, drawn = running.pop(event.id)
+            assert drawn == run_alone(model, prompt, count)
+            known.append([*prompt, *drawn])
