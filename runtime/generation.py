@@ -64,6 +64,7 @@ class Generation:
         self._accepted: asyncio.Future[None] | None = None
         self._watched: tuple[int, Callable[[], None]] | None = None
         self._num_rows = 0  # in as many engines it was, or as many times in one
+        self._num_cached = 0  # tokens of the prompt that were read before it first came
         self._prefill_s = self._decode_s = 0.0
         self._drew_at: float | None = None  # when its first text came from this engine
 
@@ -186,6 +187,8 @@ class Generation:
             if self._watched is not None and len(self.drawn) >= self._watched[0]:
                 self._pass()
         else:
+            if isinstance(event, Prefill) and not self.drawn:
+                self._num_cached = event.cached
             if isinstance(event, PromptScores):  # no other engine has to compute them
                 self.sampling = msgspec.structs.replace(self.sampling, prompt_logprobs=None)
             self._num_progress += 1
@@ -227,9 +230,11 @@ class Generation:
     def whole(self, finished: Finished, queued_s: float) -> Finished:
         """The answer's end as readers are told it, with the time that it took in all engines."""
         timings = msgspec.structs.replace(finished.timings, queued_s=queued_s)
+        usage = finished.usage
         if self._num_rows > 1:  # the last engine knows its own part only
             timings = Timings(queued_s, self._prefill_s, self._decode_s)
-        return msgspec.structs.replace(finished, timings=timings)
+            usage = msgspec.structs.replace(usage, cached_tokens=self._num_cached)
+        return msgspec.structs.replace(finished, timings=timings, usage=usage)
 
 
 def _kind(piece: Delta) -> tuple[type[Delta], int]:

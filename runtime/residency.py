@@ -22,6 +22,7 @@ from .errors import (
 from .events import Loading
 from .eviction import Eviction
 from .loads import AskTemplate, Loads, OnLoad
+from .memory import machine
 from .resident import ResidentModel
 from .schedule import Schedule
 from .slot import Load, Slot, Unloaded
@@ -30,6 +31,7 @@ from .unloads import Unloads
 # Asked often, so it has to be quick: whether a model was removed, by whichever process.
 IsRemoved: TypeAlias = Callable[[Model], bool]
 
+_PREFIX_SHARE = 1 / 8  # of the memory that models may use
 _TICK_S = 0.5  # how often models in memory are looked at: whether they are idle, or removed
 
 
@@ -42,7 +44,16 @@ class PoolSettings:
     keep_alive_s: float = 1800.0  # an idle model is unloaded after this; inf: never
     unload_grace_s: float = 30.0  # how long an unload waits for running requests
     prefill_chunk_tokens: int = 512
+    prefix_cache_bytes: int | None = None  # of each engine; None: by the machine's memory
     watch: Watch = field(default_factory=Watch)
+
+    def for_engines(self) -> EngineSettings:
+        """What each of them is told."""
+        kept = self.prefix_cache_bytes
+        if kept is None:
+            whole = machine.working_set_bytes() or machine.physical_bytes()
+            kept = int(_PREFIX_SHARE * whole)
+        return EngineSettings(self.prefill_chunk_tokens, prefix_cache_bytes=kept)
 
 
 class Residency:
@@ -62,7 +73,7 @@ class Residency:
         self._is_removed = is_removed
         self._unloads = Unloads(settings.unload_grace_s, settings.keep_alive_s)
         eviction = Eviction(self.slots, self._unloads.begin)
-        engine = EngineSettings(prefill_chunk_tokens=settings.prefill_chunk_tokens)
+        engine = settings.for_engines()
         self._loads = Loads(engine, settings.watch, eviction, self._refuse, on_load, ask_template)
         self._clock: asyncio.Task[None] | None = None
 

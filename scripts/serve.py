@@ -12,7 +12,7 @@ from registry.store.store import BUILT_IN_ID, Store
 from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.residency import PoolSettings
-from scripts.settings import ENVIRONMENT_PREFIX, Duration, provision_settings
+from scripts.settings import ENVIRONMENT_PREFIX, Duration, Size, provision_settings
 from scripts.starter import bring, skip
 from web.default_model import default_model
 from web.server import serve as serve_web
@@ -35,6 +35,9 @@ from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
               help="Requests of one model computed at once.")  # fmt: skip
 @click.option("--max-queue", type=click.IntRange(0, 10_000), default=64, show_default=True,
               help="Requests of one model and priority that may wait beside them.")  # fmt: skip
+@click.option("--prefix-cache", type=Size(),
+              help="What prompts that were read may take in memory, for each model, so that they "
+              "need not be read again: 2GB, or 0. By default an eighth of the memory.")  # fmt: skip
 @click.option("--allow-host", multiple=True, help="Another Host header to accept; repeatable.")
 @click.option("--allow-origin", multiple=True, help="A web page's origin to accept; repeatable.")
 @click.option("--drain-timeout", type=Duration(), default="20s", show_default=True,
@@ -59,6 +62,7 @@ def serve(
     keep_alive: float,
     max_rows: int,
     max_queue: int,
+    prefix_cache: int | None,
     allow_host: tuple[str, ...],
     allow_origin: tuple[str, ...],
     drain_timeout: float,
@@ -89,7 +93,7 @@ def serve(
     watch = Watch(silent_beats=max(1, round(beats)))
     store = Store(home)
     pool = ModelPool(
-        PoolSettings(max_rows, max_queue, keep_alive, watch=watch),
+        PoolSettings(max_rows, max_queue, keep_alive, prefix_cache_bytes=prefix_cache, watch=watch),
         on_load=note_loads(store),
         is_removed=lambda model: store.is_removed(model.id),
     )

@@ -1,6 +1,7 @@
 """Where settings come from: flags beat the environment, which beats HOME/config.toml."""
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -55,6 +56,22 @@ def provision_settings(allowed_private_hosts: tuple[str, ...] = ()) -> Provision
     if os.environ.get("HF_ENDPOINT"):
         allowed_private_hosts += (urlsplit(hub.endpoint).netloc,)
     return ProvisionSettings(DownloadSettings(allowed_private_hosts, hub.proxies), hub)
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+
+
+class Size(click.ParamType[int]):
+    """Bytes, or a number with KB, MB, GB or TB (KiB and so on are the powers of two)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = _SIZE.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no size; write 10GB, 512MB or 0", param, ctx)
+        base = 1024 if match[3] else 1000
+        return int(float(match[1]) * base ** " KMGT".index(match[2].upper() or " "))
 
 
 class Duration(click.ParamType[float]):
