@@ -45,13 +45,15 @@ class Mortal:
 
     # --- what the engine does -------------------------------------------------------------------
 
-    def load(self, folder: Path, report: Callable[[int, int], None], *known: Any) -> Any:
+    def load(
+        self, folder: Path, report: Callable[[int, int], None], *known: Any, **asked: Any
+    ) -> Any:
         def tell(done: int, total: int) -> None:
             report(done, total)
             self._num_reports += 1
             self._die("load", self._num_reports)
 
-        loaded = _load(folder, tell, *known)
+        loaded = _load(folder, tell, *known, **asked)
         self._die("load")
         return loaded
 
