@@ -14,7 +14,9 @@ import msgspec
 from registry.checkpoint.model import Model
 from runtime.processes.child import Child
 
+from .cache_questions import CacheQuestions
 from .engine_messages import (
+    CacheReport,
     Cancel,
     Command,
     Embed,
@@ -106,6 +108,7 @@ class EngineProcess:
         self.has_ended = asyncio.Event()
         self.is_stopping = False  # an end from here on is wanted, not a crash
         self.num_rows = 0  # rows the engine said it holds
+        self.cache = CacheQuestions(self._send)
         self._settings = settings
         self._watch = watch
         self._on_end = on_end
@@ -247,6 +250,8 @@ class EngineProcess:
                             # Of a row that was cancelled nobody wants to know.
                             if (row := self._rows.get(event.id)) is not None:
                                 row.put(event)
+                    case CacheReport() as report:
+                        self.cache.answer(report)
                     case Pong():
                         pass
         except ValueError:  # also a frame that msgspec cannot decode
@@ -260,6 +265,7 @@ class EngineProcess:
             self.has_ended.set()
             self._on_end(self)
             self.fail_all(self.death())
+            self.cache.fail(self.death())
 
     async def _beat(self) -> None:
         """Ping the engine's loop, kill it when it is silent, and end rows that nobody reads."""

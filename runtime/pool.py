@@ -20,6 +20,7 @@ from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
 from registry.errors import NotAModel
 
+from .caches import Caches
 from .carrier import Carrier
 from .context import check_tokens, check_vocabulary, context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
@@ -61,7 +62,8 @@ class ModelPool:
         self.residency = Residency(settings, on_load, is_removed, self._chat_format)
         self._settings = settings
         self._text = TextWorkers()
-        self.splices = Splices()
+        self._splices = Splices()
+        self.caches = Caches(self.residency, self._splices)
 
     async def _chat_format(self, model: Model) -> ChatFormat | None:
         """What the model's chat template takes; None for one that has none, or does not answer."""
@@ -85,7 +87,7 @@ class ModelPool:
         InsufficientMemory. Later: EngineFailed, Draining, Cancelled and, for one that is carried to
         another engine or came while its model was being unloaded, the last three again.
         """
-        prompt = Prompt(self._text, self.splices, model.folder, request)
+        prompt = Prompt(self._text, self._splices, model.folder, request)
         generations = [Generation() for _ in range(request.num_answers)]
 
         async def start(number: int, generation: Generation) -> None:

@@ -135,11 +135,12 @@ class Splices:
         """How the last prompts of a model fared, the newest first."""
         return [told for own, told in self._notes if own == folder]
 
-    def forget(self, folder: Path) -> None:
-        """Drop all of a model."""
-        for entry in [entry for entry in self._entries.values() if entry.folder == folder]:
-            self._drop(entry)
-        notes = [note for note in self._notes if note[0] != folder]
+    def forget(self, folder: Path | None = None) -> None:
+        """Drop all of a model, or of all."""
+        for entry in list(self._entries.values()):
+            if folder in (None, entry.folder):
+                self._drop(entry)
+        notes = [note for note in self._notes if folder not in (None, note[0])]
         self._notes = deque(notes, maxlen=_MAX_NOTES)
 
     def _keep(self, entry: Entry) -> None:
