@@ -26,7 +26,8 @@ class CacheQuestions:
         if self._fault is not None:
             raise self._fault
         number = next(self._numbers)
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[CacheDescription] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
         try:
             self._send(DescribeCache(number))
             async with asyncio.timeout(self._limit_s):

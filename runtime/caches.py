@@ -1,4 +1,4 @@
-"""The prefix caches of all models in memory: what they hold, how prompts fared, and an end to it."""
+"""The prefix caches of the models in memory: what they hold, how prompts fared with them."""
 
 import asyncio
 from dataclasses import dataclass

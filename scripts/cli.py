@@ -10,6 +10,7 @@ from registry.errors import RegistryError
 from registry.hub.catalog import CATALOG
 from registry.store.store import Entry, Store
 from scripts.bench.command import bench
+from scripts.cache import cache
 from scripts.chat import chat
 from scripts.default import default
 from scripts.description import described
@@ -89,7 +90,20 @@ def _entry(home: Path, model_id: str) -> Entry:
         raise click.ClickException(str(error)) from error
 
 
-for command in (serve, pull, import_, convert, verify, ps, load, unload, chat, default, bench):
+for command in (
+    serve,
+    pull,
+    import_,
+    convert,
+    verify,
+    ps,
+    load,
+    unload,
+    cache,
+    chat,
+    default,
+    bench,
+):
     cli.add_command(command)
 
 

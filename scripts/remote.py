@@ -35,7 +35,7 @@ def on_server(command: Command) -> Command:
 @on_server
 def ps(server: str, api_key: str) -> None:
     """The models in memory: what they take, how long they stay, what they do."""
-    with _request("GET", server, "/v1/models", api_key) as response:
+    with request("GET", server, "/v1/models", api_key) as response:
         models = json.loads(response.read())["data"]
     rows = [_row(model) for model in models if model["state"] != "unloaded"]
     for name, memory, stays, work in [("MODEL", "MEMORY", "STAYS", "REQUESTS"), *rows]:
@@ -76,7 +76,7 @@ def load(model_id: str, pin: bool, keep_alive: str | None, server: str, api_key:
     body |= {"keep_alive": keep_alive} if keep_alive is not None else {}
     is_loaded = False
     with (
-        _request("POST", server, "/v1/models", api_key, body) as response,
+        request("POST", server, "/v1/models", api_key, body) as response,
         Progress(*columns) as progress,
     ):
         task = progress.add_task(f"Loading {model_id}", total=None)
@@ -101,21 +101,21 @@ def load(model_id: str, pin: bool, keep_alive: str | None, server: str, api_key:
 def unload(model_id: str, force: bool, server: str, api_key: str) -> None:
     """Take a model out of memory; its files stay."""
     path = f"/v1/models/{quote(model_id, safe='')}" + ("?force=true" if force else "")
-    with _request("DELETE", server, path, api_key) as response:
+    with request("DELETE", server, path, api_key) as response:
         freed = json.loads(response.read())["freed_bytes"]
     click.echo(f"{model_id} is unloaded; {freed / 1e6:.1f} MB came back.")
 
 
 def default_of(server: str, api_key: str) -> str:
     """The model that a server begins with."""
-    with _request("GET", server, "/v1/models", api_key) as response:
+    with request("GET", server, "/v1/models", api_key) as response:
         models = json.loads(response.read())["data"]
     # A server of before there was a default lists none.
     return next((str(model["id"]) for model in models if model.get("default")), BUILT_IN_ID)
 
 
 @contextmanager
-def _request(
+def request(
     method: str, server: str, path: str, api_key: str, body: dict[str, Any] | None = None
 ) -> "Iterator[httpx.Response]":
     """The server's answer; if it is an error, the command ends with its message."""

@@ -1,4 +1,4 @@
-"""/cache: what the prefix caches hold, how the last prompts fared with them and why; an end to it."""
+"""/cache: what the prefix caches hold, and how the last prompts fared with them and why."""
 
 from quart import Blueprint, Response, request
 
@@ -14,7 +14,7 @@ from web.services import Services
 from web.transport.reply import json_reply
 
 _REASONS: dict[Blocked, str] = {
-    "": "All of it was reused but its last token, which is always read.",
+    "": "All that was known of it was reused.",
     "new": "Nothing that begins like it was read before.",
     "differs": "From its first token that differs on, nothing can be reused.",
     "no_checkpoint": "The model's state cannot be cut, and none was kept nearer to that token.",
