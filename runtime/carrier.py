@@ -12,8 +12,8 @@ from .errors import Blamed, EngineDied, EngineStopped
 from .events import Loading, Restarted, SetAside
 from .generation import Generation
 from .residency import Residency
-from .schedule import Ticket
 from .slot import Load, Slot
+from .ticket import Ticket
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ RuntimeFault
 ├── Unavailable                 the server's state forbids it now: come back in `retry_after_s`
 │   ├── Draining                the server is shutting down
 │   ├── InsufficientMemory      the model does not fit beside what is loaded and in use
+│   ├── RequestTooLarge         nor would this request, were all others over
 │   ├── CrashLoop               the engine died too often in a row to be started again at once
 │   └── TooSlow                 the first token cannot come as early as it is wanted
 ├── EngineFailed                the engine could not do it
@@ -27,6 +28,10 @@ RuntimeFault
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{max(0, num_bytes) / 1e6:.1f} MB"
 
 
 class RuntimeFault(Exception):
@@ -171,19 +176,39 @@ class InsufficientMemory(Unavailable):
     ) -> None:
         """`held` could be unloaded by hand, or once they are idle."""
         others = ", ".join(
-            f"'{other.model_id}' ({other.memory_bytes / 1e9:.2f} GB, {other.state})"
-            for other in held
+            f"'{other.model_id}' ({_size(other.memory_bytes)}, {other.state})" for other in held
         )
         advice = f"Unload what is in memory: {others}" if held else "No other model is in memory"
         super().__init__(
-            f"Loading '{model_id}' needs {needed_bytes / 1e9:.2f} GB, but only "
-            f"{available_bytes / 1e9:.2f} GB of memory are free. {advice}; or close other "
+            f"Loading '{model_id}' needs {_size(needed_bytes)}, but only "
+            f"{_size(available_bytes)} of memory are free. {advice}; or close other "
             "programs, or choose a smaller model.",
             retry_after_s=30,
         )
         self.needed_bytes = needed_bytes
         self.available_bytes = available_bytes
         self.held = tuple(held)
+
+
+class RequestTooLarge(Unavailable):
+    """The request needs more bytes than it could have with nobody else running."""
+
+    code = "request_exceeds_memory"
+
+    def __init__(
+        self, num_tokens: int, needed_bytes: int, available_bytes: int, limit_bytes: int
+    ) -> None:
+        """`available_bytes` are free now, `limit_bytes` with all running requests over."""
+        super().__init__(
+            f"{num_tokens} tokens of prompt and answer need {_size(needed_bytes)} of memory, but "
+            f"with all other requests over there were only {_size(limit_bytes)} "
+            f"({_size(available_bytes)} are free now). Send less, name a smaller 'max_tokens', "
+            "unload pinned models, or close other programs.",
+            retry_after_s=30,
+        )
+        self.needed_bytes = needed_bytes
+        self.available_bytes = available_bytes
+        self.limit_bytes = limit_bytes
 
 
 class CrashLoop(Unavailable):

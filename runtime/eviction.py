@@ -1,21 +1,28 @@
 """Who has to leave memory for one more model, and when there is no room for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from registry.checkpoint.model import Model
 
+from .budget import Budget
 from .errors import Held, InsufficientMemory, LoadFailed
-from .memory import cost, machine
+from .memory import cost
 from .slot import Slot
 
 
 class Eviction:
     """`lock` is held from the decision to its load: one decision about memory at a time."""
 
-    def __init__(self, slots: dict[str, Slot], unload: Callable[[Slot], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        slots: Mapping[str, Slot],
+        budget: Budget,
+        unload: Callable[[Slot], Awaitable[object]],
+    ) -> None:
         self.lock = asyncio.Lock()
         self._slots = slots
+        self._budget = budget
         self._unload = unload
 
     async def make_room(self, model: Model) -> int:
@@ -27,12 +34,16 @@ class Eviction:
             needed = await asyncio.to_thread(cost.load_bytes, model)
         except (OSError, ValueError) as error:
             raise LoadFailed(f"Model '{model.id}' could not be loaded: {error}") from error
-        while needed > (available := machine.available_bytes() - self.reserved_bytes()):
-            idle = [slot for slot in self._slots.values() if slot.is_idle and not slot.stays]
-            if not idle:
-                raise InsufficientMemory(model.id, needed, available, self._held())
-            await self._unload(min(idle, key=lambda slot: slot.idle_since))
+        while needed > (available := self._budget.available_bytes()):
+            if (idle := self.least_used()) is None:
+                raise InsufficientMemory(model.id, needed, max(0, available), self._held())
+            await self._unload(idle)
         return needed
+
+    def least_used(self, beside: Slot | None = None) -> Slot | None:
+        """Of the idle models that may be unloaded, the one that nobody used for longest."""
+        idle = [slot for slot in self._slots.values() if slot.is_evictable and slot is not beside]
+        return min(idle, key=lambda slot: slot.idle_since, default=None)
 
     def _held(self) -> list[Held]:
         """What could be unloaded, by hand or later."""
@@ -41,8 +52,3 @@ class Eviction:
             for slot in self._slots.values()
             if slot.engine is not None
         ]
-
-    def reserved_bytes(self) -> int:
-        """What loads in flight were promised and have not taken yet."""
-        loads = [slot.load for slot in self._slots.values() if slot.load is not None]
-        return sum(max(0, load.needed_bytes - load.progress.loaded_bytes) for load in loads)

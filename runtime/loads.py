@@ -108,6 +108,7 @@ class Loads:
         engine = EngineProcess(
             slot.model, settings, self._watch, lambda engine: _forget(slot, engine)
         )
+        load.engine = engine
         asking = asyncio.create_task(self._chat_format(slot.model))
         try:
             await asyncio.sleep(slot.crashes.backoff_s())

@@ -20,15 +20,17 @@ from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
 from registry.errors import NotAModel
 
+from .admission import first_token, refuse_too_large, refuse_too_slow, reserved_tokens
 from .caches import Caches
 from .carrier import Carrier
 from .context import check_tokens, check_vocabulary, context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
 from .engine_process import EngineProcess
-from .errors import QueueFull, TooSlow
+from .errors import QueueFull
 from .events import Embedded, Finished, Queued, SetAside
 from .generation import Generation
 from .loads import OnLoad
+from .memory.meter import Meter
 from .prompt import Prompt
 from .requests import (
     EmbeddingRequest,
@@ -40,11 +42,11 @@ from .requests import (
     Scores,
 )
 from .residency import IsRemoved, PoolSettings, Residency
-from .schedule import Interruption, Ticket
 from .slot import Outcome, Slot
 from .splices import Splices
 from .text_messages import Decoded
 from .text_workers import TextWorkers
+from .ticket import Interruption, Ticket
 
 _numbers = itertools.count(1)  # of requests: theirs in the queue, and in every engine
 
@@ -57,9 +59,10 @@ class ModelPool:
         settings: PoolSettings,
         on_load: OnLoad | None = None,
         is_removed: IsRemoved = lambda _: False,
+        meter: Meter | None = None,
     ) -> None:
         """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
-        self.residency = Residency(settings, on_load, is_removed, self._chat_format)
+        self.residency = Residency(settings, on_load, is_removed, self._chat_format, meter)
         self._settings = settings
         self._text = TextWorkers()
         self._splices = Splices()
@@ -83,9 +86,10 @@ class ModelPool:
     async def begin_all(self, model: Model, request: GenerationRequest) -> list[Generation]:
         """Start to answer a request. What can be refused is raised here, the rest by following.
 
-        Here: Draining, QueueFull, InvalidRequest, TooSlow, LoadFailed, CrashLoop and
-        InsufficientMemory. Later: EngineFailed, Draining, Cancelled and, for one that is carried to
-        another engine or came while its model was being unloaded, the last three again.
+        Here: Draining, QueueFull, InvalidRequest, RequestTooLarge, TooSlow, LoadFailed, CrashLoop
+        and InsufficientMemory. Later: EngineFailed, Draining, Cancelled, RequestTooLarge where
+        memory did not come back and, for one that is carried to another engine or came while its
+        model was being unloaded, the last three again.
         """
         prompt = Prompt(self._text, self._splices, model.folder, request)
         generations = [Generation() for _ in range(request.num_answers)]
@@ -135,12 +139,19 @@ class ModelPool:
             )
             sampling = request.sampling.completed(model.sampling, number)
             generation.sampling = fit(context_length, request.input, generation.prompt, sampling)
+            ticket.num_tokens = reserved_tokens(
+                len(generation.prompt), sampling.max_tokens, generation.sampling.max_tokens or 0
+            )
+            ticket.num_held = lambda: generation.num_held
+            await self.residency.measure(slot)
+            refuse_too_large(self.residency.budget, slot, ticket.num_tokens)
             if slot.unloading is not None:  # which may wait long for others: let the headers out
                 generation.put(Queued(0))
                 generation.accept()
             async with self.residency.in_use(slot, request.keep_alive_s) as load:
-                if request.max_ttft_s is not None:
-                    self._refuse_too_slow(slot, ticket, len(generation.prompt), request.max_ttft_s)
+                num_tokens, max_rows = len(generation.prompt), self._settings.max_rows
+                expected = first_token(slot, ticket, num_tokens, max_rows)
+                refuse_too_slow(expected, request.max_ttft_s)
                 schedule.ask(ticket)
                 generation.accept()
 
@@ -235,25 +246,6 @@ class ModelPool:
                 yield ticket
         finally:
             slot.schedule.leave(ticket)
-
-    def _refuse_too_slow(
-        self, slot: Slot, ticket: Ticket, num_tokens: int, max_ttft_s: float
-    ) -> None:
-        """Raises TooSlow where what is known forbids the first token in time.
-
-        What is not known counts as nothing, so the first requests of a model are never refused.
-        """
-        stats = slot.stats
-        expected_s = 0.0
-        if stats.num_requests:
-            num_ahead = slot.schedule.num_ahead(ticket)
-            expected_s += stats.request_s * num_ahead / self._settings.max_rows
-        if slot.load_s is not None and slot.engine is None:
-            expected_s += slot.load_s * (1 - slot.load.progress.fraction if slot.load else 1)
-        if stats.prefilled_per_s:
-            expected_s += num_tokens / stats.prefilled_per_s
-        if expected_s > max_ttft_s:
-            raise TooSlow(expected_s, max_ttft_s)
 
     def outcomes(self) -> dict[str, dict[Outcome, int]]:
         """How the requests of each model ended, since the start of the pool."""

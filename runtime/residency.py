@@ -12,20 +12,25 @@ from typing import TypeAlias
 
 from registry.checkpoint.model import Model
 
+from .budget import Budget, RowMemory, needed_bytes
 from .engine_messages import EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
 from .errors import (
     Draining,
     ModelNotLoaded,
     ModelRemoved,
+    RequestTooLarge,
 )
 from .events import Loading
 from .eviction import Eviction
 from .loads import AskTemplate, Loads, OnLoad
 from .memory import machine
+from .memory.cost import memory_of
+from .memory.meter import LiveMeter, Meter
 from .resident import ResidentModel
 from .schedule import Schedule
 from .slot import Load, Slot, Unloaded
+from .ticket import Ticket
 from .unloads import Unloads
 
 # Asked often, so it has to be quick: whether a model was removed, by whichever process.
@@ -65,6 +70,7 @@ class Residency:
         on_load: OnLoad | None = None,
         is_removed: IsRemoved = lambda _: False,
         ask_template: AskTemplate | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
         self.slots: dict[str, Slot] = {}  # in the order they were first asked for
@@ -72,9 +78,16 @@ class Residency:
         self._settings = settings
         self._is_removed = is_removed
         self._unloads = Unloads(settings.unload_grace_s, settings.keep_alive_s)
-        eviction = Eviction(self.slots, self._unloads.begin)
-        engine = settings.for_engines()
-        self._loads = Loads(engine, settings.watch, eviction, self._refuse, on_load, ask_template)
+        self.budget = Budget(self.slots, meter or LiveMeter(pids=self._pids))
+        self._eviction = Eviction(self.slots, self.budget, self._unloads.begin)
+        self._loads = Loads(
+            settings.for_engines(),
+            settings.watch,
+            self._eviction,
+            self._refuse,
+            on_load,
+            ask_template,
+        )
         self._clock: asyncio.Task[None] | None = None
 
     # --- for requests -------------------------------------------------------------------------
@@ -84,13 +97,21 @@ class Residency:
         slot = self.slots.get(model.id)
         if slot is None:
             settings = self._settings
-            schedule = Schedule(settings.max_rows, settings.max_queue)
+            memory = RowMemory(self.budget, model.id)
+            schedule = Schedule(settings.max_rows, settings.max_queue, memory=memory)
             slot = self.slots[model.id] = Slot(model, settings.keep_alive_s, schedule)
         elif slot.model.folder != model.folder:  # registered anew under the same name
-            slot.model = model
+            slot.model, slot.memory = model, None
             if slot.engine or slot.load:
                 self._unloads.begin(slot)
         return slot
+
+    async def measure(self, slot: Slot) -> None:
+        """Find out what the model takes, by its files if it was never in memory. A damaged one is
+        let be: its load tells."""
+        if slot.memory is None:
+            with contextlib.suppress(OSError, ValueError):
+                slot.memory = await asyncio.to_thread(memory_of, slot.model)
 
     @asynccontextmanager
     async def in_use(self, slot: Slot, keep_alive_s: float | None) -> AsyncIterator[Load | None]:
@@ -232,3 +253,25 @@ class Residency:
                     self._unloads.force(slot, ModelRemoved(slot.model.id))
                 elif slot.is_idle and slot.expires_in_s == 0:
                     self._unloads.begin(slot)
+                elif waiting := slot.schedule.short():
+                    self._relieve(slot, waiting)
+
+    def _relieve(self, slot: Slot, waiting: list[Ticket]) -> None:
+        """Rows wait for memory: idle models make way; where nobody is left to, it will not come."""
+        slots = self.slots.values()
+        if any(other.unloading or other.load for other in slots):
+            return
+        if (idle := self._eviction.least_used(beside=slot)) is not None:
+            self._unloads.begin(idle)
+        elif not any(other.schedule.num_running for other in slots):
+            for ticket in waiting:
+                if slot.schedule.is_impatient(ticket):
+                    numbers = ticket.num_tokens, needed_bytes(slot, ticket)
+                    free = self.budget.available_bytes(), self.budget.drained_bytes(slot)
+                    slot.schedule.fail_one(ticket, RequestTooLarge(*numbers, *free))
+
+    def _pids(self) -> list[int]:
+        """Of all engines, those that load included."""
+        slots = self.slots.values()
+        engines = [s.engine or (s.load.engine if s.load else None) for s in slots]
+        return [engine.pid for engine in engines if engine is not None and engine.pid is not None]

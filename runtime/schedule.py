@@ -10,69 +10,56 @@ interactive from then on, so it comes before all who arrived later and is not se
 After an engine's death the requests that were in it are suspects: one of them may be what killed
 it. They are let into the next engine one by one, and the next only once the one before has come
 further than it was. So a second death has one culprit, and the others lose time but no answer.
+
+One that finds no memory lets others go first that find some, but no background one; and after
+`PATIENCE_S` what it needs is kept for it. So a large request waits for the rows that run then, and
+never for all the small ones that are still to come.
 """
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Protocol
 
 from .requests import Priority
-
-# Why a row had to leave: for a more urgent one, for want of memory, or with its engine.
-Interruption: TypeAlias = Literal["priority", "memory", "death"]
+from .ticket import Interruption, Ticket
 
 AGEING_S = 30.0  # how long a background request waits in all before it counts as interactive
-_SCARCE_S = 10.0  # after a want of memory so long no more rows are tried than had room
+PATIENCE_S = 10.0  # how long smaller requests may go ahead of one that waits for memory
+_SCARCE_S = 10.0  # after a want of memory so long no more rows are tried than had room, at most
 
 
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """One request's place. Mutable; its schedule changes it."""
+class Memory(Protocol):
+    """What rows of this model need and find, in bytes; the other models take from the same."""
 
-    number: int  # rises with each arrival; also its row's, in every engine
-    priority: Priority
-    takes_row: bool  # False: an encoder's, which packs all that have come
-    on_position: Callable[[int], None]  # told how many wait up to this one; 0: its turn has come
-    put_aside: Callable[[], None] | None = None  # while its row is in an engine: asks for it
-    is_running: bool = False
-    is_suspect: bool = False
-    is_cleared: bool = False  # it has come so far in this engine that it will hardly end it
-    interrupted: Interruption | None = None  # what it waits after
-    position: int | None = None  # while it waits; counted from 1
-    waited_s: float = 0.0  # in earlier waits
-    waits_since: float | None = None
-    fault: Exception | None = None
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    def needs(self, ticket: Ticket) -> int:
+        """What must be free for its row to start."""
 
-    async def turn(self) -> None:
-        """Wait until it may run. Raises what `Schedule.fail` was given."""
-        while self.fault is None and not self.is_running:
-            self._changed.clear()
-            await self._changed.wait()
-        if self.fault is not None:
-            raise self.fault
-
-    def wake(self) -> None:
-        self._changed.set()
+    def room(self, ticket: Ticket) -> int:
+        """What is free for it: not promised to rows that run, nor kept for who waits longer."""
 
 
 class Schedule:
     """Of one model. All methods run on one event loop, and none of them waits."""
 
     def __init__(
-        self, max_rows: int, max_queue: int, clock: Callable[[], float] = time.monotonic
+        self,
+        max_rows: int,
+        max_queue: int,
+        clock: Callable[[], float] = time.monotonic,
+        memory: Memory | None = None,
     ) -> None:
+        """Without `memory` there is always enough."""
         self.interruptions: Counter[Interruption] = Counter()
         self.continuations: Counter[Interruption] = Counter()
         self._max_rows = max_rows
         self._max_queue = max_queue
         self._clock = clock
+        self._memory = memory
         self._tickets: dict[int, Ticket] = {}  # all that are out
         self._scarce_rows = max_rows  # as many as had room when memory was short last
         self._scarce_until = 0.0
+        self._scarce_room = 0  # bytes that were free then
 
     # --- a ticket's life ----------------------------------------------------------------------
 
@@ -110,10 +97,11 @@ class Schedule:
     def interrupt(self, ticket: Ticket, by: Interruption) -> None:
         """Its row is no longer in the engine: it waits for another turn."""
         ticket.is_suspect = by == "death"
-        if by == "memory":
-            self._scarce_rows = max(1, len(self._running_rows()) - ticket.is_running)
-            self._scarce_until = self._clock() + _SCARCE_S
         self._wait_again(ticket, by)
+        if by == "memory":
+            self._scarce_rows = max(1, len(self.running_rows()))
+            self._scarce_until = self._clock() + _SCARCE_S
+            self._scarce_room = self._memory.room(ticket) if self._memory is not None else 0
         self.dispatch()
 
     def clear(self, ticket: Ticket) -> None:
@@ -126,15 +114,22 @@ class Schedule:
         for ticket in self._tickets.values():
             is_on_its_way = ticket.is_running and ticket.put_aside is None
             if ticket.waits_since is not None or is_on_its_way:
-                ticket.fault = fault
-                ticket.wake()
+                self.fail_one(ticket, fault)
+
+    def fail_one(self, ticket: Ticket, fault: Exception) -> None:
+        """End one that waits."""
+        ticket.fault = fault
+        ticket.wake()
 
     def dispatch(self) -> None:
         """Give turns while there is room. Call it also now and then, for time changes ranks."""
         for ticket in self._waiting():
-            if not self._has_room(ticket):
+            if not self._has_no_trial(ticket) or not self._has_row(ticket):
                 break
-            self._start(ticket)
+            if self._is_passed_over(ticket):
+                break
+            if self._has_memory(ticket):
+                self._start(ticket)
         for position, ticket in enumerate(self._waiting(), 1):
             if ticket.position != position:
                 ticket.position = position
@@ -154,9 +149,9 @@ class Schedule:
     def num_ahead(self, ticket: Ticket) -> int:
         """How many have to be served before this one, were it to ask now."""
         in_front = sum(self._order(other) < self._order(ticket) for other in self._waiting())
-        running = self._running_rows()
-        if self._is_urgent(ticket):  # the others make room for it
-            running = [other for other in running if self._is_urgent(other)]
+        running = self.running_rows()
+        if self.is_urgent(ticket):  # the others make room for it
+            running = [other for other in running if self.is_urgent(other)]
         return max(0, in_front + len(running) + 1 - self._max_rows)
 
     def rank(self, ticket: Ticket) -> Priority:
@@ -166,6 +161,25 @@ class Schedule:
             waited_s += self._clock() - ticket.waits_since
         return "interactive" if waited_s >= AGEING_S else ticket.priority
 
+    def is_urgent(self, ticket: Ticket) -> bool:
+        """Whether it counts as interactive."""
+        return self.rank(ticket) == "interactive"
+
+    def running_rows(self) -> list[Ticket]:
+        """Those that have a row, or were promised one."""
+        return [
+            ticket for ticket in self._tickets.values() if ticket.is_running and ticket.takes_row
+        ]
+
+    def short(self) -> list[Ticket]:
+        """Those that wait for memory."""
+        return [ticket for ticket in self._tickets.values() if ticket.short_since is not None]
+
+    def is_impatient(self, ticket: Ticket) -> bool:
+        """Whether it has waited for memory so long that nobody may go ahead of it."""
+        since = ticket.short_since
+        return since is not None and self._clock() - since >= PATIENCE_S
+
     # --- decisions ----------------------------------------------------------------------------
 
     def _waiting(self) -> list[Ticket]:
@@ -174,27 +188,50 @@ class Schedule:
         return sorted(waiting, key=self._order)
 
     def _order(self, ticket: Ticket) -> tuple[bool, bool, int]:
-        return (not self._is_urgent(ticket), not ticket.is_suspect, ticket.number)
+        return (not self.is_urgent(ticket), not ticket.is_suspect, ticket.number)
 
-    def _is_urgent(self, ticket: Ticket) -> bool:
-        return self.rank(ticket) == "interactive"
+    def _is_passed_over(self, ticket: Ticket) -> bool:
+        """Whether memory is kept for somebody else: more urgent, or short of it for too long."""
+        return any(
+            other.short_since is not None
+            and other is not ticket
+            and self._order(other) < self._order(ticket)
+            and (self.is_urgent(other) > self.is_urgent(ticket) or self.is_impatient(other))
+            for other in self._tickets.values()
+        )
 
-    def _running_rows(self) -> list[Ticket]:
-        return [
-            ticket for ticket in self._tickets.values() if ticket.is_running and ticket.takes_row
-        ]
-
-    def _has_room(self, ticket: Ticket) -> bool:
-        """Whether it may run now; somebody less urgent may have had to leave for it."""
-        if not self._has_no_trial(ticket):
-            return False
+    def _has_row(self, ticket: Ticket) -> bool:
+        """Whether a row is free, or somebody less urgent would have to leave for it."""
         if not ticket.takes_row:
             return True
-        running = self._running_rows()
-        is_scarce = self._clock() < self._scarce_until
-        if len(running) < min(self._max_rows, self._scarce_rows if is_scarce else self._max_rows):
+        running = self.running_rows()
+        if len(running) < self._num_rows(ticket):
             return True
-        return self._is_urgent(ticket) and self._set_one_aside(running)
+        return self.is_urgent(ticket) and not all(map(self.is_urgent, running))
+
+    def _num_rows(self, ticket: Ticket) -> int:
+        """How many may be tried: fewer for a while after a want of memory, or until there is more
+        than there was, by what this one needs."""
+        if self._clock() >= self._scarce_until:
+            return self._max_rows
+        if self._memory is not None and (needed := self._memory.needs(ticket)):
+            if self._memory.room(ticket) - self._scarce_room > needed:
+                self._scarce_until = 0.0
+                return self._max_rows
+        return min(self._max_rows, self._scarce_rows)
+
+    def _has_memory(self, ticket: Ticket) -> bool:
+        """Whether there is enough for it now; a background row may have to leave for an urgent one,
+        one after the other, for each takes a moment to give its memory back."""
+        memory = self._memory
+        if memory is None or not ticket.takes_row or memory.needs(ticket) <= memory.room(ticket):
+            return True
+        if ticket.short_since is None:
+            ticket.short_since = self._clock()
+        is_one_leaving = any(row.put_aside and row.interrupted for row in self._waiting())
+        if self.is_urgent(ticket) and not is_one_leaving:
+            self._set_one_aside(self.running_rows())
+        return False
 
     def _has_no_trial(self, ticket: Ticket) -> bool:
         """Nobody starts beside a suspect, to die with it or to be what it dies of, nor a suspect
@@ -202,7 +239,7 @@ class Schedule:
         running = [other for other in self._tickets.values() if other.is_running]
         suspect = next((other for other in running if other.is_suspect), None)
         if suspect is not None:
-            if not suspect.takes_row or self._is_urgent(suspect) or not self._is_urgent(ticket):
+            if not suspect.takes_row or self.is_urgent(suspect) or not self.is_urgent(ticket):
                 return False
             self._set_aside(suspect)
             running.remove(suspect)
@@ -211,7 +248,7 @@ class Schedule:
     def _set_one_aside(self, running: Iterable[Ticket]) -> bool:
         """The youngest background row makes room; False if there is none."""
         youngest = max(
-            (ticket for ticket in running if not self._is_urgent(ticket)),
+            (ticket for ticket in running if not self.is_urgent(ticket)),
             key=lambda ticket: ticket.number,
             default=None,
         )
@@ -226,9 +263,11 @@ class Schedule:
         self._wait_again(ticket, "priority")
 
     def _start(self, ticket: Ticket) -> None:
+        if ticket.takes_row and len(running := self.running_rows()) >= self._num_rows(ticket):
+            self._set_one_aside(running)
         if ticket.waits_since is not None:
             ticket.waited_s += self._clock() - ticket.waits_since
-        ticket.waits_since = ticket.position = None
+        ticket.waits_since = ticket.position = ticket.short_since = None
         ticket.is_running, ticket.is_cleared = True, False
         if ticket.interrupted is not None:
             self.continuations[ticket.interrupted] += 1

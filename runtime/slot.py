@@ -71,6 +71,7 @@ class Load:
         """`needed_bytes` are what it was admitted with: weights in memory, and the process."""
         self.progress = Loading(0, total_bytes)
         self.needed_bytes = needed_bytes
+        self.engine: EngineProcess | None = None  # whose memory counts already
         self.task: asyncio.Task[EngineProcess] | None = None
         self._changed = asyncio.Event()
 
@@ -197,7 +198,7 @@ class Slot:
     schedule: Schedule
     engine: EngineProcess | None = None
     info: ModelInfo | None = None
-    memory: ModelMemory | None = None  # what it was found to take, since its first load
+    memory: ModelMemory | None = None  # what it takes, once that was asked for
     chat_format: ChatFormat | None = None
     load: Load | None = None
     unloading: "asyncio.Task[Unloaded] | None" = None
@@ -237,6 +238,11 @@ class Slot:
     def is_idle(self) -> bool:
         """Loaded, and nobody uses it."""
         return self.engine is not None and self.requests.number == 0 and self.unloading is None
+
+    @property
+    def is_evictable(self) -> bool:
+        """Whether it may be unloaded for another one."""
+        return self.is_idle and not self.stays
 
     @property
     def expires_in_s(self) -> float | None:

@@ -86,7 +86,7 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(404, str(error), error.code, "model")
         case runtime.QueueFull():
             return Failure(429, str(error), error.code, headers=_retry(error.retry_after_s))
-        case runtime.InsufficientMemory() | runtime.TooSlow():
+        case runtime.InsufficientMemory() | runtime.RequestTooLarge() | runtime.TooSlow():
             headers = _retry(error.retry_after_s) | _HOPELESS
             return Failure(503, str(error), error.code, None, headers, _details(error))
         case runtime.Unavailable():
@@ -115,6 +115,12 @@ def _details(error: runtime.Unavailable) -> dict[str, Json]:
                     {"id": held.model_id, "memory_bytes": held.memory_bytes, "state": held.state}
                     for held in error.held
                 ],
+            }
+        case runtime.RequestTooLarge():
+            return {
+                "needed_bytes": error.needed_bytes,
+                "available_bytes": error.available_bytes,
+                "limit_bytes": error.limit_bytes,
             }
         case runtime.TooSlow():
             return {"expected_ms": math.ceil(error.expected_s * 1000)}

@@ -11,8 +11,8 @@ from prometheus_client.registry import Collector
 from quart import Blueprint, Response
 
 from runtime.pool import ModelPool
-from runtime.schedule import Interruption
 from runtime.slot import Outcome
+from runtime.ticket import Interruption
 from web.services import Services
 from web.transport.reply import json_reply
 

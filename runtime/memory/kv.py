@@ -27,6 +27,31 @@ def group_bytes(shape: CacheShape, lengths: Sequence[int]) -> int:
     return len(lengths) * (room * shape.token_bytes + windows + shape.state_bytes)
 
 
+def filled_bytes(shape: CacheShape, num_tokens: int) -> int:
+    """At least what the cache of one row of so many tokens takes: no room for more is counted."""
+    if not num_tokens:
+        return 0
+    windows = sum(
+        min(num_tokens, window.num_tokens) * window.token_bytes for window in shape.windows
+    )
+    return num_tokens * shape.token_bytes + windows + shape.state_bytes
+
+
+def grouped(shape: CacheShape, lengths: Sequence[int]) -> list[list[int]]:
+    """Rows of these lengths in the groups that they decode in: padding at most doubles each."""
+    kept = None if shape.token_bytes else max((w.num_tokens for w in shape.windows), default=0)
+    groups: list[list[int]] = []
+    for length in sorted(lengths, reverse=True):
+        if groups:
+            rows = [n if kept is None else min(n, kept) for n in [*groups[-1], length]]
+            own = sum(-(-max(n, 1) // STEP_TOKENS) * STEP_TOKENS for n in rows)
+            if kept == 0 or len(rows) * (rows[0] + STEP_TOKENS) <= 2 * own:
+                groups[-1].append(length)
+                continue
+        groups.append([length])
+    return groups
+
+
 def chunk_bytes(shape: CacheShape, chunk_tokens: int) -> int:
     """What layers with a window hold more while a prompt is read: the whole chunk beside it."""
     return chunk_tokens * sum(window.token_bytes for window in shape.windows)

@@ -11,6 +11,7 @@ from registry.checkpoint.model import Model
 from runtime.engine_process import EngineProcess
 from runtime.events import Event, Finished, TextDelta
 from runtime.generation import Generation
+from runtime.memory.meter import Reading
 from runtime.pool import ModelPool
 from runtime.requests import (
     ChatInput,
@@ -21,6 +22,17 @@ from runtime.requests import (
 )
 from runtime.resident import ResidentModel
 from tests import processes
+
+
+class SetMeter:
+    """Tells what it was told: so many bytes are left."""
+
+    def __init__(self, room: int = 1 << 40) -> None:
+        self.room = room
+
+    def read(self) -> Reading:
+        return Reading(self.room, "system")
+
 
 numbers = itertools.count(1)  # of rows
 

@@ -11,11 +11,27 @@ from runtime.residency import PoolSettings
 from tests import processes
 from tests.models.tiny_encoders import make_bert
 from tests.models.tiny_models import make_llama
+from tests.runtime.asking import SetMeter
 
 
 @pytest.fixture
 async def pool() -> AsyncGenerator[ModelPool, None]:
     pool = ModelPool(PoolSettings(max_rows=2, max_queue=3))
+    await pool.start()
+    yield pool
+    await pool.close()
+    assert processes.children() == []
+
+
+@pytest.fixture
+def meter() -> SetMeter:
+    return SetMeter()
+
+
+@pytest.fixture
+async def metered(meter: SetMeter) -> AsyncGenerator[ModelPool, None]:
+    """A pool that believes in `meter`."""
+    pool = ModelPool(PoolSettings(max_rows=4, max_queue=8), meter=meter)
     await pool.start()
     yield pool
     await pool.close()

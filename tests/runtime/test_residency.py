@@ -22,12 +22,13 @@ from runtime.errors import (
     ModelRemoved,
 )
 from runtime.events import Event, Finished, Loading, Queued, Restarted, TextDelta
-from runtime.memory import cost, machine
+from runtime.memory import cost
+from runtime.memory.meter import Reading
 from runtime.pool import ModelPool
 from runtime.requests import EmbeddingRequest, SamplingParams
 from runtime.residency import PoolSettings
 from tests import processes
-from tests.runtime.asking import ask, draw, generate, kill, load, request, tokens
+from tests.runtime.asking import SetMeter, ask, draw, generate, kill, load, request, tokens
 
 
 async def test_fifty_first_requests_load_once(
@@ -146,16 +147,18 @@ async def test_idle_models_expire_unless_pinned(pool: ModelPool, model: Model) -
 
 
 async def test_a_request_pins_its_model_until_another_says_less(
-    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
+    metered: ModelPool, meter: SetMeter, model: Model
 ) -> None:
     """keep_alive for ever holds against other models that need the room, too."""
+    pool = metered
     other = Model("other", shutil.copytree(model.folder, model.folder.parent / "other"))
     async for _ in generate(pool, model, request(keep_alive_s=math.inf, max_tokens=1)):
         pass
     assert pool.residency.loaded()[0].pinned
-    monkeypatch.setattr(machine, "available_bytes", lambda: 5)
+    meter.room = 5
     with pytest.raises(InsufficientMemory):
         await load(pool, other)
+    meter.room = 1 << 40
     await load(pool, model, pin=False)
     (loaded,) = pool.residency.loaded()
     assert not loaded.pinned and loaded.expires_in_s == pytest.approx(1800, abs=5)
@@ -236,9 +239,10 @@ async def test_a_model_registered_anew_is_loaded_anew(pool: ModelPool, model: Mo
 
 
 async def test_room_is_made_from_idle_models_and_refused_with_numbers(
-    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
+    metered: ModelPool, meter: SetMeter, model: Model
 ) -> None:
     """The least recently used idle model goes; without one the refusal says what is missing."""
+    pool = metered
     others = [
         Model(name, shutil.copytree(model.folder, model.folder.parent / name)) for name in "ab"
     ]
@@ -246,13 +250,14 @@ async def test_room_is_made_from_idle_models_and_refused_with_numbers(
         await load(pool, other)
     needed = cost.load_bytes(model)
 
-    def available() -> int:
-        return needed + 1 if len(pool.residency.loaded()) < 2 else 0
+    class Shared(SetMeter):
+        def read(self) -> Reading:
+            return Reading(needed if len(pool.residency.loaded()) < 2 else needed - 1, "system")
 
-    monkeypatch.setattr(machine, "available_bytes", available)
+    pool.residency.budget.meter = Shared()
     await load(pool, model)
     assert sorted(m.model.id for m in pool.residency.loaded()) == ["b", "tiny"]
-    monkeypatch.setattr(machine, "available_bytes", lambda: 5)
+    pool.residency.budget.meter = SetMeter(5)
     for loaded in pool.residency.loaded():
         await load(pool, loaded.model, pin=True)
     with pytest.raises(InsufficientMemory) as caught:

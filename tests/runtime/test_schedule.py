@@ -7,7 +7,8 @@ import pytest
 
 from runtime.errors import Draining
 from runtime.requests import Priority
-from runtime.schedule import AGEING_S, Schedule, Ticket
+from runtime.schedule import AGEING_S, PATIENCE_S, Schedule
+from runtime.ticket import Ticket
 
 
 class Clock:
@@ -18,12 +19,29 @@ class Clock:
         return self.now
 
 
+class Bytes:
+    """Memory of so many bytes: a token is one, and a row has all its own from its start."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+        self.schedule: Schedule | None = None
+
+    def needs(self, ticket: Ticket) -> int:
+        return ticket.num_tokens
+
+    def room(self, ticket: Ticket) -> int:
+        assert self.schedule is not None
+        return self.num_bytes - sum(row.num_tokens for row in self.schedule.running_rows())
+
+
 class Desk:
     """A schedule, its clock, and what its tickets were told."""
 
-    def __init__(self, max_rows: int = 2, max_queue: int = 3) -> None:
+    def __init__(self, max_rows: int = 2, max_queue: int = 3, memory: Bytes | None = None) -> None:
         self.clock = Clock()
-        self.schedule = Schedule(max_rows, max_queue, self.clock)
+        self.schedule = Schedule(max_rows, max_queue, self.clock, memory)
+        if memory is not None:
+            memory.schedule = self.schedule
         self.positions: dict[int, list[int]] = {}
         self.put_aside: list[int] = []
         self.num_tickets = 0
@@ -33,8 +51,11 @@ class Desk:
         told = self.positions[self.num_tickets] = []
         return self.schedule.enter(self.num_tickets, priority, told.append, takes_row=takes_row)
 
-    def ask(self, priority: Priority = "interactive", *, takes_row: bool = True) -> Ticket:
+    def ask(
+        self, priority: Priority = "interactive", *, takes_row: bool = True, num_tokens: int = 0
+    ) -> Ticket:
         ticket = self.enter(priority, takes_row=takes_row)
+        ticket.num_tokens = num_tokens
         ticket.put_aside = lambda: self.put_aside.append(ticket.number)
         self.schedule.ask(ticket)
         return ticket
@@ -297,3 +318,98 @@ def test_whatever_happens_every_ticket_is_served(seed: int) -> None:
         schedule.leave(gone)
         served.add(gone.number)
     assert not out and served == set(range(1, desk.num_tickets + 1))
+
+
+def test_smaller_requests_pass_one_that_waits_for_memory_until_it_has_waited_long() -> None:
+    """Then what becomes free is kept for it, and it is next."""
+    desk = Desk(max_rows=9, max_queue=99, memory=Bytes(100))
+    first = desk.ask(num_tokens=60)
+    large = desk.ask(num_tokens=80)
+    small = desk.ask(num_tokens=40)
+    assert running(first, large, small) == [True, False, True]
+    desk.schedule.leave(small)
+    desk.clock.now += PATIENCE_S - 1
+    small = desk.ask(num_tokens=40)
+    assert small.is_running and not desk.schedule.is_impatient(large)
+    desk.schedule.leave(small)
+    desk.clock.now += 1
+    late = desk.ask(num_tokens=10)
+    assert running(large, late) == [False, False]
+    desk.schedule.leave(first)
+    assert running(large, late) == [True, True]
+
+
+def test_background_rows_make_room_in_memory_one_after_the_other() -> None:
+    """For an urgent one; each takes a moment to give its memory back, and none starts meanwhile."""
+    desk = Desk(max_rows=9, max_queue=99, memory=Bytes(100))
+    rows = [desk.ask("background", num_tokens=30) for _ in range(3)]
+    urgent = desk.ask(num_tokens=60)
+    assert desk.put_aside == [3] and not urgent.is_running
+    desk.schedule.dispatch()
+    assert desk.put_aside == [3]  # it is still on its way out
+    rows[2].put_aside = None
+    desk.schedule.dispatch()
+    assert desk.put_aside == [3, 2] and not urgent.is_running
+    desk.schedule.dispatch()
+    assert urgent.is_running  # here bytes are free at once
+    assert running(*rows) == [True, False, False]
+    desk.schedule.leave(urgent)
+    assert running(*rows) == [True, True, True]
+
+
+def test_no_background_row_starts_while_an_urgent_one_waits_for_memory() -> None:
+    desk = Desk(max_rows=9, max_queue=99, memory=Bytes(100))
+    desk.ask(num_tokens=60)
+    desk.ask(num_tokens=80)
+    assert not desk.ask("background", num_tokens=10).is_running
+    assert desk.ask(num_tokens=10).is_running
+
+
+def test_rows_are_tried_again_as_soon_as_memory_is_back() -> None:
+    """After a want of memory few are tried for a while, unless there is clearly more than then."""
+    memory = Bytes(60)
+    desk = Desk(max_rows=9, max_queue=99, memory=memory)
+    first, second = (desk.ask(num_tokens=20) for _ in range(2))
+    memory.num_bytes = 30
+    desk.schedule.interrupt(second, "memory")
+    memory.num_bytes = 45
+    desk.schedule.dispatch()
+    assert running(first, second) == [True, False]
+    memory.num_bytes = 60
+    desk.schedule.dispatch()
+    assert running(first, second) == [True, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_its_size_every_row_is_served_in_bounded_time(seed: int) -> None:
+    """Rows of 1 to 100 bytes of 100 keep coming, faster than they can be served for a while; nobody
+    waits for longer than its patience and the work of those that came before it or passed it."""
+    draw = random.Random(seed)
+    desk = Desk(max_rows=8, max_queue=10**6, memory=Bytes(100))
+    ends: dict[int, float] = {}  # of rows that run
+    came: dict[int, float] = {}
+    waits: list[float] = []
+    out: list[Ticket] = []
+    for step in range(2000):
+        desk.clock.now += 1.0
+        if step < 1500 and draw.random() < 0.5:
+            ticket = desk.ask(num_tokens=draw.choice([1, 5, 5, 5, 10, 100]))
+            came[ticket.number] = desk.clock.now
+            out.append(ticket)
+        for ticket in [row for row in out if ends.get(row.number, 1e9) <= desk.clock.now]:
+            out.remove(ticket)
+            desk.schedule.leave(ticket)
+        desk.schedule.dispatch()
+        for ticket in out:
+            if ticket.is_running and ticket.number not in ends:
+                ends[ticket.number] = desk.clock.now + draw.uniform(1, 4)
+                waits.append(desk.clock.now - came[ticket.number])
+            if not ticket.is_running:
+                before = [other for other in came if other < ticket.number]
+                started = [n for n in ends if n > ticket.number and ends[n] > came[ticket.number]]
+                bound = PATIENCE_S + 6 * (len(before) + 1) + 4 * len(started)
+                assert desk.clock.now - came[ticket.number] < bound
+        held = sum(row.num_tokens for row in desk.schedule.running_rows())
+        assert held <= 100
+    assert not [ticket for ticket in out if not ticket.is_running]
+    assert len(waits) == desk.num_tickets

@@ -1,0 +1,128 @@
+"""One budget of memory for all models: what loads and rows were promised, what is left for more.
+
+A row is promised what it will hold at its end, and what it holds already shows on the meter: so of
+a promise only the rest counts. What outgrows its promise is left to the meter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .memory import kv
+from .memory.meter import Meter
+from .memory.prediction import pass_bytes
+from .slot import Slot
+from .ticket import Ticket
+
+
+class Budget:
+    """Reads the meter anew at every question: it is open as soon as there is memory again."""
+
+    def __init__(self, slots: Mapping[str, Slot], meter: Meter) -> None:
+        self.slots = slots
+        self.meter = meter
+
+    def available_bytes(self) -> int:
+        """What nobody holds and nobody was promised; below nothing where too much was."""
+        return self.meter.read().room - self.promised_bytes()
+
+    def promised_bytes(self) -> int:
+        """What loads in flight and rows that run will still take."""
+        return sum(_of_load(slot) + _of_rows(slot) for slot in self.slots.values())
+
+    def drained_bytes(self, slot: Slot) -> int:
+        """What a row of this model could have with all rows over and all idle models unloaded."""
+        slots = self.slots.values()
+        idle = sum(
+            other.engine.footprint_bytes()
+            for other in slots
+            if other is not slot and other.is_evictable and other.engine is not None
+        )
+        held = sum(_held_bytes(other) for other in slots)
+        return self.meter.read().room - sum(map(_of_load, slots)) + held + idle
+
+    def kept_bytes(self, slot: Slot, ticket: Ticket) -> int:
+        """What is kept for rows of other models that have waited for memory longer than is fair."""
+        return sum(
+            needed_bytes(other, waiting)
+            for other in self.slots.values()
+            if other is not slot
+            for waiting in other.schedule.short()
+            if other.schedule.is_impatient(waiting) and _rank(other, waiting) < _rank(slot, ticket)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RowMemory:
+    """The budget, as the schedule of one model asks for it."""
+
+    budget: Budget
+    model_id: str
+
+    @property
+    def slot(self) -> Slot:
+        return self.budget.slots[self.model_id]
+
+    def needs(self, ticket: Ticket) -> int:
+        return needed_bytes(self.slot, ticket)
+
+    def room(self, ticket: Ticket) -> int:
+        return self.budget.available_bytes() - self.budget.kept_bytes(self.slot, ticket)
+
+
+def needed_bytes(slot: Slot, ticket: Ticket) -> int:
+    """What must be free for its row to start beside those that run: what it adds to their caches,
+    and what is there for a moment while it is read and then joins them. 0: nothing is known.
+    """
+    if not ticket.takes_row:
+        return 0
+    beside = [length for length in _lengths(slot) if length]
+    return row_needs(slot, ticket.num_tokens, beside)
+
+
+def row_needs(slot: Slot, num_tokens: int, beside: list[int] | None = None) -> int:
+    """The same of any row of so many tokens, by default alone."""
+    if (memory := slot.memory) is None:
+        return 0
+    others = kv.grouped(memory.cache, beside or [])
+    groups = kv.grouped(memory.cache, [*(beside or []), num_tokens])
+    more = _caches(slot, groups) - _caches(slot, others)
+    joining = max(kv.join_bytes(memory.cache, group) for group in groups)
+    return more + max(joining, pass_bytes(memory, num_tokens))
+
+
+def _caches(slot: Slot, groups: list[list[int]]) -> int:
+    assert slot.memory is not None
+    return sum(kv.group_bytes(slot.memory.cache, group) for group in groups)
+
+
+def _lengths(slot: Slot) -> list[int]:
+    """Of rows that run, at their end as far as it is promised."""
+    return [max(row.num_tokens, row.num_held()) for row in slot.schedule.running_rows()]
+
+
+def _of_load(slot: Slot) -> int:
+    """What a load in flight was promised and has not taken yet."""
+    load = slot.load
+    return 0 if load is None else max(0, load.needed_bytes - load.progress.loaded_bytes)
+
+
+def _of_rows(slot: Slot) -> int:
+    """What rows that run were promised and do not hold yet."""
+    if slot.memory is None:
+        return 0
+    promised = _caches(slot, kv.grouped(slot.memory.cache, _lengths(slot)))
+    return max(0, promised - _held_bytes(slot))
+
+
+def _held_bytes(slot: Slot) -> int:
+    """What rows that run hold already."""
+    if slot.memory is None:
+        return 0
+    rows = slot.schedule.running_rows()
+    return sum(kv.filled_bytes(slot.memory.cache, row.num_held()) for row in rows)
+
+
+def _rank(slot: Slot, ticket: Ticket) -> tuple[bool, float]:
+    """Who is served first of those that wait for memory: the urgent, then who waits longest."""
+    since = ticket.short_since
+    return (not slot.schedule.is_urgent(ticket), float("inf") if since is None else since)
