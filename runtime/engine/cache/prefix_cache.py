@@ -244,7 +244,7 @@ class PrefixCache:
         for node in reversed(taken):
             self._tree.remove(node)
         restored.trail = _trail_of(taken)
-        restored.trail.thin()
+        restored.trail.thin(self.layers.window)
         return restored
 
     def _given_away(self, path: list[Node], num_tokens: int) -> list[Node]:

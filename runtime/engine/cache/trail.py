@@ -48,13 +48,15 @@ class Trail:
         if layers.states and position not in self.states:
             self.states[position] = view.state()
 
-    def thin(self) -> None:
+    def thin(self, window: int) -> None:
         """Of many places to go on from, keep the first, where others may branch off, and some last
-        ones.
+        ones, with all that a window of so many tokens holds there.
         """
         for position in sorted(self.states)[1:-_LAST_KEPT]:
             del self.states[position]
-        del self.spans[1:-_LAST_KEPT]
+        if len(self.spans) > _LAST_KEPT:
+            reached = self.spans[-_LAST_KEPT].stop - window
+            self.spans[1:] = [span for span in self.spans[1:] if span.stop > reached]
 
     def windows(self, start: int, stop: int) -> list[Arrays]:
         """What windows held of these tokens, which all are here: views, not computed."""

@@ -44,15 +44,21 @@ def answer(
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_conversation_that_grows_is_read_once(tmp_path: Path, architecture: str) -> None:
-    """Each turn goes on from all that was read and drawn before, but for its last token."""
+@pytest.mark.parametrize("lengths", [[400, 60, 61, 62, 300, 63], [50, *[2] * 12]])
+def test_a_conversation_that_grows_is_read_once(
+    tmp_path: Path, architecture: str, lengths: list[int]
+) -> None:
+    """Each turn goes on from all that was read and drawn before, but for its last token; also
+    where there are many turns in a window.
+    """
     model = load(tmp_path, architecture)
     batch = batch_of(model)
     history: list[int] = []
-    for turn, said in enumerate(prompts([400, 60, 61, 62, 300, 63])):
+    for turn, said in enumerate(prompts(lengths)):
         prompt = [*history, *said]
-        tokens, cached = answer(batch, turn, prompt, 20)
-        assert tokens == run_alone(model, prompt, 20)
+        count = min(20, len(said))
+        tokens, cached = answer(batch, turn, prompt, count)
+        assert tokens == run_alone(model, prompt, count)
         assert cached == max(0, len(history) - 1), turn
         history = [*prompt, *tokens]
 
