@@ -104,7 +104,8 @@ class Loads:
 
     async def _load(self, slot: Slot, load: Load) -> EngineProcess:
         probed = slot.info.probed if slot.info is not None else slot.model.probed
-        settings = msgspec.structs.replace(self._settings, probed=probed)
+        kv_bits = slot.model.kv_bits
+        settings = msgspec.structs.replace(self._settings, probed=probed, kv_bits=kv_bits)
         engine = EngineProcess(
             slot.model, settings, self._watch, lambda engine: _forget(slot, engine)
         )

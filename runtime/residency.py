@@ -7,9 +7,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from registry.checkpoint.kv_bits import NOT_QUANTISED, KvBits
 from registry.checkpoint.model import Model
 
 from .budget import Budget, RowMemory, needed_bytes
@@ -17,6 +18,7 @@ from .engine_messages import EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
 from .errors import (
     Draining,
+    LoadRefused,
     ModelNotLoaded,
     ModelRemoved,
     RequestTooLarge,
@@ -50,6 +52,7 @@ class PoolSettings:
     unload_grace_s: float = 30.0  # how long an unload waits for running requests
     prefill_chunk_tokens: int = 512
     prefix_cache_bytes: int | None = None  # of each engine; None: by the machine's memory
+    kv_bits: KvBits = NOT_QUANTISED  # where a model can have them, and nobody said others for it
     watch: Watch = field(default_factory=Watch)
 
     def for_engines(self) -> EngineSettings:
@@ -58,7 +61,9 @@ class PoolSettings:
         if kept is None:
             whole = machine.working_set_bytes() or machine.physical_bytes()
             kept = int(_PREFIX_SHARE * whole)
-        return EngineSettings(self.prefill_chunk_tokens, prefix_cache_bytes=kept)
+        return EngineSettings(
+            self.prefill_chunk_tokens, prefix_cache_bytes=kept, default_kv_bits=self.kv_bits
+        )
 
 
 class Residency:
@@ -134,21 +139,24 @@ class Residency:
     # --- loading and unloading ----------------------------------------------------------------
 
     async def load(
-        self, model: Model, *, keep_alive_s: float | None = None, pin: bool | None = None
+        self,
+        model: Model,
+        *,
+        keep_alive_s: float | None = None,
+        pin: bool | None = None,
+        kv_bits: KvBits | None = None,
     ) -> AsyncGenerator[Loading | ResidentModel, None]:
         """Bring a model into memory, with progress; the last item is the loaded model.
 
-        `pin` keeps it there, or no longer; None changes nothing. Before the first item: Draining,
-        CrashLoop, InsufficientMemory. After it: LoadFailed.
+        `pin` keeps it there, or no longer; for other `kv_bits` than it has it is loaded anew, after
+        its running requests. None changes nothing. Before the first item: Draining, CrashLoop,
+        InsufficientMemory. After it: LoadFailed, LoadRefused.
         """
         slot = self.slot(model)
         self.refuse_when_draining()
         with slot.admitted():  # it will be no row of the batch, so it is never too many
-            load = await self._loads.ensure(slot)
-            if load is not None:
-                async for progress in load.watch():
-                    yield progress
-                await self._loads.outcome(slot, load)
+            async for progress in self._load(slot, kv_bits):
+                yield progress
             if pin is not None:
                 slot.is_pinned = pin
             if keep_alive_s is not None:
@@ -157,6 +165,26 @@ class Residency:
                 slot.keep(self._settings.keep_alive_s)
                 slot.is_kept = False
         yield ResidentModel.of(slot)
+
+    async def _load(self, slot: Slot, kv_bits: KvBits | None) -> AsyncGenerator[Loading, None]:
+        before, was_pinned = slot.model, slot.is_pinned
+        if kv_bits is not None:
+            slot.model = replace(slot.model, kv_bits=kv_bits)
+        try:
+            while True:
+                if slot.engine is not None and not slot.is_as_wished:
+                    self._unloads.begin(slot)
+                load = await self._loads.ensure(slot)
+                if load is not None:
+                    async for progress in load.watch():
+                        yield progress
+                    await self._loads.outcome(slot, load)
+                if slot.engine is None or slot.is_as_wished:
+                    break  # else that load was under way before
+        except LoadRefused:
+            slot.model = before
+            raise
+        slot.is_pinned = slot.is_pinned or was_pinned
 
     async def unload(self, model_id: str, *, force: bool = False) -> Unloaded:
         """End a model's engine, after its running requests or the grace. The files stay.

@@ -235,6 +235,12 @@ class Slot:
         return self.is_pinned or self.is_kept
 
     @property
+    def is_as_wished(self) -> bool:
+        """Whether the engine holds the KV cache in as many bits as were last asked for."""
+        wish = self.model.kv_bits
+        return wish is None or self.info is None or self.info.kv_bits == wish
+
+    @property
     def is_idle(self) -> bool:
         """Loaded, and nobody uses it."""
         return self.engine is not None and self.requests.number == 0 and self.unloading is None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from registry.checkpoint.kv_bits import NOT_QUANTISED
 from registry.checkpoint.sampling import SamplingDefaults
 from registry.checkpoint.verify import Verified
 from registry.hub.sampling import defaults_of
@@ -40,6 +41,9 @@ def _shape(record: Record) -> Iterator[tuple[str, str]]:
         yield "precision", f"{verified.bits} bits" if verified.bits else "not quantised"
         yield "context", f"{verified.context_length} tokens"
         yield "verified", _time(verified.verified_at)
+    if record.kv_bits is not None:
+        bits = "not quantised" if record.kv_bits == NOT_QUANTISED else f"{record.kv_bits} bits"
+        yield "KV cache", bits
     if record.init_context_size is not None:
         yield "limited to", f"{record.init_context_size} tokens"
 

@@ -9,11 +9,13 @@ import contextlib
 import logging
 import re
 from pathlib import Path, PurePosixPath
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 import click
 import msgspec
 
+from registry.checkpoint.kv_bits import KvBits
 from registry.checkpoint.task import Task
 from registry.errors import HubUnreachable, ProxyRefused, RegistryError
 from registry.hub import catalog
@@ -29,6 +31,10 @@ _bits = click.option("--bits", type=click.Choice(["4", "8"]), help="Quantise to 
 _group_size = click.option(
     "--group-size", type=click.Choice(["32", "64", "128"]), default="64", show_default=True,
     help="Weights that share a scale when quantised.",
+)  # fmt: skip
+_kv_bits = click.option(
+    "--kv-bits", type=click.Choice(["4", "8", "16"]),
+    help="Hold its KV cache in so many bits when it runs; 16: not quantised.",
 )  # fmt: skip
 _dtype = click.option(
     "--dtype", type=click.Choice(["float16", "bfloat16", "float32"]),
@@ -51,6 +57,7 @@ _allow_private = click.option(
 @_bits
 @_group_size
 @_dtype
+@_kv_bits
 @_task
 @_allow_private
 @click.pass_obj
@@ -62,11 +69,12 @@ def pull(
     bits: str | None,
     group_size: str,
     dtype: str | None,
+    kv_bits: str | None,
     task: Task | None,
     allowed: tuple[str, ...],
 ) -> None:
     """Fetch a model: a name of `list --catalog`, OWNER/NAME[@REVISION] of the hub, or a URL."""
-    recipe = _recipe(bits, group_size, dtype, task)
+    recipe = _recipe(bits, group_size, dtype, task, kv_bits)
     order = _pull_order(source, model_id, file, recipe)
     with contextlib.suppress(RegistryError):
         if Store(home).get(order.model_id).is_ready:
@@ -85,6 +93,7 @@ def pull(
 @_bits
 @_group_size
 @_dtype
+@_kv_bits
 @_task
 @click.pass_obj
 def import_(
@@ -95,10 +104,11 @@ def import_(
     bits: str | None,
     group_size: str,
     dtype: str | None,
+    kv_bits: str | None,
     task: Task | None,
 ) -> None:
     """Register a local folder of weights, or a local .gguf."""
-    path, recipe = path.resolve(), _recipe(bits, group_size, dtype, task)
+    path, recipe = path.resolve(), _recipe(bits, group_size, dtype, task, kv_bits)
     _carry_out(home, Import(model_id or _id_of(path.name), str(path), link, recipe))
 
 
@@ -134,9 +144,14 @@ def verify(home: Path, model_id: str) -> None:
 
 
 def _recipe(
-    bits: str | None, group_size: str, dtype: str | None, task: Task | None = None
+    bits: str | None,
+    group_size: str,
+    dtype: str | None,
+    task: Task | None = None,
+    kv_bits: str | None = None,
 ) -> Recipe:
-    return Recipe(int(bits) if bits else None, int(group_size), dtype, task)
+    kept = cast(KvBits, int(kv_bits)) if kv_bits else None
+    return Recipe(int(bits) if bits else None, int(group_size), dtype, task, kept)
 
 
 def _pull_order(source: str, model_id: str | None, file: str | None, recipe: Recipe) -> Order:

@@ -66,14 +66,24 @@ def _stay(model: dict[str, Any]) -> str:
 @click.argument("model_id")
 @click.option("--pin", is_flag=True, help="Keep it until it is unloaded by hand.")
 @click.option("--keep-alive", metavar="DURATION", help="How long it stays idle: 10m, 2h; -1: pin.")
+@click.option("--kv-bits", type=click.Choice(["4", "8", "16"]),
+              help="Hold its KV cache in so many bits from now on; 16: not quantised.")  # fmt: skip
 @on_server
-def load(model_id: str, pin: bool, keep_alive: str | None, server: str, api_key: str) -> None:
+def load(
+    model_id: str,
+    pin: bool,
+    keep_alive: str | None,
+    kv_bits: str | None,
+    server: str,
+    api_key: str,
+) -> None:
     """Bring a model into memory, with its progress."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     body: dict[str, Any] = {"model": model_id} | ({"pin": True} if pin else {})
     body |= {"keep_alive": keep_alive} if keep_alive is not None else {}
+    body |= {"kv_bits": int(kv_bits)} if kv_bits is not None else {}
     is_loaded = False
     with (
         request("POST", server, "/v1/models", api_key, body) as response,

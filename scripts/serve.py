@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from pathlib import Path
+from typing import cast
 
 import click
 
+from registry.checkpoint.kv_bits import KvBits
 from registry.hub.catalog import STARTER_ID
 from registry.jobs.jobs import Jobs
 from registry.store.store import BUILT_IN_ID, Store
@@ -38,6 +40,8 @@ from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
 @click.option("--prefix-cache", type=Size(),
               help="What prompts that were read may take in memory, for each model, so that they "
               "need not be read again: 2GB, or 0. By default an eighth of the memory.")  # fmt: skip
+@click.option("--kv-bits", type=click.Choice(["4", "8", "16"]), default="16", show_default=True,
+              help="Hold KV caches in so many bits, where models can; else 16.")  # fmt: skip
 @click.option("--allow-host", multiple=True, help="Another Host header to accept; repeatable.")
 @click.option("--allow-origin", multiple=True, help="A web page's origin to accept; repeatable.")
 @click.option("--drain-timeout", type=Duration(), default="20s", show_default=True,
@@ -63,6 +67,7 @@ def serve(
     max_rows: int,
     max_queue: int,
     prefix_cache: int | None,
+    kv_bits: str,
     allow_host: tuple[str, ...],
     allow_origin: tuple[str, ...],
     drain_timeout: float,
@@ -93,7 +98,14 @@ def serve(
     watch = Watch(silent_beats=max(1, round(beats)))
     store = Store(home)
     pool = ModelPool(
-        PoolSettings(max_rows, max_queue, keep_alive, prefix_cache_bytes=prefix_cache, watch=watch),
+        PoolSettings(
+            max_rows,
+            max_queue,
+            keep_alive,
+            prefix_cache_bytes=prefix_cache,
+            kv_bits=cast(KvBits, int(kv_bits)),
+            watch=watch,
+        ),
         on_load=note_loads(store),
         is_removed=lambda model: store.is_removed(model.id),
     )

@@ -1,9 +1,13 @@
 """Models on their way into memory and out of it: the one answer of /models and {store}/models."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
+from typing import cast, get_args
 
 from registry.checkpoint.config import Json
+from registry.checkpoint.kv_bits import KvBits
 from registry.checkpoint.model import Model
 from runtime.events import Loading
 from runtime.residency import Residency
@@ -11,7 +15,7 @@ from runtime.resident import ResidentModel
 from runtime.slot import Unloaded
 
 from .dialect import Dialect
-from .errors import answer_to
+from .errors import ApiError, answer_to
 from .transport import sse
 
 
@@ -41,9 +45,16 @@ class LoadReply:
         *,
         keep_alive_s: float | None = None,
         pin: bool | None = None,
+        kv_bits: KvBits | None = None,
+        note_kv_bits: Callable[[str, KvBits], None] | None = None,
     ) -> "LoadReply":
-        """Raises what speaks against loading the model now."""
-        steps = residency.load(model, keep_alive_s=keep_alive_s, pin=pin)
+        """`note_kv_bits` is told of them when the model has them.
+
+        Raises what speaks against loading the model now.
+        """
+        steps = residency.load(model, keep_alive_s=keep_alive_s, pin=pin, kv_bits=kv_bits)
+        if kv_bits is not None and note_kv_bits is not None:
+            steps = _then(steps, partial(note_kv_bits, model.id, kv_bits))
         try:
             return cls(await anext(steps), steps)
         except BaseException:
@@ -85,3 +96,22 @@ class LoadReply:
                         yield line
             except Exception as error:
                 yield sse.error(answer_to(error, request_id).body(dialect))
+
+
+async def _then(
+    steps: AsyncGenerator[Loading | ResidentModel, None], note: Callable[[], None]
+) -> AsyncGenerator[Loading | ResidentModel, None]:
+    """The steps of a load; `note` is called in a thread before the last is told."""
+    async with aclosing(steps):
+        async for step in steps:
+            if isinstance(step, ResidentModel):
+                await asyncio.to_thread(note)
+            yield step
+
+
+def checked_kv_bits(said: int | None) -> KvBits | None:
+    """What a body says of them. Raises ApiError."""
+    if said is not None and said not in get_args(KvBits):
+        message = f"'kv_bits' is {said}; send 4 or 8, or 16 for a KV cache that is not quantised."
+        raise ApiError(400, message, param="kv_bits", code="invalid_value")
+    return cast(KvBits | None, said)

@@ -175,7 +175,13 @@ def model_of(entry: Entry) -> Model:
     if (record := entry.record) is None:
         return Model(entry.id, entry.folder, sampling=sampling)
     return Model(
-        entry.id, entry.folder, record.init_context_size, record.probed, sampling, record.memory
+        entry.id,
+        entry.folder,
+        record.init_context_size,
+        record.probed,
+        sampling,
+        record.memory,
+        record.kv_bits,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from .config import Json
 from .context import context_length
 from .exactness import Probed
+from .kv_bits import KvBits
 from .model_memory import ModelMemory
 from .sampling import SamplingDefaults
 
@@ -22,6 +23,7 @@ class Model:
     probed: Probed | None = None  # what an engine once found out about it
     sampling: SamplingDefaults = SamplingDefaults()  # where a request does not say
     memory: ModelMemory | None = None  # what it took when an engine last had it
+    kv_bits: KvBits | None = None  # that a person wants for it; None: as all models
 
     @cached_property
     def config(self) -> dict[str, Json]:

@@ -220,7 +220,9 @@ async def _link(order: Import, store: Store, report: OnStage) -> None:
     verified = await run_work(Work(source=str(path), target=None), report)
     source = Source("folder", str(path))
     await to_the_end(
-        lambda: store.publish_link(order.model_id, path, source=source, verified=verified)
+        lambda: store.publish_link(
+            order.model_id, path, source=source, verified=verified, kv_bits=order.recipe.kv_bits
+        )
     )
 
 

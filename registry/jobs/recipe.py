@@ -28,10 +28,13 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     Raises NotAModel; SourceRefused for bits or a type where weights have to stay as they are.
     """
     check_task(folder, recipe.task)
+    is_encoder = read_json(folder / CONFIG).get("model_type") in ENCODER_TYPES
+    if is_encoder and recipe.kv_bits is not None:
+        raise SourceRefused("Embedding models and rerankers keep no KV cache: leave out KV bits.")
     if not recipe.converts:
         return
     model_type = read_json(folder / CONFIG).get("model_type")
-    if model_type in ENCODER_TYPES:
+    if is_encoder:
         raise SourceRefused(
             f"Embedding models and rerankers of type '{model_type}' can only be taken as they are: "
             "leave out bits and dtype."

@@ -7,6 +7,7 @@ import msgspec
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 from registry.checkpoint.exactness import Probed
+from registry.checkpoint.kv_bits import KvBits
 from registry.checkpoint.model_memory import ModelMemory
 from registry.checkpoint.task import Task
 from registry.checkpoint.verify import Verified
@@ -33,6 +34,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     group_size: int = 64
     dtype: str | None = None
     task: Task | None = None  # what a person said that the model is for
+    kv_bits: KvBits | None = None  # of what rows keep of it when it runs
 
     @property
     def converts(self) -> bool:
@@ -71,6 +73,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     files: str | None = None  # the folder beside model.json that holds them
     manifest: Manifest = {}
     init_context_size: int | None = None
+    kv_bits: KvBits | None = None  # as it was taken, or last loaded; None: as the server has it
     gguf: dict[str, Json] = {}
     metadata: dict[str, Json] = {}
     source: Source | None = None

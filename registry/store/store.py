@@ -19,6 +19,7 @@ import msgspec
 
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.exactness import Probed
+from registry.checkpoint.kv_bits import KvBits
 from registry.checkpoint.model_memory import ModelMemory
 from registry.checkpoint.verify import Verified
 from registry.errors import InvalidModelId, ModelBusy, ModelExists, ModelNotFound
@@ -131,6 +132,7 @@ class Store:
                 manifest=manifest,
                 source=source,
                 recipe=recipe,
+                kv_bits=recipe.kv_bits,
                 licence=licence,
             )
 
@@ -144,6 +146,7 @@ class Store:
         source: Source,
         verified: Verified,
         licence: str | None = None,
+        kv_bits: KvBits | None = None,
     ) -> Entry:
         """Register a verified folder that stays where it is, in place of what the model had."""
         manifest = manifests.sizes(folder)
@@ -156,6 +159,7 @@ class Store:
                 manifest=manifest,
                 source=source,
                 recipe=None,
+                kv_bits=kv_bits,
                 licence=licence,
             )
 
@@ -208,6 +212,10 @@ class Store:
             chat_format=chat_format,
             memory=memory,
         )
+
+    def note_kv_bits(self, model_id: str, kv_bits: KvBits) -> None:
+        """Record in how many bits a person wants what rows keep of the model."""
+        self._note(model_id, kv_bits=kv_bits)
 
     def note_verified(self, model_id: str, verified: Verified, manifest: Manifest) -> None:
         """Record that a model passed verification again."""

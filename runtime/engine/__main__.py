@@ -94,7 +94,7 @@ def _loop(
         )
         return loop, loaded.info
     if settings.kv_bits not in (None, NOT_QUANTISED):
-        raise KvBitsRefused("it makes no text, so it keeps no KV cache that has bits")
+        raise KvBitsRefused("it makes no text, so it keeps no KV cache.")
     encoder = load_encoder(model, report)
     return EncodeLoop(encoder, inbox, send, pack_tokens=settings.pack_tokens), encoder.info
 

@@ -124,7 +124,7 @@ def _held(
         logger.warning("the KV cache is not held in %d bits: %s", bits, reason)
         return NOT_QUANTISED
     raise KvBitsRefused(
-        f"its KV cache cannot be held in {bits} bits: {reason}. Load it with kv_bits 16"
+        f"its KV cache cannot be held in {bits} bits: {reason}. Load it with kv_bits 16."
     )
 
 

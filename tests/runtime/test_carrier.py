@@ -30,6 +30,11 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     return make_known(tmp_path_factory.mktemp("known") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Known:
+    return make_known(tmp_path_factory.mktemp("quantised") / "tiny", kv_bits=8)
+
+
 # --- as planned -----------------------------------------------------------------------------------
 
 
@@ -51,7 +56,7 @@ async def ask(pool: ModelPool, known: Known, answers: Sequence[Answer], plan: Pl
     told = await asyncio.gather(*(read(generation) for generation in generations))
     plan = Plan.read(known.model.folder)
     for generation, answer, whole in zip(generations, answers, told, strict=True):
-        assert same(generation, whole, answer), plan
+        assert same(generation, whole, answer, known.model.kv_bits), plan
     await nothing_is_left(pool, num_engines=1)
     await pool.residency.unload("tiny")
     return plan.died
@@ -108,6 +113,15 @@ async def test_no_death_of_an_engine_costs_a_token(
         plan = Plan(planned(generator, 5), NUM_ROWS)
         died.update(await ask(pool, known, known.answers, plan))
     assert died.keys() == {"load", "prefill", "step", "hand", "last"}
+
+
+@pytest.mark.slow
+async def test_a_quantised_cache_is_the_same_after_a_death(
+    pool: ModelPool, quantised: Known
+) -> None:
+    """The next engine is loaded with as many bits, and reads what was drawn to the same numbers."""
+    plan = Plan([Death("prefill", 2), Death("step", 9), Death("hand", 5)], NUM_ROWS)
+    assert len(await ask(pool, quantised, quantised.answers, plan)) == 3
 
 
 @pytest.mark.parametrize("place", [0, 7, NUM_ROWS - 1])

@@ -18,6 +18,7 @@ from runtime.errors import (
     InsufficientMemory,
     InvalidRequest,
     LoadFailed,
+    LoadRefused,
     ModelNotLoaded,
     ModelRemoved,
 )
@@ -28,6 +29,7 @@ from runtime.pool import ModelPool
 from runtime.requests import EmbeddingRequest, SamplingParams
 from runtime.residency import PoolSettings
 from tests import processes
+from tests.models.tiny_models import make_llama
 from tests.runtime.asking import SetMeter, ask, draw, generate, kill, load, request, tokens
 
 
@@ -94,6 +96,35 @@ async def test_unload_gives_memory_back_and_waits_for_rows(pool: ModelPool, mode
     assert pool.residency.loaded() == []
     with pytest.raises(ModelNotLoaded):
         await pool.residency.unload("tiny")
+
+
+async def test_other_kv_bits_load_a_model_anew(pool: ModelPool, tmp_path: Path) -> None:
+    """After what runs; the last wish stays, also for what is loaded later, and so does a pin."""
+    model = Model("tiny", make_llama(tmp_path / "tiny", head_dim=32))
+    assert (await load(pool, model, pin=True)).info.kv_bits == 16
+    running = asyncio.create_task(ask(pool, model, max_tokens=200))
+    while not pool.residency.loaded()[0].num_rows:
+        await asyncio.sleep(0.01)
+    held = await load(pool, model, kv_bits=8)
+    assert isinstance((await running)[-1], Finished)
+    assert held.info.kv_bits == 8 and held.pinned
+    assert (await load(pool, model, kv_bits=8)).loaded_at == held.loaded_at
+    wishes = [asyncio.create_task(load(pool, model, kv_bits=bits)) for bits in (16, 4)]
+    assert [(await wish).info.kv_bits for wish in wishes][-1] == 4
+    await pool.residency.unload("tiny")
+    assert (await load(pool, model)).info.kv_bits == 4
+    assert (await load(pool, model, kv_bits=16)).info.kv_bits == 16
+
+
+async def test_kv_bits_that_a_model_cannot_have_are_refused_once(
+    pool: ModelPool, model: Model
+) -> None:
+    """They are forgotten: the next load is as it would have been."""
+    with pytest.raises(LoadRefused, match="heads have 16 numbers") as refused:
+        await load(pool, model, kv_bits=4)
+    assert refused.value.param == "kv_bits" and refused.value.code == "kv_bits_unsupported"
+    assert isinstance((await ask(pool, model, max_tokens=1))[-1], Finished)
+    assert pool.residency.loaded()[0].info.kv_bits == 16
 
 
 async def test_a_forced_unload_ends_what_runs_and_what_waits(

@@ -23,11 +23,13 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_import_list_show_rm(tmp_path: Path) -> None:
     """A folder is imported, seen, and removed again; mistakes are told without a traceback."""
     source, home = make_llama(tmp_path / "source"), tmp_path / "home"
-    assert "tiny is ready" in run(home, "import", str(source), "--id", "tiny").stdout
+    imported = run(home, "import", str(source), "--id", "tiny", "--kv-bits", "8")
+    assert "tiny is ready" in imported.stdout
     again = run(home, "import", str(source), "--id", "tiny")
     assert again.returncode == 1 and "already exists" in again.stderr
     assert "tiny" in run(home, "list").stdout
-    assert "llm" in run(home, "show", "tiny").stdout
+    shown = run(home, "show", "tiny").stdout
+    assert "llm" in shown and "KV cache     8 bits" in shown
     assert run(home, "rm", "tiny").returncode == 0
     missing = run(home, "show", "tiny")
     assert missing.returncode == 1 and "not found" in missing.stderr

@@ -9,6 +9,7 @@ from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.config import Json
 from registry.checkpoint.encoder import EncoderConfig
 from registry.checkpoint.exactness import Batching
+from registry.checkpoint.kv_bits import KvBits
 from registry.hub.sampling import defaults_of
 from registry.store.store import Entry
 from runtime.errors import ModelNotLoaded
@@ -19,7 +20,7 @@ from web.default_model import Default, default_model
 from web.dialect import MIMOE, Dialect
 from web.door.body import read_json
 from web.errors import ApiError
-from web.loading import LoadReply, freed
+from web.loading import LoadReply, checked_kv_bits, freed
 from web.model_name import hint, meant
 from web.services import Services
 from web.serving import Task, can_chat, known, loadable, model_of, task_of
@@ -36,6 +37,7 @@ class LoadBody(msgspec.Struct):
     model: str
     keep_alive: float | str | None = None
     pin: bool | None = None
+    kv_bits: int | None = None
 
 
 def blueprint(dialect: Dialect, services: Services) -> Blueprint:
@@ -74,6 +76,8 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
             model,
             keep_alive_s=keep_alive_s(body.keep_alive),
             pin=body.pin,
+            kv_bits=checked_kv_bits(body.kv_bits),
+            note_kv_bits=store.note_kv_bits,
         )
         entry = store.get(model.id)
         if wants_events(request.headers.get("Accept")):
@@ -163,6 +167,7 @@ def _describe(
         "context_length": context,
         "max_output_tokens": context - 1 if task == "chat" else None,
         "size_bytes": entry.size_bytes,
+        "kv_bits": _kv_bits(entry, loaded),
         "capabilities": _capabilities(entry, task, loaded),
         "info": {
             "kind": entry.kind,
@@ -225,6 +230,13 @@ def _batching(entry: Entry, loaded: ResidentModel | None) -> Batching | None:
         return loaded.info.probed.exactness.batching
     probed = entry.record.probed if entry.record else None
     return probed.exactness.batching if probed else None
+
+
+def _kv_bits(entry: Entry, loaded: ResidentModel | None) -> KvBits | None:
+    """Those in use; else what a person wants, None where nobody said it."""
+    if loaded is not None:
+        return loaded.info.kv_bits if loaded.info.kind == "llm" else None
+    return entry.record.kv_bits if entry.record else None
 
 
 def _capabilities(entry: Entry, task: Task, loaded: ResidentModel | None) -> dict[str, Json]:

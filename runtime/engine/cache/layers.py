@@ -13,8 +13,9 @@ from mlx.utils import tree_map
 from mlx_lm.models.cache import BatchKVCache, CacheList, KVCache, RotatingKVCache
 
 from .kv_cache import Cache, LayerCache
+from .quantized import MergedQuantizedCache, QuantizedCache
 
-Arrays: TypeAlias = tuple[mx.array, ...]  # of one layer: (1, heads, tokens, size) each
+Arrays: TypeAlias = tuple[mx.array, ...]  # of one layer: (1, heads, tokens, -1) each
 State: TypeAlias = list[LayerCache]  # copies of the layers that cannot be cut, as of one position
 
 
@@ -28,7 +29,7 @@ class Layers:
         self.states: list[int] = []
         self.window = 0  # tokens that the longest window holds
         for place, layer in enumerate(flat(empty)):
-            if type(layer) is KVCache:
+            if type(layer) in (KVCache, QuantizedCache):
                 self.full.append(place)
             elif type(layer) is RotatingKVCache and layer.keep == 0:
                 self.windows.append(place)
@@ -103,8 +104,9 @@ class RowView:
         if self._index is None:
             _check(layer.offset == self.length)
             return tuple(array[..., start:stop, :] for array in arrays_of(layer))
-        _check(isinstance(layer, BatchKVCache) and layer._idx >= self.length)
-        padding, row = layer._idx - self.length, slice(self._index, self._index + 1)
+        is_full = isinstance(layer, BatchKVCache | MergedQuantizedCache)
+        _check(is_full and layer.size() >= self.length)
+        padding, row = layer.size() - self.length, slice(self._index, self._index + 1)
         cut = slice(padding + start, padding + stop)
         return tuple(array[row, :, cut] for array in arrays_of(layer))
 
@@ -137,12 +139,17 @@ def flat(cache: Sequence[object]) -> Iterator[Any]:
 
 def arrays_of(layer: Any) -> Arrays:
     """What a full layer holds, its room for more included."""
+    if isinstance(layer, QuantizedCache | MergedQuantizedCache):
+        return tuple(layer.arrays)
     return layer.keys, layer.values
 
 
 def fill(layer: Any, arrays: Arrays, num_tokens: int) -> None:
     """Have an empty full layer or window hold `arrays`, as if it had read `num_tokens`."""
     if not arrays:
+        return
+    if isinstance(layer, QuantizedCache):
+        layer.hold(arrays, num_tokens)
         return
     layer.keys, layer.values = arrays
     layer.offset = num_tokens

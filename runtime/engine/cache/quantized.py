@@ -108,6 +108,12 @@ class QuantizedCache(_Layer):
     def offset(self) -> int:
         return self.num_written
 
+    def hold(self, arrays: Sequence[mx.array], num_tokens: int) -> None:
+        """Go on with arrays of another such cache, of which so many tokens are written."""
+        packed, scales, *_ = self.arrays = list(arrays)
+        self.group_size = packed.shape[-1] * (32 // self.bits) // scales.shape[-1]
+        self.num_written = num_tokens
+
     def make_mask(
         self, num_tokens: int, return_array: bool = False, window_size: int | None = None
     ) -> object:
