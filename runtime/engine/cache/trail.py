@@ -7,6 +7,9 @@ import mlx.core as mx
 from .layers import Arrays, Layers, RowView, State, joined, num_bytes, sliced, state_bytes
 
 _LAST_KEPT = 4
+# Beyond a window, what it still holds of the last piece that was read: so that a prompt which says
+# something else a little before its end can be gone on from there.
+_MARGIN_TOKENS = 288
 
 
 @dataclass(eq=False, slots=True)
@@ -38,7 +41,7 @@ class Trail:
         """Keep what it takes to go on from where the row stands."""
         position = view.length
         if layers.windows:
-            start = max(0, position - layers.window)
+            start = max(0, position - layers.window - _MARGIN_TOKENS)
             if self.spans:
                 start = max(start, self.spans[-1].stop)
             if start < position:

@@ -170,6 +170,52 @@ def test_rows_in_company_are_as_each_alone(
     assert tokens == expected
 
 
+def test_what_was_read_before_need_not_be_read_again(
+    imported: Imported, loaded: LoadedModel
+) -> None:
+    """Prompts go on from other prompts and answers, whole or in part, some at the same time."""
+    exactness = loaded.info.probed.exactness
+    for attempt in attempts(imported.name):
+        chance = random.Random(attempt)
+        batch = Batch(
+            loaded.model, exactness, prefill_chunk_tokens=64, stall_limit_s=60,
+            prefix_cache_bytes=1 << 30,
+        )  # fmt: skip
+        histories = prompts([290, 40, 7], vocab_size=VOCAB_SIZE, seed=attempt)
+        drawn, expected = dict[int, list[int]](), dict[int, list[int]]()
+        while len(expected) < 12:
+            base = chance.choice(histories[-5:])
+            said = base[: chance.choice((len(base), chance.randint(1, len(base))))]
+            prompt = [
+                *said,
+                *(chance.randrange(3, VOCAB_SIZE) for _ in range(chance.randint(1, 9))),
+            ]
+            tokens = alone(loaded.model, prompt, 9)
+            if tokens is not None:
+                batch.add(row(len(expected), prompt, 9))
+                expected[len(expected)] = tokens
+                histories.append([*prompt, *tokens])
+                for number, token in told(batch, chance.choice((0, 2, 40))):
+                    drawn.setdefault(number, []).append(token)
+        for number, token in told(batch, 1000):
+            drawn.setdefault(number, []).append(token)
+        if drawn == expected:
+            break
+    assert drawn == expected
+    last = row(99, [*histories[-1], 5], 1)
+    batch.add(last)
+    assert last.num_cached == (len(histories[-1]) - 1 if exactness.chunked else 0)
+
+
+def told(batch: Batch, num_steps: int) -> Iterator[tuple[int, int]]:
+    """The tokens of so many steps, or up to the end of all rows."""
+    while batch.num_rows and num_steps:
+        events = batch.step()
+        assert not any(isinstance(event, Failed) for event in events), events
+        yield from tokens_of(events)
+        num_steps -= 1
+
+
 def test_chats_over_http_are_as_each_alone(
     imported: Imported, loaded: LoadedModel, server: ServerProcess
 ) -> None:
