@@ -5,8 +5,10 @@ Asked by `pool` at the door, and by whoever only wants to know.
 
 from dataclasses import dataclass
 
-from .budget import Budget, row_needs
+from .budget import Budget, rows_need, running_lengths
 from .errors import RequestTooLarge, TooSlow
+from .memory.prediction import Prediction, predict
+from .requests import GenerationRequest
 from .slot import Slot
 from .ticket import Ticket
 
@@ -30,42 +32,49 @@ def refuse_too_large(budget: Budget, slot: Slot, num_tokens: int) -> None:
 
     Of a model whose needs are not known, nothing is refused.
     """
-    needed = needed_alone(slot, num_tokens)
+    needed = needed_alone(slot, [num_tokens])
     if needed and needed > (drained := budget.drained_bytes(slot)):
         raise RequestTooLarge(num_tokens, needed, budget.available_bytes(), drained)
 
 
-def needed_alone(slot: Slot, num_tokens: int) -> int:
-    """What a row takes with nobody beside it, and its model where that is not loaded."""
-    needed = row_needs(slot, num_tokens)
-    if slot.memory is not None and slot.engine is None and slot.load is None:
-        needed += slot.memory.weight_bytes + slot.memory.process_bytes
-    return needed
+def needed_alone(slot: Slot, lengths: list[int]) -> int:
+    """What rows take with nobody beside them, and their model where that is not loaded."""
+    return rows_need(slot, lengths) + _load_bytes(slot)
+
+
+def _load_bytes(slot: Slot) -> int:
+    if slot.memory is None or slot.engine is not None or slot.load is not None:
+        return 0
+    return slot.memory.weight_bytes + slot.memory.process_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class FirstToken:
-    """When the first token is expected, in seconds; what is not known counts as nothing."""
+    """When the first token is expected, in seconds. None: not known yet."""
 
     queue_s: float
-    load_s: float
-    prefill_s: float
+    load_s: float | None
+    prefill_s: float | None
 
     @property
-    def total_s(self) -> float:
-        return self.queue_s + self.load_s + self.prefill_s
+    def known_s(self) -> float:
+        """What is not known counts as nothing."""
+        return self.queue_s + (self.load_s or 0.0) + (self.prefill_s or 0.0)
+
+    @property
+    def total_s(self) -> float | None:
+        return None if None in (self.load_s, self.prefill_s) else self.known_s
 
 
 def first_token(slot: Slot, ticket: Ticket, num_tokens: int, max_rows: int) -> FirstToken:
     """By those who are ahead, what is missing of the model, and the speed measured so far."""
-    stats = slot.stats
-    queue_s = load_s = prefill_s = 0.0
+    stats, queue_s = slot.stats, 0.0
     if stats.num_requests:
         queue_s = stats.request_s * slot.schedule.num_ahead(ticket) / max_rows
-    if slot.load_s is not None and slot.engine is None:
-        load_s = slot.load_s * (1 - slot.load.progress.fraction if slot.load else 1)
-    if stats.prefilled_per_s:
-        prefill_s = num_tokens / stats.prefilled_per_s
+    load_s = 0.0 if slot.engine is not None else slot.load_s
+    if load_s and slot.load is not None:
+        load_s *= 1 - slot.load.progress.fraction
+    prefill_s = num_tokens / stats.prefilled_per_s if stats.prefilled_per_s else None
     return FirstToken(queue_s, load_s, prefill_s)
 
 
@@ -74,5 +83,59 @@ def refuse_too_slow(expected: FirstToken, max_ttft_s: float | None) -> None:
 
     So the first requests of a model are never refused.
     """
-    if max_ttft_s is not None and expected.total_s > max_ttft_s:
-        raise TooSlow(expected.total_s, max_ttft_s)
+    if max_ttft_s is not None and expected.known_s > max_ttft_s:
+        raise TooSlow(expected.known_s, max_ttft_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What answering a request would take. In bytes, where nothing else is said."""
+
+    prompt_tokens: int
+    max_tokens: int  # that an answer may have
+    reserved_tokens: int  # of prompt and answer, that room is kept for
+    context_length: int
+    is_loaded: bool
+    prediction: Prediction  # of the model with these rows alone
+    needed: int  # beside what is loaded and runs
+    needed_alone: int  # with all rows over
+    available: int
+    drained: int  # with all rows over, and all idle models unloaded
+    first_token: FirstToken
+
+    @property
+    def fits_now(self) -> bool:
+        return self.needed <= self.available
+
+    @property
+    def fits_when_drained(self) -> bool:
+        return self.needed_alone <= self.drained
+
+
+def estimate(
+    budget: Budget,
+    slot: Slot,
+    request: GenerationRequest,
+    prompt_tokens: int,
+    max_tokens: int,
+    context_length: int,
+    max_rows: int,
+) -> Estimate:
+    """Of a slot that was measured. `max_tokens` are what the context leaves of those asked for."""
+    assert slot.memory is not None
+    num_tokens = reserved_tokens(prompt_tokens, request.sampling.max_tokens, max_tokens)
+    lengths = [num_tokens] * request.num_answers
+    last = Ticket(1 << 62, request.priority, takes_row=True, on_position=lambda _: None)
+    return Estimate(
+        prompt_tokens,
+        max_tokens,
+        num_tokens,
+        context_length,
+        is_loaded=slot.engine is not None,
+        prediction=predict(slot.memory, lengths),
+        needed=rows_need(slot, lengths, running_lengths(slot)) + _load_bytes(slot),
+        needed_alone=needed_alone(slot, lengths),
+        available=budget.available_bytes(),
+        drained=budget.drained_bytes(slot),
+        first_token=first_token(slot, last, prompt_tokens, max_rows),
+    )

@@ -4,7 +4,7 @@ A row is promised what it will hold at its end, and what it holds already shows 
 a promise only the rest counts. What outgrows its promise is left to the meter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .memory import kv
@@ -75,19 +75,17 @@ def needed_bytes(slot: Slot, ticket: Ticket) -> int:
     """
     if not ticket.takes_row:
         return 0
-    beside = [length for length in _lengths(slot) if length]
-    return row_needs(slot, ticket.num_tokens, beside)
+    return rows_need(slot, [ticket.num_tokens], running_lengths(slot))
 
 
-def row_needs(slot: Slot, num_tokens: int, beside: list[int] | None = None) -> int:
-    """The same of any row of so many tokens, by default alone."""
+def rows_need(slot: Slot, lengths: list[int], beside: Sequence[int] = ()) -> int:
+    """The same of any rows of these lengths, by default with nobody beside them."""
     if (memory := slot.memory) is None:
         return 0
-    others = kv.grouped(memory.cache, beside or [])
-    groups = kv.grouped(memory.cache, [*(beside or []), num_tokens])
-    more = _caches(slot, groups) - _caches(slot, others)
+    groups = kv.grouped(memory.cache, [*beside, *lengths])
+    more = _caches(slot, groups) - _caches(slot, kv.grouped(memory.cache, beside))
     joining = max(kv.join_bytes(memory.cache, group) for group in groups)
-    return more + max(joining, pass_bytes(memory, num_tokens))
+    return more + max(joining, pass_bytes(memory, max(lengths)))
 
 
 def _caches(slot: Slot, groups: list[list[int]]) -> int:
@@ -95,7 +93,7 @@ def _caches(slot: Slot, groups: list[list[int]]) -> int:
     return sum(kv.group_bytes(slot.memory.cache, group) for group in groups)
 
 
-def _lengths(slot: Slot) -> list[int]:
+def running_lengths(slot: Slot) -> list[int]:
     """Of rows that run, at their end as far as it is promised."""
     return [max(row.num_tokens, row.num_held()) for row in slot.schedule.running_rows()]
 
@@ -110,7 +108,7 @@ def _of_rows(slot: Slot) -> int:
     """What rows that run were promised and do not hold yet."""
     if slot.memory is None:
         return 0
-    promised = _caches(slot, kv.grouped(slot.memory.cache, _lengths(slot)))
+    promised = _caches(slot, kv.grouped(slot.memory.cache, running_lengths(slot)))
     return max(0, promised - _held_bytes(slot))
 
 

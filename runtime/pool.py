@@ -20,13 +20,20 @@ from registry.checkpoint.kind import kind_of
 from registry.checkpoint.model import Model
 from registry.errors import NotAModel
 
-from .admission import first_token, refuse_too_large, refuse_too_slow, reserved_tokens
+from .admission import (
+    Estimate,
+    estimate,
+    first_token,
+    refuse_too_large,
+    refuse_too_slow,
+    reserved_tokens,
+)
 from .caches import Caches
 from .carrier import Carrier
 from .context import check_tokens, check_vocabulary, context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
 from .engine_process import EngineProcess
-from .errors import QueueFull
+from .errors import LoadFailed, QueueFull
 from .events import Embedded, Finished, Queued, SetAside
 from .generation import Generation
 from .loads import OnLoad
@@ -166,6 +173,25 @@ class ModelPool:
                 finished = generation.whole(finished, ticket.waited_s)
                 slot.stats.add(finished, time.monotonic() - started)
                 return finished
+
+    async def estimate(self, model: Model, request: GenerationRequest) -> Estimate:
+        """What answering would take, without doing it. Loads no model.
+
+        Raises InvalidRequest, LoadFailed of a damaged model, Unavailable.
+        """
+        check_kind(model, "llm")
+        context_length = context_length_of(model)
+        refuse_hopeless(request.input, context_length)
+        known = self._splices.find(model.folder, request.input)
+        read = await self._text.encode(model.folder, request.input, request.constraint, known)
+        sampling = request.sampling.completed(model.sampling)
+        max_tokens = fit(context_length, request.input, read.tokens, sampling).max_tokens or 0
+        slot = self.residency.slot(model)
+        await self.residency.measure(slot)
+        if slot.memory is None:
+            raise LoadFailed(f"Model '{model.id}' is damaged: its weights cannot be measured.")
+        tokens = len(read.tokens), max_tokens, context_length
+        return estimate(self.residency.budget, slot, request, *tokens, self._settings.max_rows)
 
     async def tokenize(self, model: Model, input: Input) -> list[int]:
         """What the model would read of it, without asking for an answer. Loads no model.

@@ -15,7 +15,7 @@ from web.transport.reply import failure_reply
 from . import health, page
 from .api import cache, embeddings, jobs, models, rerank
 from .api.anthropic import messages
-from .api.openai import chat, chat_socket, completions, tokenize
+from .api.openai import chat, chat_socket, completions, estimate, tokenize
 from .dialect import CHAT_DIALECTS, dialect_of
 from .errors import Failure, answer_to
 from .services import Services
@@ -32,7 +32,17 @@ def create_app(services: Services) -> Quart:
     app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None)
     app.url_map.merge_slashes = False  # no redirects: a path is right, or it is a 404
     for dialect in CHAT_DIALECTS:
-        for api in (chat, chat_socket, completions, embeddings, rerank, models, cache, jobs):
+        for api in (
+            chat,
+            chat_socket,
+            completions,
+            estimate,
+            embeddings,
+            rerank,
+            models,
+            cache,
+            jobs,
+        ):
             app.register_blueprint(api.blueprint(dialect, services))
     app.register_blueprint(messages.blueprint(services))
     app.register_blueprint(tokenize.blueprint(services))

@@ -30,7 +30,7 @@ async def test_a_request_beyond_all_memory_is_refused_with_numbers(
     """At once, before anything is read; a smaller one is answered."""
     await load(metered, model)
     slot = metered.residency.slot(model)
-    meter.room = needed_alone(slot, 2000)
+    meter.room = needed_alone(slot, [2000])
     with pytest.raises(RequestTooLarge) as caught:
         await metered.begin(model, request("word " * 100, max_tokens=6000))
     assert caught.value.needed_bytes > caught.value.limit_bytes == meter.room
@@ -47,7 +47,7 @@ async def test_what_waits_for_memory_starts_within_a_second_of_its_fall(
     await load(metered, other)
     slot = metered.residency.slot(model)
     async with await metered.begin(model, request(max_tokens=4000)) as running:
-        meter.room = needed_alone(slot, 100)
+        meter.room = needed_alone(slot, [100])
         waiting = generate(metered, model, request(max_tokens=1000))
         assert isinstance(await anext(waiting), Queued) and slot.schedule.short()
         await running.cancel()
@@ -74,7 +74,7 @@ async def test_memory_that_never_comes_back_is_told(
         async for event in running.follow():
             if isinstance(event, TextDelta):
                 break
-        meter.room = needed_alone(slot, 1) - 1  # and what the running one holds, did it come back
+        meter.room = needed_alone(slot, [1]) - 1  # and what the running one holds, did it come back
         waiting = await metered.begin(model, request(max_tokens=1))
         await running.cancel()
         async with waiting:

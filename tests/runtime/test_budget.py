@@ -7,7 +7,7 @@ import pytest
 from registry.checkpoint.cache_shape import CacheShape
 from registry.checkpoint.model import Model
 from registry.checkpoint.model_memory import ModelMemory
-from runtime.budget import Budget, RowMemory, needed_bytes, row_needs
+from runtime.budget import Budget, RowMemory, needed_bytes, rows_need
 from runtime.events import Loading
 from runtime.memory import kv
 from runtime.requests import Priority
@@ -104,7 +104,7 @@ def test_a_row_that_joins_needs_room_for_the_copy() -> None:
     """Beside what it adds, the joined cache is there with those that it is made of."""
     machine = Machine(1 << 40, "a")
     slot = machine.slots["a"]
-    alone = row_needs(slot, 1000)
+    alone = rows_need(slot, [1000])
     assert alone == kv.row_bytes(CacheShape(TOKEN), 1000)
     machine.ask("a", 1000)
     waiting = slot.schedule.enter(99, "interactive", lambda _: None)
