@@ -8,7 +8,7 @@ import mlx.core as mx
 import pytest
 
 from runtime.engine.cache import kv_cache
-from runtime.engine.cache.layers import RowView
+from runtime.engine.cache.layers import RowView, flat
 from runtime.engine.cache.prefix import RowPrefix, TreePrefix, room_for
 from runtime.engine.cache.prefix_cache import PrefixCache
 from runtime.engine.cache.trail import Trail
@@ -27,6 +27,17 @@ def read(model: Any, tokens: list[int], cache: kv_cache.Cache | None = None) -> 
 
 def put(kept: PrefixCache, model: Any, tokens: list[int], trail: Trail | None = None) -> None:
     kept.keep(tokens, RowView(read(model, tokens), kept.layers, len(tokens)), trail or Trail())
+
+
+def filled(model: Any, length: int) -> kv_cache.Cache:
+    """A plain cache of full layers as if it had read so many tokens."""
+    cache = kv_cache.make(model)
+    for layer in flat(cache):
+        shape = (1, 2, length + room_for(length, 0), 16)
+        layer.keys, layer.values = mx.random.normal(shape), mx.random.normal(shape)
+        layer.offset = length
+        mx.eval(layer.keys, layer.values)
+    return cache
 
 
 def cache_of(model: Any, budget: int = _ROOMY) -> PrefixCache:
@@ -180,7 +191,9 @@ def test_a_hit_of_a_single_user_takes_hardly_more_memory(tmp_path: Path) -> None
     for pieces in (1, 2):
         kept = cache_of(model)
         for piece in range(pieces):
-            put(kept, model, tokens[: 4000 * (piece + 1) // pieces])
+            length = 4000 * (piece + 1) // pieces
+            view = RowView(filled(model, length), kept.layers, length)
+            kept.keep(tokens[:length], view, Trail())
         gc.collect()
         entry = kept.num_bytes
         mx.clear_cache()
