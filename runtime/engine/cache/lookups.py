@@ -49,8 +49,9 @@ class Lookups:
         self.num_tokens += len(tokens)
         self.num_cached += num_cached
         matched, known = num_held, list[int]()
+        asked = list(tokens)
         for other in self._remembered:
-            common = common_length(other, list(tokens))
+            common = common_length(other, asked)
             if common > matched or (common == matched and len(other) > len(known)):
                 matched, known = common, other
         blocked = _blocked(num_cached, num_held, matched, min(len(tokens) - 1, len(known)))

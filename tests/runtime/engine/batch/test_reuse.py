@@ -3,10 +3,12 @@
 import random
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from runtime.engine.batch.batch import Batch
-from runtime.events import Finished, RowEvent
+from runtime.events import Failed, Finished, RowEvent, SetAside
+from runtime.requests import SamplingParams
 from tests.runtime.engine.numbers import (
     Recording,
     load,
@@ -172,3 +174,94 @@ def _collect(
             prompt, count, drawn = running.pop(event.id)
             assert drawn == run_alone(model, prompt, count)
             known.append([*prompt, *drawn])
+
+
+def test_who_waits_for_a_background_row_has_it_read_first(tmp_path: Path) -> None:
+    """What an interactive row waits for is read before other background prompts."""
+    model = load(tmp_path, "llama")
+    batch = batch_of(model)
+    shared, other, *ends = prompts([600, 300, 30, 30])
+    slow = [row(0, other, 4), row(1, [*shared, *ends[0]], 4)]
+    for each in slow:
+        each.priority = "background"
+        batch.add(each)
+    urgent = row(2, [*shared, *ends[1]], 4)
+    batch.add(urgent)
+    assert batch.reuse.waiting_for(slow[1]) == [urgent]
+    first: dict[int, int] = {}
+    for step in range(40):
+        for number, _ in tokens_of(batch.step()):
+            first.setdefault(number, step)
+    assert urgent.num_cached == 600
+    assert first[2] < first[0]
+
+
+def test_prefixes_make_room_before_a_row_has_to(tmp_path: Path) -> None:
+    """Half of them at a time, until memory is not short any more; only then is a row set aside."""
+    model = load(tmp_path, "llama")
+    limit = [1 << 62]
+
+    def is_short() -> bool:
+        return batch.reuse.cache.num_bytes > limit[0]
+
+    batch = Batch(
+        model, prefill_chunk_tokens=64, stall_limit_s=60, prefix_cache_bytes=_ROOMY,
+        is_memory_short=is_short,
+    )  # fmt: skip
+    for number, prompt in enumerate(prompts([900, 500, 300])):
+        answer(batch, number, prompt, 3)
+    held = batch.reuse.cache.num_bytes
+    limit[0] = held // 3
+    work = {10: prompts([70], seed=5)[0], 11: prompts([80], seed=6)[0]}
+    for number, prompt in work.items():
+        batch.add(row(number, prompt, 20))
+    drawn: dict[int, list[int]] = {10: [], 11: []}
+    for number, token in tokens_of(batch.step()):
+        drawn[number].append(token)
+    assert 0 < batch.reuse.cache.num_bytes <= held // 3
+    assert batch.num_rows == 2
+    limit[0] = -1  # nothing that the cache could give is enough
+    events = batch.step()
+    assert [event.id for event in events if isinstance(event, SetAside)] == [11]
+    assert (batch.reuse.cache.num_bytes, batch.num_rows) == (0, 1)
+    limit[0] = 1 << 62
+    for number, token in [*tokens_of(events), *((10, t) for t in run(batch)[10])]:
+        drawn[number].append(token)
+    assert drawn[10] == run_alone(model, work[10], 20)
+
+
+def test_nothing_is_kept_of_a_row_that_computed_no_numbers(tmp_path: Path) -> None:
+    """Not-a-number in its cache would spread to all who begin like it."""
+    model = load(tmp_path, "llama")
+    (prompt,) = prompts([100])
+
+    class Broken:
+        is_on = True
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(model, name)
+
+        def __call__(self, inputs: mx.array, cache: object) -> mx.array:
+            logits: mx.array = model(inputs, cache=cache)
+            return logits * float("nan") if self.is_on and inputs.shape[1] == 1 else logits
+
+    broken = Broken()
+    batch = batch_of(broken)
+    batch.add(row(0, prompt, 5))
+    events = [event for _ in range(6) for event in batch.step()]
+    assert any(isinstance(event, Failed) for event in events)
+    assert batch.reuse.cache.num_bytes == 0
+    broken.is_on = False
+    assert answer(batch, 1, prompt, 5) == (run_alone(model, prompt, 5), 0)
+
+
+def test_a_scored_prompt_is_read_whole(tmp_path: Path) -> None:
+    """How likely it is follows from the logits of all of it."""
+    model = load(tmp_path, "llama")
+    batch = batch_of(model)
+    (prompt,) = prompts([100])
+    answer(batch, 0, prompt, 3)
+    scored = row(1, prompt, 3, SamplingParams(0, prompt_logprobs=0))
+    batch.add(scored)
+    assert scored.num_cached == 0
+    run(batch)
