@@ -104,13 +104,20 @@ class Reuse:
         room = room_for(num_tokens, len(row.tokens) - num_tokens)
         try:
             restored = prefix.restore(num_tokens, room)
-        except NotCuttable:
-            self._give_up()
+        except Exception as error:  # for want of memory, say: then the prompt is read
+            self._drop(error)
             return
         row.cache, row.trail = restored.cache, restored.trail
         row.num_prefilled = row.num_cached = num_tokens
         if not self.cache.layers.are_full and self.waiting_for(row):
+            self._note(row)
+
+    def _note(self, row: Row) -> None:
+        """A row that is read stands where others may go on from."""
+        try:
             row.trail.note(self._view(row), self.cache.layers)
+        except Exception as error:
+            self._drop(error)
 
     def _places(self, row: Row, shared: int) -> set[int]:
         """Where the prompt may be branched off from: told by its text, shown by who was here
@@ -142,7 +149,7 @@ class Reuse:
         position = leader.num_prefilled
         is_place = position in self._stops.get(leader, ()) or leader.num_to_prefill == 0
         if is_place and not self.cache.layers.are_full:
-            leader.trail.note(self._view(leader), self.cache.layers)
+            self._note(leader)
         for row, wait in list(self._waits.items()):
             if wait.leader is leader and position >= wait.num_tokens:
                 self._begin_anew(row, reading)
@@ -191,8 +198,8 @@ class Reuse:
         tokens = _known(row)
         try:
             self.cache.keep(tokens, view, row.trail)
-        except NotCuttable:
-            self._give_up()
+        except Exception as error:
+            self._drop(error)
         self.lookups.remember(tokens[: view.length])
 
     def described(self, text_of: Callable[[int], bytes]) -> CacheDescription:
@@ -212,10 +219,14 @@ class Reuse:
     def _view(self, row: Row) -> RowView:
         return RowView(row.cache, self.cache.layers, row.num_prefilled)
 
-    def _give_up(self) -> None:
-        logger.warning("nothing is reused: the caches of this model cannot be cut")
-        self._is_on = False
+    def _drop(self, error: Exception) -> None:
+        """What failed may have left something half done, and is not worth a request."""
         self.cache.clear()
+        if isinstance(error, NotCuttable):
+            logger.warning("nothing is reused with this model: %s", error)
+            self._is_on = False
+        else:
+            logger.error("the prefix cache failed and is emptied", exc_info=error)
 
 
 def _known(row: Row) -> list[int]:

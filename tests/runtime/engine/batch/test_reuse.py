@@ -7,6 +7,8 @@ import mlx.core as mx
 import pytest
 
 from runtime.engine.batch.batch import Batch
+from runtime.engine.cache import prefix, prefix_cache, trail
+from runtime.engine.cache.layers import Arrays, joined
 from runtime.events import Failed, Finished, RowEvent, SetAside
 from runtime.requests import SamplingParams
 from tests.runtime.engine.numbers import (
@@ -265,3 +267,37 @@ def test_a_scored_prompt_is_read_whole(tmp_path: Path) -> None:
     batch.add(scored)
     assert scored.num_cached == 0
     run(batch)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2"])
+def test_a_cache_that_fails_costs_no_row(
+    tmp_path: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as for want of memory, in the middle of whatever it does: prompts are read then."""
+    model = load(tmp_path, architecture)
+    chance = random.Random(3)
+    num_failed = 0
+
+    def failing(parts: list[Arrays], room: int = 0) -> Arrays:
+        nonlocal num_failed
+        if chance.random() < 0.04:
+            num_failed += 1
+            raise RuntimeError("[malloc] Unable to allocate 8 bytes.")
+        return joined(parts, room)
+
+    for module in (prefix_cache, trail, prefix):
+        monkeypatch.setattr(module, "joined", failing)
+    batch = batch_of(model)
+    running: dict[int, tuple[list[int], int, list[int]]] = {}
+    known = prompts([300, 280])
+    for number in range(25):
+        base = chance.choice(known[-4:])
+        said = base[: chance.choice((len(base), chance.randrange(1, len(base))))]
+        running[number] = ([*said, *prompts([9], seed=number)[0]], 5, [])
+        batch.add(row(number, running[number][0], 5))
+        for _ in range(chance.choice((0, 3, 30))):
+            _collect(batch.step(), running, known, model)
+    while batch.num_rows:
+        _collect(batch.step(), running, known, model)
+    assert not running
+    assert num_failed > 3
