@@ -76,6 +76,11 @@ class Decode(msgspec.Struct, frozen=True, tag=True):
 Job: TypeAlias = EncodePrompt | Decode | DescribeTemplate | EncodeTexts | EncodePairs
 
 
+# Where it went no further. "": all of it is there. "new": nothing was known. Else the prompt says
+# something else: of a "thought" or a "call" of a function, in "white_space", or in other ways.
+Stop: TypeAlias = Literal["", "new", "thought", "call", "white_space", "differs"]
+
+
 class Spliced(msgspec.Struct, frozen=True):
     """What a prompt took over of one that was known, and what stands where it went no further."""
 
@@ -83,7 +88,7 @@ class Spliced(msgspec.Struct, frozen=True):
     reused_tokens: int = 0
     drawn_tokens: int = 0  # of its answer
     reused_drawn_tokens: int = 0
-    stopped: Literal["", "new", "differs"] = "new"  # "": all of it is there; "new": none was known
+    stopped: Stop = "new"
     before: str = ""
     known: str = ""
     asked: str = ""

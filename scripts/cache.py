@@ -69,7 +69,7 @@ def _show(lookup: dict[str, Any]) -> None:
     if spliced and spliced["answer_tokens"]:
         click.echo(
             f"    {spliced['reused_answer_tokens']} of {spliced['answer_tokens']} tokens of the "
-            "answer before came back as they were drawn"
+            f"answer before came back as they were drawn. {spliced['reason']}"
         )
 
 

@@ -59,6 +59,7 @@ from .pairs import PairPrompt
 from .prompt import ChatPrompt
 from .splice import Splice
 from .splice import splice as splice_in
+from .stops import stop_of
 from .template import ChatTemplate, TemplateError, template_of, tool_template_of
 from .tokenizer import ModelTokenizer
 from .tool_turns import ConversationRefused
@@ -169,7 +170,9 @@ def _chat(
     pairs = [(place, splice.token_at(place)) for place in places]
     within = sorted({token for _, token in pairs if 0 < token < len(splice.tokens)})
     reading = text.reading(prompt.text, splice, splice.marks, pairs)
-    return Tokens(splice.tokens, prompt.call_ids, form, within, reading, splice.told)
+    stop = stop_of(splice.told, splice.said, chosen.form)
+    told = msgspec.structs.replace(splice.told, stopped=stop)
+    return Tokens(splice.tokens, prompt.call_ids, form, within, reading, told)
 
 
 def _continued(

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from runtime.beginning import common_length
 from runtime.text_messages import Known, Spliced
 
@@ -48,6 +50,7 @@ class Splice:
     marks: list[tuple[int, int]]  # characters and tokens before each that the text is cut at
     drawn: list[tuple[int, int]]  # ends of stretches of tokens that a model drew
     told: Spliced
+    said: str  # by the answer, up to where the prompt says something else
     known: Known | None  # whose tokens were taken over
     _start: tuple[int, int]  # characters and tokens that were taken over unread
     _borders: list[tuple[int, int]]  # characters and tokens before some places there
@@ -146,6 +149,7 @@ def _spliced(
         places,
         drawn,
         _told(tokenizer, known, len(tokens) - start_token, start_token, plain, found, match),
+        _said(tokenizer, found[len(tokens) - start_token : match.known]),
         known,
         (start_char, start_token),
         [] if known is None else [pair for pair in known.reading.borders if pair[0] <= start_char],
@@ -182,22 +186,26 @@ def _told(
     """What came of it, in numbers and words; `num_asked` of the found ones are no answer."""
     if known is None:
         return Spliced()
-
-    def text_of(tokens: Sequence[int]) -> str:
-        return b"".join(map(tokenizer.word, tokens)).decode("utf-8", "replace")
-
-    is_whole = match.known == len(found)
-    end = match.known + _NUM_SHOWN
-    return Spliced(
+    told = Spliced(
         known_tokens=num_skipped + len(found),
         reused_tokens=num_skipped + match.known,
         drawn_tokens=len(found) - num_asked,
         reused_drawn_tokens=max(0, match.known - num_asked),
-        stopped="" if is_whole else "differs",
-        before="" if is_whole else text_of(found[max(0, match.known - _NUM_SHOWN) : match.known]),
-        known="" if is_whole else text_of(found[match.known : end]),
-        asked="" if is_whole else text_of(plain[match.plain : match.plain + _NUM_SHOWN]),
+        stopped="",
     )
+    if match.known == len(found):
+        return told
+    around = (
+        found[max(0, match.known - _NUM_SHOWN) : match.known],
+        found[match.known : match.known + _NUM_SHOWN],
+        plain[match.plain : match.plain + _NUM_SHOWN],
+    )
+    before, had, has = (_said(tokenizer, tokens) for tokens in around)
+    return msgspec.structs.replace(told, stopped="differs", before=before, known=had, asked=has)
+
+
+def _said(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
+    return b"".join(map(tokenizer.word, tokens)).decode("utf-8", "replace")
 
 
 def _checked(tokenizer: Tokenizer, plain: Sequence[int], candidate: _Candidate) -> Match:

@@ -6,7 +6,7 @@ from registry.checkpoint.config import Json
 from runtime.cached import Blocked, Lookup
 from runtime.caches import Caches, ModelCache
 from runtime.errors import ModelNotLoaded
-from runtime.text_messages import Spliced
+from runtime.text_messages import Spliced, Stop
 from web.dialect import Dialect
 from web.errors import ApiError
 from web.model_name import hint, meant
@@ -19,6 +19,14 @@ _REASONS: dict[Blocked, str] = {
     "differs": "From its first token that differs on, nothing can be reused.",
     "no_checkpoint": "The model's state cannot be cut, and none was kept nearer to that token.",
     "evicted": "It was known, and had to make room.",
+}
+_STOPS: dict[Stop, str] = {
+    "": "All of it came back as it was drawn.",
+    "new": "Nothing like it was known.",
+    "thought": "What was thought is left out, or written otherwise, by chat template or client.",
+    "call": "A call of a function is written otherwise, by chat template or client.",
+    "white_space": "White space was changed, by chat template or client.",
+    "differs": "The prompt says something else than was drawn.",
 }
 
 
@@ -102,6 +110,7 @@ def _spliced(spliced: Spliced) -> Json:
         "answer_tokens": spliced.drawn_tokens,
         "reused_answer_tokens": spliced.reused_drawn_tokens,
         "stopped": spliced.stopped or None,
+        "reason": _STOPS[spliced.stopped],
         "text_before": spliced.before,
         "text_known": spliced.known,
         "text_asked": spliced.asked,

@@ -6,37 +6,23 @@ as if the model had written it, cut at every place.
 
 import importlib
 import json
-import os
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from mlx_lm.tokenizer_utils import _infer_tool_parser
 
 from registry.checkpoint.chat_format import ChatFormat
-from registry.checkpoint.config import Json
-from runtime.requests import AnswerFormat, ChatInput, ChatMessage, Tool, ToolUse
-from runtime.text.answer_format import answer_format
-from runtime.text.grammar.trial import Trial
-from runtime.text.marked_turns import EMPTY_BLOCK
 from runtime.text.prompt import ChatPrompt
 from runtime.text.template import JinjaTemplate
 from tests.runtime.engine.answer.answers import cuts, read
 
 from . import real_templates
 from .conversations import Message, assistant, call, calling, user
+from .written import SAID, THOUGHT, answer_of, definitions
 
 pytestmark = pytest.mark.slow
-
-_KINDS = {"town": "string", "days": "integer", "rate": "number", "deep": "boolean"}
-_PROPERTIES: dict[str, Json] = {
-    **{key: {"type": kind, "description": key} for key, kind in _KINDS.items()},
-    "tags": {"type": "array", "items": {"type": "string"}, "description": "tags"},
-    "near": {"type": "object", "additionalProperties": {"type": "string"}, "description": "near"},
-}
-_PARAMETERS: dict[str, Json] = {"type": "object", "properties": _PROPERTIES, "required": []}
-_TOOLS = tuple(Tool(name, name, _PARAMETERS) for name in ("look_up", "measure"))
 
 _ARGUMENTS: dict[str, Any] = {
     "town": 'Zürich "x"\n\\d {a}, [b]: (c)', "days": 3, "rate": -1.5, "deep": True,
@@ -45,21 +31,6 @@ _ARGUMENTS: dict[str, Any] = {
 _FIRST = call(_ARGUMENTS, "look_up", "call00001")
 _SECOND = call({"town": "Rome"}, "measure", "call00002")
 _EMPTY = call({}, "measure", "call00003")
-_SAID, _THOUGHT = "Let me look, plimsoll.", "They want the quiverwood.\n\nSo I look."
-
-
-class Written(NamedTuple):
-    """An answer as a template writes it, and how it is to be read."""
-
-    text: str
-    form: AnswerFormat
-
-
-def definitions() -> list[Json]:
-    return [
-        {"type": "function", "function": {"name": t.name, "description": "d", "parameters": p}}
-        for t, p in ((tool, tool.parameters) for tool in _TOOLS)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -75,34 +46,6 @@ def chats() -> dict[str, ChatPrompt]:
 def callers(chats: dict[str, ChatPrompt]) -> dict[str, ChatPrompt]:
     """Those that write calls."""
     return {name: chat for name, chat in chats.items() if chat.form.tool_calls}
-
-
-def answer_of(chat: ChatPrompt, message: Message, *, has_tools: bool = True) -> Written:
-    """What the template writes of the message, behind the prompt."""
-    options: dict[str, Any] = {"tools": definitions()} if has_tools else {}
-    prompt = chat.render([user("Where is it?")], options).text
-    whole = chat.render([user("Where is it?"), message], options, "none").text
-    input = ChatInput((ChatMessage("user", "x"),), tool_use=ToolUse(_TOOLS if has_tools else ()))
-    form = answer_format(chat.form, input, prompt, None, Trial({}))
-    place = len(os.path.commonprefix([prompt, whole]))
-    if place < len(prompt):  # it opens a block, which past turns have closed, empty or not at all
-        place = whole.rfind("<", 0, place) if _is_cut(whole[:place]) else place
-        text = whole[place:]
-        if _THOUGHT in text:
-            return Written(text, form)
-        text = EMPTY_BLOCK.sub("", text.removeprefix("<|CHATBOT_TOKEN|>"))
-        if form.thinking is not None and form.thinking.is_open:
-            text = text if form.thinking.end in text else form.thinking.end + text
-        return Written(text, form)
-    text = whole[place:]
-    if form.thinking is not None and form.thinking.is_open and form.thinking.end not in text:
-        text = form.thinking.end + text
-    return Written(text, form)
-
-
-def _is_cut(text: str) -> bool:
-    """Whether it ends within a mark."""
-    return text.rfind("<") > text.rfind(">")
 
 
 def wanted(message: Message) -> list[tuple[str, Any]]:
@@ -179,13 +122,13 @@ def test_words_before_calls_are_told(callers: dict[str, ChatPrompt]) -> None:
     """In templates that take both in one turn, with the words first."""
     failed, num_tried = [], 0
     for name, chat in callers.items():
-        text, form = answer_of(chat, calling(_SECOND, content=_SAID))
-        if not chat.form.content_with_calls or not 0 <= text.find(_SAID) < text.find("measure"):
+        text, form = answer_of(chat, calling(_SECOND, content=SAID))
+        if not chat.form.content_with_calls or not 0 <= text.find(SAID) < text.find("measure"):
             continue
         num_tried += 1
         for pieces in cuts(text):
             answer = read(pieces, form)
-            if answer.parsed != [("measure", {"town": "Rome"})] or _SAID not in answer.text:
+            if answer.parsed != [("measure", {"town": "Rome"})] or SAID not in answer.text:
                 failed.append((name, text, answer))
                 break
     assert failed == []
@@ -198,21 +141,21 @@ def test_thoughts_that_a_template_writes_are_read(chats: dict[str, ChatPrompt]) 
     for name, chat in chats.items():
         if chat.form.thinking is None:
             continue
-        message = assistant(_SAID, **dict.fromkeys(("reasoning_content", "reasoning"), _THOUGHT))
+        message = assistant(SAID, **dict.fromkeys(("reasoning_content", "reasoning"), THOUGHT))
         text, form = answer_of(chat, message, has_tools=False)
-        if _THOUGHT not in text:  # of past turns they are left out
+        if THOUGHT not in text:  # of past turns they are left out
             assert form.thinking is not None
             start = "" if form.thinking.is_open else f"{form.thinking.start}\n"
             speech = "" if form.speech is None else form.speech.start
-            text = f"{start}{_THOUGHT}\n{form.thinking.end}\n\n{speech}{_SAID}"
+            text = f"{start}{THOUGHT}\n{form.thinking.end}\n\n{speech}{SAID}"
         if form.thinking is not None and not form.thinking.is_open:  # which the prompt has, closed
             text = text if form.thinking.start in text else form.thinking.start + text
         num_tried += 1
         for pieces in cuts(text):
             answer = read(pieces, form)
             if (
-                answer.reasoning != _THOUGHT
-                or not answer.text.lstrip().startswith(_SAID)
+                answer.reasoning != THOUGHT
+                or not answer.text.lstrip().startswith(SAID)
                 or answer.calls
             ):
                 failed.append((name, text, answer))
@@ -225,10 +168,10 @@ def test_an_answer_without_thoughts(chats: dict[str, ChatPrompt]) -> None:
     """Models that were not trained to think write no tags; of others some open an empty block."""
     failed = []
     for name, chat in chats.items():
-        text, form = answer_of(chat, assistant(_SAID), has_tools=False)
+        text, form = answer_of(chat, assistant(SAID), has_tools=False)
         for pieces in cuts(text):
             answer = read(pieces, form)
-            if answer.reasoning or not answer.text.lstrip().startswith(_SAID):
+            if answer.reasoning or not answer.text.lstrip().startswith(SAID):
                 failed.append((name, text, answer))
                 break
     assert failed == []
@@ -236,11 +179,11 @@ def test_an_answer_without_thoughts(chats: dict[str, ChatPrompt]) -> None:
 
 def test_an_answer_that_is_cut_while_the_model_thinks(chats: dict[str, ChatPrompt]) -> None:
     for chat in chats.values():
-        _, form = answer_of(chat, assistant(_SAID), has_tools=False)
+        _, form = answer_of(chat, assistant(SAID), has_tools=False)
         if form.thinking is not None:
             start = "" if form.thinking.is_open else form.thinking.start
-            answer = read(list(start + _THOUGHT), form)
-            assert (answer.text, answer.reasoning) == ("", _THOUGHT)
+            answer = read(list(start + THOUGHT), form)
+            assert (answer.text, answer.reasoning) == ("", THOUGHT)
 
 
 def test_templates_without_tools_are_told_of_them(chats: dict[str, ChatPrompt]) -> None:

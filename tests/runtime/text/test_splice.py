@@ -30,15 +30,15 @@ _MARKS = [
 
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelTokenizer]:
-    return {kind: _made(tmp_path_factory.mktemp("kind"), make()) for kind, make in KINDS.items()}
+    return {kind: made(tmp_path_factory.mktemp("kind"), make()) for kind, make in KINDS.items()}
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ModelTokenizer:
-    return _made(tmp_path_factory.mktemp("model"), byte_level_bpe())
+    return made(tmp_path_factory.mktemp("model"), byte_level_bpe())
 
 
-def _made(folder: Path, tokenizer: Tokenizer) -> ModelTokenizer:
+def made(folder: Path, tokenizer: Tokenizer) -> ModelTokenizer:
     tokenizer.add_tokens(_MARKS)
     tokenizer.save(str(folder / "tokenizer.json"))
     return ModelTokenizer(folder)
