@@ -5,7 +5,7 @@ Asked by `pool` at the door, and by whoever only wants to know.
 
 from dataclasses import dataclass
 
-from .budget import Budget, rows_need, running_lengths
+from .budget import Budget, cached_bytes, rows_need, running_lengths
 from .errors import RequestTooLarge, TooSlow
 from .memory.prediction import Prediction, predict
 from .requests import GenerationRequest
@@ -135,7 +135,7 @@ def estimate(
         prediction=predict(slot.memory, lengths),
         needed=rows_need(slot, lengths, running_lengths(slot)) + _load_bytes(slot),
         needed_alone=needed_alone(slot, lengths),
-        available=budget.available_bytes(),
+        available=budget.available_bytes() + cached_bytes(slot),
         drained=budget.drained_bytes(slot),
         first_token=first_token(slot, last, prompt_tokens, max_rows),
     )

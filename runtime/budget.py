@@ -30,14 +30,19 @@ class Budget:
         return sum(_of_load(slot) + _of_rows(slot) for slot in self.slots.values())
 
     def drained_bytes(self, slot: Slot) -> int:
-        """What a row of this model could have with all rows over and all idle models unloaded."""
+        """What a row of this model could have with all rows over, all idle models unloaded, and no
+        prefixes kept."""
         slots = self.slots.values()
         idle = sum(
             other.engine.footprint_bytes()
             for other in slots
             if other is not slot and other.is_evictable and other.engine is not None
         )
-        held = sum(_held_bytes(other) for other in slots)
+        held = sum(
+            _held_bytes(other) + cached_bytes(other)
+            for other in slots
+            if other is slot or not other.is_evictable
+        )
         return self.meter.read().room - sum(map(_of_load, slots)) + held + idle
 
     def kept_bytes(self, slot: Slot, ticket: Ticket) -> int:
@@ -66,7 +71,14 @@ class RowMemory:
         return needed_bytes(self.slot, ticket)
 
     def room(self, ticket: Ticket) -> int:
-        return self.budget.available_bytes() - self.budget.kept_bytes(self.slot, ticket)
+        """An engine that runs short drops the prefixes that it keeps before it sets rows aside."""
+        free = self.budget.available_bytes() + cached_bytes(self.slot)
+        return free - self.budget.kept_bytes(self.slot, ticket)
+
+
+def cached_bytes(slot: Slot) -> int:
+    """What its engine keeps of prompts, as it was told last."""
+    return slot.engine.cache.last.num_bytes if slot.engine is not None else 0
 
 
 def needed_bytes(slot: Slot, ticket: Ticket) -> int:

@@ -20,6 +20,11 @@ class CacheQuestions:
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[CacheDescription]] = {}
         self._fault: RuntimeFault | None = None
+        self.last = CacheDescription()  # as the engine told it last
+
+    def refresh(self) -> None:
+        """Have `last` told anew, some time soon."""
+        self._send(DescribeCache(next(self._numbers)))
 
     async def describe(self) -> CacheDescription:
         """What it holds. Raises what `fail` was given, or Unavailable of an engine too busy."""
@@ -43,9 +48,11 @@ class CacheQuestions:
     def forget(self) -> None:
         """Drop all that it holds; rows that run keep what is theirs."""
         self._send(ForgetCache())
+        self.refresh()
 
     def answer(self, report: CacheReport) -> None:
         """Take in an answer. Who left meanwhile is not told."""
+        self.last = report.description
         if (asked := self._asked.get(report.number)) is not None and not asked.done():
             asked.set_result(report.description)
 

@@ -116,6 +116,7 @@ class EngineProcess:
         self._rows: dict[int, _Row] = {}  # by number
         self._tasks: list[asyncio.Task[None]] = []
         self._silent_beats = 0
+        self._has_worked = False  # since the last beat
         self._is_hung = False
         self._exit_status = 0
 
@@ -245,7 +246,7 @@ class EngineProcess:
                 self._silent_beats = 0
                 match _decoder.decode(payload):
                     case Step(events, num_rows):
-                        self.num_rows = num_rows
+                        self.num_rows, self._has_worked = num_rows, True
                         for event in events:
                             # Of a row that was cancelled nobody wants to know.
                             if (row := self._rows.get(event.id)) is not None:
@@ -277,6 +278,9 @@ class EngineProcess:
                 await self._child.kill()
                 return
             self._send(Ping(number))
+            if self._has_worked:
+                self._has_worked = False
+                self.cache.refresh()
             limit = self._watch.stall_limit_s
             for row_id, row in self._rows.items():
                 if row.generation is not None and row.generation.unread_s() > limit:

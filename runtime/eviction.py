@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from registry.checkpoint.model import Model
 
-from .budget import Budget
+from .budget import Budget, cached_bytes
 from .errors import Held, InsufficientMemory, LoadFailed
 from .memory import cost
 from .slot import Slot
@@ -35,10 +35,22 @@ class Eviction:
         except (OSError, ValueError) as error:
             raise LoadFailed(f"Model '{model.id}' could not be loaded: {error}") from error
         while needed > (available := self._budget.available_bytes()):
-            if (idle := self.least_used()) is None:
+            if (idle := self.least_used()) is not None:
+                await self._unload(idle)
+            elif not await self._forget():
                 raise InsufficientMemory(model.id, needed, max(0, available), self._held())
-            await self._unload(idle)
         return needed
+
+    async def _forget(self) -> bool:
+        """Have engines drop the prefixes that they keep; False if there are none to drop."""
+        slots = [slot for slot in self._slots.values() if cached_bytes(slot)]
+        engines = [slot.engine for slot in slots if slot.engine is not None]
+        for engine in engines:
+            engine.cache.forget()
+        # Each answers once it has dropped them, and the answer is what is remembered of it.
+        told = (engine.cache.describe() for engine in engines)
+        await asyncio.gather(*told, return_exceptions=True)
+        return any(not cached_bytes(slot) for slot in slots)
 
     def least_used(self, beside: Slot | None = None) -> Slot | None:
         """Of the idle models that may be unloaded, the one that nobody used for longest."""

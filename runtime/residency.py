@@ -13,7 +13,7 @@ from typing import TypeAlias
 from registry.checkpoint.kv_bits import NOT_QUANTISED, KvBits
 from registry.checkpoint.model import Model
 
-from .budget import Budget, RowMemory, needed_bytes
+from .budget import Budget, RowMemory, cached_bytes, needed_bytes
 from .engine_messages import EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
 from .errors import (
@@ -289,6 +289,9 @@ class Residency:
         slots = self.slots.values()
         if any(other.unloading or other.load for other in slots):
             return
+        for other in slots:
+            if other is not slot and other.engine is not None and cached_bytes(other):
+                other.engine.cache.forget()
         if (idle := self._eviction.least_used(beside=slot)) is not None:
             self._unloads.begin(idle)
         elif not any(other.schedule.num_running for other in slots):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.model import Model
 
+from .cached import CacheDescription
 from .engine_messages import ModelInfo
 from .errors import LoadFailed
 from .slot import Slot
@@ -29,8 +30,10 @@ class ResidentModel:
     num_running: int
     num_waiting: int
     num_rows: int  # rows the engine itself says it holds
+    num_short: int  # of those that wait: for memory
     num_aside: int  # of those that wait: rows that were set aside
     num_continued: int  # since the model is known: rows that left early and went on
+    cache: CacheDescription  # what is kept of prompts, as of about a second ago
 
     @classmethod
     def of(cls, slot: Slot) -> "ResidentModel":
@@ -54,6 +57,8 @@ class ResidentModel:
             num_running=running,
             num_waiting=slot.requests.number - running,
             num_rows=slot.engine.num_rows,
+            num_short=len(slot.schedule.short()),
             num_aside=slot.schedule.num_aside,
             num_continued=slot.schedule.continuations.total(),
+            cache=slot.engine.cache.last,
         )

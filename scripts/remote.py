@@ -38,18 +38,25 @@ def ps(server: str, api_key: str) -> None:
     with request("GET", server, "/v1/models", api_key) as response:
         models = json.loads(response.read())["data"]
     rows = [_row(model) for model in models if model["state"] != "unloaded"]
-    for name, memory, stays, work in [("MODEL", "MEMORY", "STAYS", "REQUESTS"), *rows]:
-        click.echo(f"{name:32} {memory:>12}  {stays:12} {work}")
+    head = ("MODEL", "MEMORY", "OF IT CACHE", "STAYS", "REQUESTS")
+    for name, memory, cache, stays, work in [head, *rows]:
+        click.echo(f"{name:32} {memory:>12} {cache:>18}  {stays:12} {work}")
 
 
-def _row(model: dict[str, Any]) -> tuple[str, str, str, str]:
+def _row(model: dict[str, Any]) -> tuple[str, str, str, str, str]:
     """A model in memory, or on its way there, as `ps` shows it."""
     if model["state"] == "loading":
-        return model["id"], "", "", f"loading, {model['loading']['progress']:.0%}"
+        return model["id"], "", "", "", f"loading, {model['loading']['progress']:.0%}"
     work = f"{model['num_running']} running, {model['num_waiting']} waiting"
+    work += f", {n} of them for memory" if (n := model["num_waiting_for_memory"]) else ""
     work += f", {n} of them set aside" if (n := model["num_set_aside"]) else ""
     work += f", {n} continued" if (n := model["num_continued"]) else ""
-    return model["id"], f"{model['memory_bytes'] / 1e6:.1f} MB", _stay(model), work
+    cache = model["prefix_cache"]
+    kept = f"{cache['num_bytes'] / 1e6:.1f} MB"
+    if cache["prompt_tokens"]:
+        kept += f", {cache['cached_tokens'] / cache['prompt_tokens']:.0%} hits"
+    memory = f"{model['memory_bytes'] / 1e6:.1f} MB"
+    return model["id"], memory, kept, _stay(model), work
 
 
 def _stay(model: dict[str, Any]) -> str:

@@ -61,7 +61,17 @@ class _PoolMetrics(Collector):
                 "Rows that left the batch for a more urgent one or for want of memory, and wait",
                 [m.num_aside for m in loaded],
             ),
+            (
+                "requests_waiting_for_memory",
+                "Requests in the queue that would run if there were memory for them",
+                [m.num_short for m in loaded],
+            ),
             ("memory_bytes", "Memory of the engine", [m.memory_bytes for m in loaded]),
+            (
+                "prefix_cache_bytes",
+                "Of that, what is kept of prompts",
+                [m.cache.num_bytes for m in loaded],
+            ),
             (
                 "decode_tokens_per_second",
                 "Average decode speed",
@@ -73,6 +83,15 @@ class _PoolMetrics(Collector):
                 family.add_metric([model.model.id], value)
             yield family
         pool = self._pool
+        budget, in_use = pool.residency.budget, sum(m.memory_bytes for m in loaded)
+        room = budget.meter.read().room
+        for name, help_text, num_bytes in (
+            ("in_use", "Memory of all engines", in_use),
+            ("reserved", "What loads and rows were promised and do not hold yet",
+             budget.promised_bytes()),
+            ("limit", "What all engines may have, by what the machine has free now", in_use + room),
+        ):  # fmt: skip
+            yield GaugeMetricFamily(f"mlx_edge_memory_{name}_bytes", help_text, value=num_bytes)
         outcomes, reasons = get_args(Outcome), get_args(Interruption)
         yield _counter(
             "requests", "Requests by how they ended", "outcome", outcomes, pool.outcomes()

@@ -120,7 +120,7 @@ class EngineLoop:
                         )
                     )
                 case ForgetCache():
-                    self._batch.reuse.cache.clear()
+                    self._batch.forget()
                 case Ping():
                     self._send(Pong(command.number))
                 case Stop():

@@ -77,6 +77,7 @@ async def test_memory_that_never_comes_back_is_told(
         meter.room = needed_alone(slot, [1]) - 1  # and what the running one holds, did it come back
         waiting = await metered.begin(model, request(max_tokens=1))
         await running.cancel()
+        meter.room = -(1 << 30)  # it did not, and what is kept of its prompt would not be enough
         async with waiting:
             with pytest.raises(RequestTooLarge, match="are free now"):
                 async for _ in waiting.follow():

@@ -28,8 +28,9 @@ async def test_each_gets_its_own_answer() -> None:
     for number in (2, 1, 0, 0, 9):
         questions.answer(CacheReport(number, CacheDescription(num_bytes=number)))
     assert [(await tasks[place]).num_bytes for place in (0, 2)] == [0, 2]
+    assert questions.last == CacheDescription(num_bytes=9)  # the newest, whoever asked
     questions.forget()
-    assert sent[3:] == [ForgetCache()]
+    assert sent[3:] == [ForgetCache(), DescribeCache(3)]
 
 
 async def test_a_death_is_told_to_all() -> None:

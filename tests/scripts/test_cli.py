@@ -1,5 +1,6 @@
 """Tests of the mlx-edge command, run as a person runs it."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_load_ps_unload(server: ServerProcess) -> None:
     """The commands for a running server show its models and give memory back."""
     address = ["--server", server.url]
     assert "tiny is loaded" in run(server.home, "load", "tiny", *address).stdout
-    assert "tiny" in run(server.home, "ps", *address).stdout
+    assert re.search(
+        r"tiny .* MB .* MB +0:\d\d:\d\d +0 running", run(server.home, "ps", *address).stdout
+    )
     assert "MB came back" in run(server.home, "unload", "tiny", *address).stdout
     nobody = run(server.home, "ps", "--server", "http://127.0.0.1:9")
     assert nobody.returncode == 1 and "no server answers" in nobody.stderr

@@ -292,8 +292,16 @@ def _in_memory(loaded: ResidentModel) -> dict[str, Json]:
         "num_running": loaded.num_running,
         "num_waiting": loaded.num_waiting,
         "num_rows": loaded.num_rows,
+        "num_waiting_for_memory": loaded.num_short,
         "num_set_aside": loaded.num_aside,
         "num_continued": loaded.num_continued,
+        "prefix_cache": {
+            "num_bytes": loaded.cache.num_bytes,
+            "budget_bytes": loaded.cache.budget_bytes,
+            "num_tokens": loaded.cache.num_tokens,
+            "prompt_tokens": loaded.cache.prompt_tokens,
+            "cached_tokens": loaded.cache.cached_tokens,
+        },
         "metrics": {
             "inference_count": loaded.num_requests,
             "last_used": int(loaded.last_used),

@@ -108,6 +108,11 @@ class Batch:
             events.append(_aside(row))
         return events
 
+    def forget(self) -> None:
+        """Drop the prefixes that are kept, and give their memory back."""
+        self.reuse.cache.clear()
+        mx.clear_cache()
+
     def _remove(self, row_id: int, *, keeps: bool) -> list[RowEvent] | None:
         events: list[RowEvent] = []
         for row in self._prefilling.rows:

@@ -85,6 +85,15 @@ def test_the_life_of_a_model_as_it_is_listed(home: Path) -> None:
         assert shown()["state"] == "unloaded"
         ask(server, "plain")
         assert (shown()["state"], shown()["pinned"]) == ("loaded", False)
+        deadline = time.monotonic() + 20  # an engine tells of its cache about once a second
+        while not shown()["prefix_cache"]["prompt_tokens"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        cache = shown()["prefix_cache"]
+        assert 0 < cache["num_bytes"] <= cache["budget_bytes"] and cache["num_tokens"] > 0
+        metrics = client.get("/metrics").text
+        for name in ("in_use", "reserved", "limit"):
+            assert f"mlx_edge_memory_{name}_bytes " in metrics
+        assert 'mlx_edge_requests_waiting_for_memory{model="plain"} 0' in metrics
         body = {"model": "plain", "messages": [{"role": "user", "content": "hi"}], "stream": True}
         url = "/v1/chat/completions"
         with client.stream("POST", url, json=body | {"keep_alive": -1}) as answer:
