@@ -116,11 +116,20 @@ class LoadError(msgspec.Struct, frozen=True, tag=True):
     code: LoadErrorCode | None = None
 
 
+class ChunkPass(msgspec.Struct, frozen=True):
+    """What a pass over a chunk of a prompt took at its peak, beside weights and caches."""
+
+    num_bytes: int
+    chunk_tokens: int
+    row_tokens: int  # of the row, with the chunk
+
+
 class Step(msgspec.Struct, frozen=True, tag=True):
     """The events of all rows from one turn of the engine loop, and the rows it now holds."""
 
     events: list[RowEvent]
     num_rows: int
+    largest_pass: ChunkPass | None = None  # told when there was a larger one than ever before
 
 
 class CacheReport(msgspec.Struct, frozen=True, tag=True):

@@ -18,6 +18,7 @@ from .cache_questions import CacheQuestions
 from .engine_messages import (
     CacheReport,
     Cancel,
+    ChunkPass,
     Command,
     Embed,
     EngineSettings,
@@ -102,8 +103,10 @@ class EngineProcess:
         settings: EngineSettings,
         watch: Watch,
         on_end: Callable[["EngineProcess"], None] = lambda _: None,
+        on_pass: Callable[[ChunkPass], None] = lambda _: None,
     ) -> None:
-        """`on_end` is told when a loaded engine has ended, before those whose rows it held."""
+        """`on_end` is told when a loaded engine has ended, before those whose rows it held;
+        `on_pass` what passes over prompts take."""
         self.model = model
         self.has_ended = asyncio.Event()
         self.is_stopping = False  # an end from here on is wanted, not a crash
@@ -112,6 +115,7 @@ class EngineProcess:
         self._settings = settings
         self._watch = watch
         self._on_end = on_end
+        self._on_pass = on_pass
         self._child: Child | None = None
         self._rows: dict[int, _Row] = {}  # by number
         self._tasks: list[asyncio.Task[None]] = []
@@ -245,8 +249,10 @@ class EngineProcess:
             while (payload := await child.receive()) is not None:
                 self._silent_beats = 0
                 match _decoder.decode(payload):
-                    case Step(events, num_rows):
+                    case Step(events, num_rows, largest_pass):
                         self.num_rows, self._has_worked = num_rows, True
+                        if largest_pass is not None:
+                            self._on_pass(largest_pass)
                         for event in events:
                             # Of a row that was cancelled nobody wants to know.
                             if (row := self._rows.get(event.id)) is not None:

@@ -21,11 +21,14 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Where the time of one generation went, in seconds of a monotonic clock."""
+    """Where the time of one generation went, in seconds of a monotonic clock; and what its engine
+    held at its end: weights, caches of all rows, kept prefixes."""
 
     queued_s: float
     prefill_s: float
     decode_s: float
+    predicted_bytes: int = 0  # by the model of memory, for the rows that there were; 0: not told
+    measured_bytes: int = 0  # as MLX counted it
 
 
 class Queued(msgspec.Struct, frozen=True, tag=True):

@@ -28,7 +28,6 @@ from .events import (
     Score,
     SetAside,
     TextDelta,
-    Timings,
     ToolCallDelta,
 )
 from .requests import AnswerFormat, SamplingParams
@@ -237,7 +236,9 @@ class Generation:
         timings = msgspec.structs.replace(finished.timings, queued_s=queued_s)
         usage = finished.usage
         if self._num_rows > 1:  # the last engine knows its own part only
-            timings = Timings(queued_s, self._prefill_s, self._decode_s)
+            timings = msgspec.structs.replace(
+                timings, prefill_s=self._prefill_s, decode_s=self._decode_s
+            )
             usage = msgspec.structs.replace(usage, cached_tokens=self._num_cached)
         return msgspec.structs.replace(finished, timings=timings, usage=usage)
 

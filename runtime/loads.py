@@ -13,11 +13,12 @@ from registry.checkpoint.exactness import Probed
 from registry.checkpoint.model import Model
 from registry.checkpoint.model_memory import ModelMemory
 
-from .engine_messages import EngineSettings
+from .engine_messages import ChunkPass, EngineSettings
 from .engine_process import EngineProcess, Watch
 from .errors import EngineDied, EngineStopped, LoadFailed
 from .events import Loading
 from .eviction import Eviction
+from .memory.calibration import with_measured
 from .memory.cost import memory_of
 from .slot import Load, Slot
 
@@ -107,7 +108,11 @@ class Loads:
         kv_bits = slot.model.kv_bits
         settings = msgspec.structs.replace(self._settings, probed=probed, kv_bits=kv_bits)
         engine = EngineProcess(
-            slot.model, settings, self._watch, lambda engine: _forget(slot, engine)
+            slot.model,
+            settings,
+            self._watch,
+            lambda engine: _forget(slot, engine),
+            lambda measured: self._note_pass(slot, measured),
         )
         load.engine = engine
         asking = asyncio.create_task(self._chat_format(slot.model))
@@ -124,19 +129,10 @@ class Loads:
             slot.chat_format = asking.result() if asking.done() else None
             if engine.has_ended.is_set():
                 raise engine.death()
-            slot.memory = await asyncio.to_thread(memory_of, slot.model, slot.info)
+            slot.memory = await asyncio.to_thread(memory_of, slot.model, slot.info, slot.memory)
             slot.engine = engine
             slot.loaded_at = slot.last_used = time.time()
-            if self._on_load is not None:
-                memory_bytes, probed = engine.footprint_bytes(), slot.info.probed
-                self._on_load(
-                    slot.model,
-                    slot.load_s,
-                    memory_bytes,
-                    probed,
-                    slot.chat_format,
-                    slot.memory,
-                )
+            self._note(slot, engine)
             return engine
         except BaseException:
             await engine.stop()
@@ -144,6 +140,18 @@ class Loads:
         finally:
             asking.cancel()
             slot.load = None
+
+    def _note(self, slot: Slot, engine: EngineProcess) -> None:
+        if self._on_load is not None and slot.info is not None and slot.memory is not None:
+            held, probed, seconds = engine.footprint_bytes(), slot.info.probed, slot.load_s or 0.0
+            self._on_load(slot.model, seconds, held, probed, slot.chat_format, slot.memory)
+
+    def _note_pass(self, slot: Slot, measured: ChunkPass) -> None:
+        """What passes really take is known from now on, and after the next start too."""
+        if slot.memory is not None and slot.engine is not None:
+            known, slot.memory = slot.memory, with_measured(slot.memory, measured)
+            if slot.memory != known:
+                self._note(slot, slot.engine)
 
     async def _chat_format(self, model: Model) -> ChatFormat | None:
         return await self._ask_template(model) if self._ask_template is not None else None

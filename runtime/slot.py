@@ -17,6 +17,7 @@ from .engine_messages import ModelInfo
 from .engine_process import EngineProcess
 from .errors import CrashLoop, InvalidRequest, QueueFull, Unavailable
 from .events import Finished, Loading
+from .memory.calibration import Calibration
 from .schedule import Schedule
 
 Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
@@ -118,6 +119,7 @@ class RequestStats:
     request_s: float = 1.0  # a moving average, for Retry-After
     prefilled_per_s: float = 0.0  # tokens; rises at once and falls slowly; 0: not known
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    calibration: Calibration = field(default_factory=Calibration)  # of the model of memory
 
     @contextmanager
     def count(self) -> Iterator[Callable[[], None]]:
@@ -145,6 +147,8 @@ class RequestStats:
 
     def add(self, finished: Finished, elapsed_s: float) -> None:
         self.add_request(elapsed_s)
+        timings = finished.timings
+        self.calibration.add(timings.predicted_bytes, timings.measured_bytes)
         num_read, prefill_s = finished.usage.prompt_tokens, finished.timings.prefill_s
         if num_read >= _TELLING_TOKENS and prefill_s > 0:
             speed = num_read / prefill_s

@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from registry.checkpoint import chat_template
 from registry.checkpoint.chat_format import ChatFormat
 from registry.checkpoint.exactness import Probed
@@ -185,6 +187,11 @@ def model_of(entry: Entry) -> Model:
     )
 
 
+def _lasting(memory: ModelMemory | None) -> ModelMemory | None:
+    """What is the same after every load: a process is never twice of one size."""
+    return memory and msgspec.structs.replace(memory, process_bytes=0)
+
+
 def note_loads(store: Store) -> OnLoad:
     """For the pool's `on_load`: what a first load took and found out goes into the record.
 
@@ -216,8 +223,8 @@ def note_loads(store: Store) -> OnLoad:
             if record is None:
                 return
             chat_format = chat_format or record.chat_format  # it may not have answered
-            known = (record.probed, record.chat_format, record.memory and record.memory.cache)
-            if record.load_s is None or known != (probed, chat_format, memory.cache):
+            known = (record.probed, record.chat_format, _lasting(record.memory))
+            if record.load_s is None or known != (probed, chat_format, _lasting(memory)):
                 store.note_load(model_id, load_s, memory_bytes, probed, chat_format, memory)
         except (
             Exception

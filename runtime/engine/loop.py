@@ -6,6 +6,7 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from registry.checkpoint.model_memory import ModelMemory
 from runtime.decoding.decoder import Decoder
 from runtime.engine_messages import (
     CacheReport,
@@ -23,6 +24,7 @@ from runtime.engine_messages import (
     Stop,
 )
 from runtime.events import Failed, SetAside
+from runtime.memory.kv import logits_bytes
 from runtime.requests import AnswerFormat, SamplingParams
 
 from . import device
@@ -32,9 +34,11 @@ from .answer.guide import Guide
 from .answer.loop_guard import LoopGuard
 from .answer.reader import AnswerReader, marks_of
 from .answer.vocabulary import vocabulary_of
+from .batch.account import Account
 from .batch.batch import Batch
 from .batch.row import Row
 from .loader import LoadedModel
+from .pass_meter import PassMeter
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +81,24 @@ class EngineLoop:
             prefill_chunk_tokens=prefill_chunk_tokens,
             prefix_cache_bytes=prefix_cache_bytes,
             is_memory_short=device.memory_is_short,
+            account=Account(
+                ModelMemory(
+                    loaded.info.weight_bytes,
+                    loaded.info.cache_shape,
+                    logits_bytes(loaded.info.vocab_size),
+                ),
+                prefill_chunk_tokens,
+            ),
         )
+        self._passes = PassMeter(prefill_chunk_tokens)
 
     def run(self) -> None:
         """Returns after `Stop`."""
         while self._take_commands():
+            self._passes.begin(self._batch.reading, self._batch.num_rows)
             events = self._batch.step()
             if events or not self._batch.num_rows:
-                self._send(Step(events, self._batch.num_rows))
+                self._send(Step(events, self._batch.num_rows, self._passes.end(events)))
 
     def _take_commands(self) -> bool:
         """Carry out what has come in; when nothing runs, wait for more. False after `Stop`."""

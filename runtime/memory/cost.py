@@ -17,6 +17,7 @@ from runtime.engine_messages import ModelInfo
 from . import machine
 from .chunk_pass import chunk_pass
 from .forward_pass import number_bytes, pass_bytes
+from .kv import logits_bytes
 from .layers.cache import cache_shape
 
 logger = logging.getLogger(__name__)
@@ -49,21 +50,28 @@ def told_memory(model: Model) -> ModelMemory:
         logger.info("%s: %s", model.id, error)
         return memory
     return msgspec.structs.replace(
-        memory, cache=shape, pass_bytes=whole, pass_token_bytes=per_token
+        memory,
+        cache=shape,
+        row_bytes=logits_bytes(model.vocab_size or 0),
+        pass_bytes=whole,
+        pass_token_bytes=per_token,
     )
 
 
-def memory_of(model: Model, info: ModelInfo | None = None) -> ModelMemory:
+def memory_of(
+    model: Model, info: ModelInfo | None = None, known: ModelMemory | None = None
+) -> ModelMemory:
     """What a model takes: as the engine found that has it in memory, else as one found before,
     else as its files tell. Raises ValueError or OSError as `load_bytes` does.
     """
-    memory = model.memory or told_memory(model)
+    memory = known or model.memory or told_memory(model)
     if info is None:
         return memory
     return msgspec.structs.replace(
         memory,
         weight_bytes=info.weight_bytes,
         cache=info.cache_shape,
+        row_bytes=logits_bytes(info.vocab_size) if info.kind == "llm" else 0,
         process_bytes=info.process_bytes or memory.process_bytes,
     )
 

@@ -6,6 +6,7 @@ import msgspec
 
 from registry.checkpoint.cache_shape import CacheShape
 
+_ROW_BYTES = 16 << 10  # keys, positions, and what is rounded up
 STEP_TOKENS = 256  # mlx-lm grows a cache by so many tokens at a time
 
 
@@ -50,6 +51,11 @@ def grouped(shape: CacheShape, lengths: Sequence[int]) -> list[list[int]]:
                 continue
         groups.append([length])
     return groups
+
+
+def logits_bytes(vocab_size: int) -> int:
+    """What a row has beside its cache: its logits, in float32, twice while it draws."""
+    return 2 * 4 * vocab_size + _ROW_BYTES
 
 
 def chunk_bytes(shape: CacheShape, chunk_tokens: int) -> int:

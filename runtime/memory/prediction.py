@@ -14,7 +14,7 @@ class Prediction:
     """In bytes, as the machine will hold them."""
 
     weights: int
-    cache: int  # keys, values and states of the rows
+    cache: int  # of the rows: keys, values and states, and the little that they have besides
     activations: int  # at the peak of a pass
     overhead: int  # the process itself
 
@@ -35,7 +35,7 @@ def predict(memory: ModelMemory, lengths: Sequence[int] = ()) -> Prediction:
     Rows far apart in length decode in several groups: add up what `kv.group_bytes` says of each.
     """
     activations = pass_bytes(memory, max(lengths)) if lengths else 0
-    cache = group_bytes(memory.cache, lengths)
+    cache = group_bytes(memory.cache, lengths) + len(lengths) * memory.row_bytes
     return Prediction(memory.weight_bytes, cache, activations, memory.process_bytes)
 
 

@@ -22,6 +22,7 @@ from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
 from runtime.events import Failed, Prefill, RowEvent, SetAside
 
+from .account import Account
 from .group import DecodeGroup, Drawn
 from .prefill import Prefilling
 from .reuse import Reuse
@@ -47,12 +48,14 @@ class Batch:
         stall_limit_s: float = 0.25,
         prefix_cache_bytes: int = 0,
         is_memory_short: Callable[[], bool] = lambda: False,
+        account: Account | None = None,
     ) -> None:
         """Nothing is done that `exactness` does not name as exact for the model."""
         empty = kv_cache.make(model)
         self._can_merge = exactness.merged and kv_cache.is_mergeable(empty)
         self._padding = Padding.of(empty)
         self._is_memory_short = is_memory_short
+        self._account = account
         budget = prefix_cache_bytes if exactness.chunked else 0  # a prefix is a first piece
         self.reuse = Reuse(model, budget, self._held)
         self._prefilling = Prefilling(
@@ -84,6 +87,11 @@ class Batch:
         """The rows that draw, and what the cache holds of each."""
         layers = self.reuse.cache.layers
         return ((row, group.view(row, layers)) for group in self._groups for row in group.rows)
+
+    @property
+    def reading(self) -> list[Row]:
+        """Rows whose prompts are being read."""
+        return self._prefilling.rows
 
     def add(self, row: Row) -> None:
         """Its prompt is read from the next step on."""
@@ -142,6 +150,8 @@ class Batch:
         over = self._follow(tokens, events)
         self._mask(groups, over, events)
         self._draw(groups, over, events)
+        if over:
+            self._note_held(over, events)
         self._leave(over, events)
         self._prefill(events, is_decoding=any(group in self._groups for group in groups))
         self._place_grown(apart, events)
@@ -168,6 +178,14 @@ class Batch:
         if self.num_rows > 1 and self._is_memory_short():
             youngest = max(self._rows, key=lambda row: (not row.is_urgent, row.id))
             events += self.set_aside(youngest.id, keeps=False) or []
+
+    def _note_held(self, over: set[Row], events: list[RowEvent]) -> None:
+        """Rows that are over, and are still there, tell what is held and what should be."""
+        if self._account is not None:
+            for group in list(self._groups):
+                self._attempt(group, DecodeGroup.settle, events, over)
+            groups = [group.lengths for group in self._groups]
+            self._account.note(events, self.reading, groups, self.reuse.cache.num_bytes)
 
     def _decoding(self) -> list[DecodeGroup]:
         """The groups of this step: for background rows most steps are not taken while somebody

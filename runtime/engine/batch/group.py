@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import mlx.core as mx
 
+from runtime.engine.cache import kv_cache
 from runtime.engine.cache.kv_cache import MIN_MERGED_TOKENS, GroupCache
 from runtime.engine.cache.layers import Layers, RowView
 from runtime.engine.cache.padding import Padding
@@ -136,6 +137,10 @@ class DecodeGroup:
         mx.async_eval(drawn)
         for row in self.rows:
             row.num_drawn += 1
+
+    def settle(self) -> None:
+        """Compute what waits for the next pass, so that what it is made of is given back."""
+        kv_cache.evaluate(self._columns.cache.layers)
 
     def join(self, other: "DecodeGroup") -> None:
         """Take over all rows of another group; it must not be used afterwards."""
