@@ -46,6 +46,8 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ..
               help="A first token beside background rows instead.")  # fmt: skip
 @click.option("--ways", is_flag=True,
               help="Ways to draw and to constrain beside plain greedy instead.")  # fmt: skip
+@click.option("--kv", is_flag=True,
+              help="What a KV cache in 8 and 4 bits saves and costs, with --folder.")  # fmt: skip
 @click.option("--quality", metavar="pocket", type=click.Choice(["pocket"]),
               help="What the built-in model answers right, instead of how fast.")  # fmt: skip
 def bench(
@@ -64,6 +66,7 @@ def bench(
     kill: bool,
     priority: bool,
     ways: bool,
+    kv: bool,
     quality: str | None,
 ) -> None:
     """Measure speed beside the bare engine, or quality."""
@@ -80,6 +83,11 @@ def bench(
         command = [sys.executable, "-m", "scripts.pocket.quality"]
         raise SystemExit(subprocess.run(command, env=environment(pin=False)).returncode)
 
+    if kv:
+        if folder is None:
+            raise click.UsageError("--kv needs --folder: a random model has no perplexity")
+        command = [sys.executable, "-m", "scripts.bench.kv_bits", str(folder), str(rounds)]
+        raise SystemExit(subprocess.run(command, env=environment(pin=False)).returncode)
     if embed:
         return _embed(embed, rounds, pin, json_path)
     if kill or priority or ways:
