@@ -33,6 +33,8 @@ class ResidentModel:
     num_short: int  # of those that wait: for memory
     num_aside: int  # of those that wait: rows that were set aside
     num_continued: int  # since the model is known: rows that left early and went on
+    memory_error: float | None  # p95 of how far predictions of memory were off, as a share
+    memory_margin: float  # the share of a prediction that follows of it
     cache: CacheDescription  # what is kept of prompts, as of about a second ago
 
     @classmethod
@@ -60,5 +62,7 @@ class ResidentModel:
             num_short=len(slot.schedule.short()),
             num_aside=slot.schedule.num_aside,
             num_continued=slot.schedule.continuations.total(),
+            memory_error=stats.calibration.error_p95,
+            memory_margin=stats.calibration.margin,
             cache=slot.engine.cache.last,
         )

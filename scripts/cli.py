@@ -14,6 +14,7 @@ from scripts.cache import cache
 from scripts.chat import chat
 from scripts.default import default
 from scripts.description import described
+from scripts.doctor import doctor
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
 from scripts.settings import ENVIRONMENT_PREFIX, default_home, read_config
@@ -102,6 +103,7 @@ for command in (
     cache,
     chat,
     default,
+    doctor,
     bench,
 ):
     cli.add_command(command)

@@ -91,6 +91,8 @@ class Answer:
             "decode_ms": round(timings.decode_s * 1000),
             "ttft_ms": round(self.first_token_s * 1000),
             "decode_tokens_per_second": rate(self.usage.completion_tokens - 1, timings.decode_s),
+            "predicted_bytes": timings.predicted_bytes,
+            "measured_bytes": timings.measured_bytes,
         }
 
 

@@ -287,6 +287,7 @@ def _unregistered(loaded: ResidentModel) -> Entry:
 def _in_memory(loaded: ResidentModel) -> dict[str, Json]:
     return {
         "memory_bytes": loaded.memory_bytes,
+        "memory_model": {"error_p95": loaded.memory_error, "margin": loaded.memory_margin},
         "pinned": loaded.pinned,
         "expires_in_s": loaded.expires_in_s,
         "num_running": loaded.num_running,

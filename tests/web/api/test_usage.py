@@ -9,7 +9,8 @@ from tests.serving import KEY, ServerProcess
 
 SETTINGS: dict[str, Any] = {"model": "tiny", "max_tokens": 9, "temperature": 0}
 MESSAGES = [{"role": "user", "content": "Hello you"}]
-TIMINGS = {"queued_ms", "prefill_ms", "decode_ms", "ttft_ms", "decode_tokens_per_second"}
+TIMES = {"queued_ms", "prefill_ms", "decode_ms", "ttft_ms", "decode_tokens_per_second"}
+TIMINGS = TIMES | {"predicted_bytes", "measured_bytes"}
 
 
 def ask(server: ServerProcess, path: str, **body: Any) -> list[dict[str, Any]]:
@@ -39,3 +40,12 @@ def test_they_are_the_same_everywhere(server: ServerProcess) -> None:
         usage = whole["usage"]
         assert (usage.get("completion_tokens") or usage["output_tokens"]) == 9
         assert whole["timings"]["decode_tokens_per_second"] > 0
+        told = whole["timings"]
+        assert 0 < told["measured_bytes"] <= told["predicted_bytes"] * 1.02
+
+
+def test_how_wrong_the_model_of_memory_was_is_listed(server: ServerProcess) -> None:
+    ask(server, "/v1/completions", prompt="Hello you")
+    entry = next(m for m in server.get("/v1/models")["data"] if m["id"] == "tiny")
+    assert 0 <= entry["memory_model"]["error_p95"] < 0.5
+    assert entry["memory_model"]["margin"] >= 0.02

@@ -1,0 +1,45 @@
+"""Tests of `mlx-edge doctor`: what it says of a machine, here of a Mac of 8 GB."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from runtime.memory import machine
+from scripts.cli import cli
+
+GB = 1 << 30
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "keeps_half_precision", lambda: True)
+    monkeypatch.setattr(machine, "physical_bytes", lambda: 8 * GB)
+    monkeypatch.setattr(machine, "available_bytes", lambda: 3 * GB)
+    monkeypatch.setattr(machine, "working_set_bytes", lambda: machine.recommended_bytes(8 * GB))
+
+
+def run(home: Path, *options: str) -> str:
+    nobody = ("--server", "http://127.0.0.1:9")  # nothing listens there
+    result = CliRunner().invoke(cli, ["--home", str(home), "doctor", *nobody, *options])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_it_says_what_fits(mac: None, tmp_path: Path) -> None:
+    """The smallest count is the room: here what the system has free, less what it keeps."""
+    told = json.loads(run(tmp_path, "--json"))
+    assert told["machine"]["limit"] == int(8 * GB * 2 // 3 * 0.95)
+    assert told["machine"]["room"] == 3 * GB - (256 << 20)
+    pocket = next(model for model in told["models"] if model["id"] == "pocket")
+    assert pocket["fits_now"] and pocket["context_fits"] == pocket["context"]
+    assert pocket["cache_1k"] > 0
+    assert told["catalog"]["smollm2-135m"] and not told["catalog"]["qwen3-8b"]
+    assert told["catalog"][told["largest"]]
+
+
+def test_people_are_told_in_words(mac: None, tmp_path: Path) -> None:
+    text = run(tmp_path)
+    assert "8.0 GB, of which 3.0 GB are free" in text
+    assert "Too large for this machine" in text and "mlx-edge pull" in text
