@@ -45,9 +45,9 @@ class CacheQuestions:
         finally:
             del self._asked[number]
 
-    def forget(self) -> None:
-        """Drop all that it holds; rows that run keep what is theirs."""
-        self._send(ForgetCache())
+    def forget(self, *, on_disk: bool = False) -> None:
+        """Drop all that it holds, on disk too if said so; rows that run keep what is theirs."""
+        self._send(ForgetCache(on_disk))
         self.refresh()
 
     def answer(self, report: CacheReport) -> None:

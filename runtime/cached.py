@@ -35,4 +35,7 @@ class CacheDescription(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0  # asked for since the load
     cached_tokens: int = 0  # of these, reused
     num_evicted: int = 0
+    disk_bytes: int = 0  # of all models of the home
+    disk_limit_bytes: int = 0  # 0: nothing is kept on disk
+    bytes_written_today: int = 0  # to disk, for all models of the home
     lookups: list[Lookup] = []  # the last ones, the newest first

@@ -49,10 +49,10 @@ class Caches:
         return described
 
     def forget(self, model_id: str | None = None) -> list[str]:
-        """Have one model's cache dropped, or all; whose it was. Raises ModelNotLoaded."""
+        """Have a model's cache dropped, or all, on disk too; whose. Raises ModelNotLoaded."""
         engines = self._asked(model_id)
         for engine in engines:
-            engine.cache.forget()
+            engine.cache.forget(on_disk=True)
             self.splices.forget(engine.model.folder)
         if model_id is None:
             self.splices.forget()

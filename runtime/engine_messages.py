@@ -13,6 +13,8 @@ from .cached import CacheDescription
 from .events import Loading, RowEvent
 from .requests import AnswerFormat, Priority, SamplingParams
 
+SAVING_S = 10.0  # how long an engine may take to write prefixes to disk before it ends
+
 # --- Commands: web process to engine --------------------------------------------------------
 
 
@@ -66,11 +68,13 @@ class DescribeCache(msgspec.Struct, frozen=True, tag=True):
 
 
 class ForgetCache(msgspec.Struct, frozen=True, tag=True):
-    """Drop all that the prefix cache holds. Rows that run keep what is theirs."""
+    """Drop all that the prefix cache holds in memory. Rows that run keep what is theirs."""
+
+    on_disk: bool = False  # and what was written of the model
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
-    """End the process."""
+    """Write what is to be on disk, within `SAVING_S`, and end the process."""
 
 
 Command: TypeAlias = (
@@ -148,12 +152,20 @@ class Pong(msgspec.Struct, frozen=True, tag=True):
 Report: TypeAlias = Loading | Ready | LoadError | Step | Pong | CacheReport
 
 
+class DiskCache(msgspec.Struct, frozen=True):
+    """Where prefixes are kept on disk, and how much of it they may take, for all models."""
+
+    home: str
+    limit_bytes: int
+
+
 class EngineSettings(msgspec.Struct, frozen=True):
     """What an engine is started with."""
 
     prefill_chunk_tokens: int = 512
     pack_tokens: int = 4096  # of an embedding model, read in one forward pass
     prefix_cache_bytes: int = 0  # what prefixes of prompts may take in memory; 0: none are kept
+    disk_cache: DiskCache | None = None  # of what was kept in memory; None: nothing is written
     kv_bits: KvBits | None = None  # a model that cannot have them is not loaded; None: the default
     default_kv_bits: KvBits = NOT_QUANTISED  # where the model can have them
     probed: Probed | None = None  # what an earlier load found out

@@ -16,6 +16,7 @@ from runtime.processes.child import Child
 
 from .cache_questions import CacheQuestions
 from .engine_messages import (
+    SAVING_S,
     CacheReport,
     Cancel,
     ChunkPass,
@@ -236,8 +237,13 @@ class EngineProcess:
         self.is_stopping = True
         if self._child is not None:
             self._send(Stop())
-            await self._child.stop(self._watch.stop_grace_s)
+            await self._child.stop(self._stop_grace_s)
             await self.has_ended.wait()
+
+    @property
+    def _stop_grace_s(self) -> float:
+        saving_s = 0.0 if self._settings.disk_cache is None else SAVING_S
+        return self._watch.stop_grace_s + saving_s
 
     def _send(self, command: Command) -> None:
         if self._child is not None:
@@ -265,7 +271,7 @@ class EngineProcess:
             logger.exception("the engine of %s talks nonsense, so it is ended", self.model.id)
         finally:
             # It ends by itself now; to kill it at once would hide the signal that ended it.
-            grace_s = self._watch.stop_grace_s if self.is_stopping else 1.0
+            grace_s = self._stop_grace_s if self.is_stopping else 1.0
             self._exit_status = await child.stop(grace_s)
             self._tasks[1].cancel()
             self.num_rows = 0

@@ -14,7 +14,7 @@ from registry.checkpoint.kv_bits import NOT_QUANTISED, KvBits
 from registry.checkpoint.model import Model
 
 from .budget import Budget, RowMemory, cached_bytes, needed_bytes
-from .engine_messages import EngineSettings, ModelInfo
+from .engine_messages import DiskCache, EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
 from .errors import (
     Draining,
@@ -53,6 +53,7 @@ class PoolSettings:
     prefill_chunk_tokens: int = 512
     prefix_cache_bytes: int | None = None  # of each engine; None: by the machine's memory
     kv_bits: KvBits = NOT_QUANTISED  # where a model can have them, and nobody said others for it
+    disk_cache: DiskCache | None = None  # None: nothing is kept on disk
     watch: Watch = field(default_factory=Watch)
 
     def for_engines(self) -> EngineSettings:
@@ -62,7 +63,10 @@ class PoolSettings:
             whole = machine.working_set_bytes() or machine.physical_bytes()
             kept = int(_PREFIX_SHARE * whole)
         return EngineSettings(
-            self.prefill_chunk_tokens, prefix_cache_bytes=kept, default_kv_bits=self.kv_bits
+            self.prefill_chunk_tokens,
+            prefix_cache_bytes=kept,
+            disk_cache=self.disk_cache,
+            default_kv_bits=self.kv_bits,
         )
 
 

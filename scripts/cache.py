@@ -1,11 +1,14 @@
 """`mlx-edge cache`: what prefix caches hold, how the last prompts fared, and why; an end to it."""
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
+from runtime.disk import folder
+from runtime.disk.keychain import KeychainFailed
 from scripts.remote import Command, on_server, request
 
 _NUM_SHOWN = 40  # characters of a text
@@ -40,17 +43,36 @@ def cache(
             f"{one['num_tokens']} tokens; {one['cached_percent']} % of "
             f"{one['prompt_tokens']} tokens of prompts were reused"
         )
+        if one["disk_limit_bytes"]:
+            click.echo(
+                f"  on disk, of all models: {one['disk_bytes'] / 1e6:.1f} of "
+                f"{one['disk_limit_bytes'] / 1e6:.1f} MB, "
+                f"{one['bytes_written_today'] / 1e6:.1f} MB written today"
+            )
         for lookup in one["lookups"]:
             _show(lookup)
 
 
 @cache.command()
 @on_model
-def forget(model: str | None, server: str, api_key: str) -> None:
-    """Drop what is kept of prompts; answers that are under way go on."""
+@click.pass_obj
+def forget(home: Path, model: str | None, server: str, api_key: str) -> None:
+    """Drop what is kept of prompts, in memory and on disk; answers that are under way go on.
+
+    Without --model the key of what is on disk is deleted too: no copy of it can be read any more.
+    """
+    if model is None and _forget_on_disk(home):
+        click.echo("What was on disk is deleted, and the key to it.")
     with request("DELETE", server, _path(model), api_key) as response:
         ids = json.loads(response.read())["models"]
     click.echo(f"Prompts of {', '.join(ids)} are dropped." if ids else "Nothing was kept.")
+
+
+def _forget_on_disk(home: Path) -> bool:
+    try:
+        return folder.forget(home)
+    except (OSError, KeychainFailed) as error:
+        raise click.ClickException(f"what is on disk could not be deleted: {error}") from error
 
 
 def _path(model: str | None) -> str:

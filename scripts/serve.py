@@ -11,6 +11,8 @@ from registry.checkpoint.kv_bits import KvBits
 from registry.hub.catalog import STARTER_ID
 from registry.jobs.jobs import Jobs
 from registry.store.store import BUILT_IN_ID, Store
+from runtime.disk.folder import Folder
+from runtime.engine_messages import DiskCache
 from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.residency import PoolSettings
@@ -40,6 +42,9 @@ from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
 @click.option("--prefix-cache", type=Size(),
               help="What prompts that were read may take in memory, for each model, so that they "
               "need not be read again: 2GB, or 0. By default an eighth of the memory.")  # fmt: skip
+@click.option("--disk-cache", type=Size(), default="0", show_default=True,
+              help="What these may take on disk, encrypted, for all models together, so that they "
+              "outlive a restart: 10GB. At most half of the free space is taken.")  # fmt: skip
 @click.option("--kv-bits", type=click.Choice(["4", "8", "16"]), default="16", show_default=True,
               help="Hold KV caches in so many bits, where models can; else 16.")  # fmt: skip
 @click.option("--allow-host", multiple=True, help="Another Host header to accept; repeatable.")
@@ -67,6 +72,7 @@ def serve(
     max_rows: int,
     max_queue: int,
     prefix_cache: int | None,
+    disk_cache: int,
     kv_bits: str,
     allow_host: tuple[str, ...],
     allow_origin: tuple[str, ...],
@@ -103,6 +109,7 @@ def serve(
             max_queue,
             keep_alive,
             prefix_cache_bytes=prefix_cache,
+            disk_cache=_disk_cache(home, disk_cache),
             kv_bits=cast(KvBits, int(kv_bits)),
             watch=watch,
         ),
@@ -114,6 +121,17 @@ def serve(
         asyncio.run(_serve(settings, pool, store, jobs, starter))
     except OSError as error:
         raise click.ClickException(f"cannot serve on {host}:{port}: {error.strerror}") from error
+
+
+def _disk_cache(home: Path, limit_bytes: int) -> DiskCache | None:
+    """As engines are told it; what is there beyond the limit is removed now."""
+    if not limit_bytes:
+        return None
+    try:
+        Folder(home, limit_bytes).trim()
+    except OSError as error:
+        logging.warning("the disk cache could not be trimmed: %s", error)
+    return DiskCache(str(home.resolve()), limit_bytes)
 
 
 async def _serve(

@@ -6,6 +6,7 @@ import queue
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,18 @@ from registry.checkpoint.kv_bits import NOT_QUANTISED
 from registry.checkpoint.model import Model
 from registry.checkpoint.support import check_config, with_packing
 from registry.errors import NotAModel
-from runtime.engine_messages import Command, EngineSettings, LoadError, ModelInfo, Ready, Report
+from runtime.disk.folder import Folder
+from runtime.disk.home_key import KeyUnavailable
+from runtime.engine_messages import (
+    SAVING_S,
+    Command,
+    EngineSettings,
+    LoadError,
+    ModelInfo,
+    Ready,
+    Report,
+    Stop,
+)
 from runtime.events import Loading
 from runtime.processes import frames
 from runtime.processes.lean import leave_out_transformers
@@ -28,9 +40,11 @@ if __name__ == "__main__":  # what is imported from here on imports mlx_lm
     leave_out_transformers()
 
 from . import device
+from .cache.disk.identity import identity
+from .cache.disk.tier import DiskTier
 from .encoders.loop import EncodeLoop
-from .loader import KvBitsRefused, load, load_encoder
-from .loop import EngineLoop
+from .loader import KvBitsRefused, LoadedModel, load, load_encoder
+from .loop import EngineLoop, Woken
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
@@ -43,7 +57,8 @@ def main() -> int:
     end_with_parent()
     sock = socket.socket(fileno=int(fd))
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # a loop may have words of its own
-    threading.Thread(target=_receive, args=(sock, inbox), daemon=True).start()
+    saving_s = 0.0 if settings.disk_cache is None else SAVING_S
+    threading.Thread(target=_receive, args=(sock, inbox, saving_s), daemon=True).start()
 
     def send(report: Report) -> None:
         sock.sendall(frames.pack(_encoder.encode(report)))
@@ -91,6 +106,7 @@ def _loop(
             send,
             prefill_chunk_tokens=settings.prefill_chunk_tokens,
             prefix_cache_bytes=settings.prefix_cache_bytes,
+            disk=_disk(folder, settings, loaded, lambda: inbox.put(Woken())),
         )
         return loop, loaded.info
     if settings.kv_bits not in (None, NOT_QUANTISED):
@@ -99,11 +115,29 @@ def _loop(
     return EncodeLoop(encoder, inbox, send, pack_tokens=settings.pack_tokens), encoder.info
 
 
-def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[Command]") -> None:
+def _disk(
+    folder: Path, settings: EngineSettings, loaded: LoadedModel, wake: Callable[[], None]
+) -> DiskTier | None:
+    """Where prefixes are kept on disk; None where that is not wanted, or cannot be."""
+    wanted = settings.disk_cache
+    if wanted is None or not settings.prefix_cache_bytes:
+        return None
+    try:
+        place = Folder(Path(wanted.home), wanted.limit_bytes)
+        return DiskTier(place, identity(folder, loaded.model), wake)
+    except (OSError, KeyUnavailable) as error:
+        logging.getLogger(__name__).warning("nothing is kept on disk: %s", error)
+        return None
+
+
+def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[Command]", saving_s: float) -> None:
     """Read commands off the main thread, so that a parent's death ends even a long load at once."""
     try:
         while (payload := frames.read_blocking(sock)) is not None:
-            inbox.put(_decoder.decode(payload))
+            command = _decoder.decode(payload)
+            inbox.put(command)
+            if isinstance(command, Stop):  # the parent waits for the end, and says no more
+                time.sleep(saving_s)
     except OSError:
         pass
     os._exit(0)  # nobody is left to work for
@@ -111,7 +145,7 @@ def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[Command]") -> None:
 
 if __name__ == "__main__":
     code = main()
-    # Skip the interpreter's teardown: there is nothing to save, and freeing gigabytes takes time.
+    # Skip the interpreter's teardown: what is to be saved is, and freeing gigabytes takes time.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

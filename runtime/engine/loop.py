@@ -3,12 +3,14 @@
 import contextlib
 import logging
 import queue
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from registry.checkpoint.model_memory import ModelMemory
 from runtime.decoding.decoder import Decoder
 from runtime.engine_messages import (
+    SAVING_S,
     CacheReport,
     Cancel,
     Command,
@@ -37,6 +39,7 @@ from .answer.vocabulary import vocabulary_of
 from .batch.account import Account
 from .batch.batch import Batch
 from .batch.row import Row
+from .cache.disk.tier import DiskTier
 from .loader import LoadedModel
 from .pass_meter import PassMeter
 
@@ -53,17 +56,23 @@ class Compiled:
     id: int  # of the row
 
 
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """Something that rows wait for has come from disk."""
+
+
 class EngineLoop:
     """Serves commands from `inbox` until `Stop`; every turn's events go out as one `Step`."""
 
     def __init__(
         self,
         loaded: LoadedModel,
-        inbox: "queue.SimpleQueue[Command | Compiled]",
+        inbox: "queue.SimpleQueue[Command | Compiled | Woken]",
         send: Callable[[Report], None],
         *,
         prefill_chunk_tokens: int,
         prefix_cache_bytes: int = 0,
+        disk: DiskTier | None = None,
     ) -> None:
         self._loaded = loaded
         self._inbox = inbox
@@ -80,6 +89,7 @@ class EngineLoop:
             loaded.info.probed.exactness,
             prefill_chunk_tokens=prefill_chunk_tokens,
             prefix_cache_bytes=prefix_cache_bytes,
+            disk=disk,
             is_memory_short=device.memory_is_short,
             account=Account(
                 ModelMemory(
@@ -99,6 +109,7 @@ class EngineLoop:
             events = self._batch.step()
             if events or not self._batch.num_rows:
                 self._send(Step(events, self._batch.num_rows, self._passes.end(events)))
+        self._batch.close(time.monotonic() + SAVING_S)
 
     def _take_commands(self) -> bool:
         """Carry out what has come in; when nothing runs, wait for more. False after `Stop`."""
@@ -133,17 +144,19 @@ class EngineLoop:
                             command.number, self._batch.reuse.described(self._decoder.text_of)
                         )
                     )
-                case ForgetCache():
-                    self._batch.forget()
+                case ForgetCache(on_disk):
+                    self._batch.forget(on_disk=on_disk)
+                case Woken():
+                    return True
                 case Ping():
                     self._send(Pong(command.number))
                 case Stop():
                     return False
 
-    def _next(self) -> Command | Compiled:
+    def _next(self) -> Command | Compiled | Woken:
         """What came in; when nothing runs, wait for it. Raises Empty."""
         if self._batch.num_rows:
-            return self._inbox.get(block=False)
+            return self._inbox.get(block=self._batch.is_waiting)
         if not self._grammars.is_prepared:
             with contextlib.suppress(queue.Empty):
                 return self._inbox.get(timeout=_QUIET_S)

@@ -17,6 +17,7 @@ import msgspec
 from registry.checkpoint.exactness import Exactness
 from runtime.engine import device
 from runtime.engine.cache import kv_cache
+from runtime.engine.cache.disk.tier import DiskTier
 from runtime.engine.cache.layers import RowView
 from runtime.engine.cache.padding import Padding
 from runtime.engine.language_model import LanguageModel
@@ -47,6 +48,7 @@ class Batch:
         prefill_chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
         prefix_cache_bytes: int = 0,
+        disk: DiskTier | None = None,
         is_memory_short: Callable[[], bool] = lambda: False,
         account: Account | None = None,
     ) -> None:
@@ -57,7 +59,7 @@ class Batch:
         self._is_memory_short = is_memory_short
         self._account = account
         budget = prefix_cache_bytes if exactness.chunked else 0  # a prefix is a first piece
-        self.reuse = Reuse(model, budget, self._held)
+        self.reuse = Reuse(model, budget, self._held, disk)
         self._prefilling = Prefilling(
             model,
             msgspec.structs.replace(
@@ -77,6 +79,11 @@ class Batch:
     def num_rows(self) -> int:
         """Rows anywhere in the batch."""
         return len(self._prefilling.rows) + sum(len(group.rows) for group in self._groups)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a step can do nothing before something has come from disk."""
+        return self.num_rows > 0 and not self._groups and self._prefilling.is_waiting
 
     @property
     def cache_bytes(self) -> int:
@@ -116,9 +123,9 @@ class Batch:
             events.append(_aside(row))
         return events
 
-    def forget(self) -> None:
+    def forget(self, *, on_disk: bool = False) -> None:
         """Drop the prefixes that are kept, and give their memory back."""
-        self.reuse.cache.clear()
+        self.reuse.forget(on_disk=on_disk)
         mx.clear_cache()
 
     def _remove(self, row_id: int, *, keeps: bool) -> list[RowEvent] | None:
@@ -133,6 +140,12 @@ class Batch:
                     self._leave({row}, events, keeps=keeps)
                     return events
         return None
+
+    def close(self, deadline: float) -> None:
+        """Rows end, and what has proved of use is written, until a time of the monotonic clock."""
+        for row in self._rows:
+            self.remove(row.id)
+        self.reuse.save(deadline)
 
     def step(self) -> list[RowEvent]:
         """One token for every decoding row, and one chunk for the prefilling ones.

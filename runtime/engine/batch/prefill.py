@@ -62,6 +62,11 @@ class Prefilling:
         """Bytes of KV held by the rows."""
         return sum(kv_cache.num_bytes(row.cache) + row.trail.num_bytes for row in self.rows)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing can be read before more has come from disk."""
+        return all(map(self._reuse.is_waiting, self._twins))
+
     def add(self, row: Row) -> None:
         twin = next((other for other in self._twins if _are_twins(other, row)), None)
         if twin is None:
@@ -103,6 +108,9 @@ class Prefilling:
 
         While other rows decode, the chunk is short enough not to stall them.
         """
+        self._reuse.arrive(list(self._twins))
+        for row in self._twins:
+            self._keep_up(row)
         # Nobody waits for a token if none decodes, but commands are still read between chunks.
         budget = self._budget(_CAUTION if is_decoding else 4)
         whole_budget = self._budget(_CAUTION_WHOLE if is_decoding else 4)
@@ -137,7 +145,7 @@ class Prefilling:
         urgent = [row for row in read if self._is_urgent(row)]
         rows = sorted(urgent or read, key=lambda row: row.num_to_prefill)
         self._num_chunks += 1
-        if self._num_chunks % 4 == 0:
+        if read and self._num_chunks % 4 == 0:
             # The oldest row has its turn, lest a stream of short prompts starve a long one.
             rows = [read[0], *(row for row in rows if row is not read[0])]
         plan = []
@@ -265,6 +273,7 @@ class Prefilling:
         measured = min(num_tokens / elapsed_s, 2 * self._tokens_per_s)
         if 2 * num_tokens >= budget or measured > self._tokens_per_s:
             self._tokens_per_s = measured
+            self._reuse.note_speed(measured)
 
 
 def _are_twins(row: Row, other: Row) -> bool:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from runtime.cached import CacheDescription
 from runtime.engine.cache import kv_cache
+from runtime.engine.cache.disk.reading import Fetch
+from runtime.engine.cache.disk.shelf import Shelf
+from runtime.engine.cache.disk.tier import DiskTier
 from runtime.engine.cache.layers import NotCuttable, RowView
 from runtime.engine.cache.lookups import Lookups
 from runtime.engine.cache.prefix import Prefix, RowPrefix, TreePrefix, room_for
@@ -40,7 +43,11 @@ class Reuse:
     """Of one batch. Without a budget every row reads its prompt from the beginning."""
 
     def __init__(
-        self, model: LanguageModel, budget_bytes: int, decoding: Callable[[], Held]
+        self,
+        model: LanguageModel,
+        budget_bytes: int,
+        decoding: Callable[[], Held],
+        disk: DiskTier | None = None,
     ) -> None:
         """`decoding` tells the rows that draw, and what is held of them."""
         self._model = model
@@ -48,6 +55,11 @@ class Reuse:
         self.cache = PrefixCache(lambda: kv_cache.make(model), budget_bytes)
         self._is_on = budget_bytes > 0
         self._decoding = decoding
+        self._shelf: Shelf | None = None
+        if disk is not None and budget_bytes > 0:
+            self._shelf = Shelf(disk, self.cache, lambda: kv_cache.make(model))
+            self.cache.on_leave = self._shelf.save
+        self._fetches: dict[Row, Fetch] = {}
         self._waits: dict[Row, _Wait] = {}
         self._stops: dict[Row, set[int]] = {}  # where a row's reading has to pause
 
@@ -65,9 +77,10 @@ class Reuse:
         found: list[Prefix] = [tree, *self._of_rows(row, reading)]
         best = max(found, key=lambda prefix: prefix.reach(limit))
         reach = best.reach(limit)
-        if (
-            wait := self._worth_waiting(row, reading)
-        ) and wait.num_tokens >= reach + _WORTH_WAITING:
+        wait = self._worth_waiting(row, reading)
+        if self._is_on_disk(row, tree.shared, max(reach, wait.num_tokens if wait else 0)):
+            return
+        if wait and wait.num_tokens >= reach + _WORTH_WAITING:
             self._waits[row] = wait
             if not self.cache.layers.are_full:
                 self._stops.setdefault(wait.leader, set()).add(wait.num_tokens)
@@ -107,7 +120,7 @@ class Reuse:
         except Exception as error:  # for want of memory, say: then the prompt is read
             self._drop(error)
             return
-        row.cache, row.trail = restored.cache, restored.trail
+        row.cache, row.trail, row.goes_on = restored.cache, restored.trail, restored.goes_on
         row.num_prefilled = row.num_cached = num_tokens
         if not self.cache.layers.are_full and self.waiting_for(row):
             self._note(row)
@@ -129,7 +142,7 @@ class Reuse:
     # --- rows that are read -----------------------------------------------------------------------
 
     def is_waiting(self, row: Row) -> bool:
-        return row in self._waits
+        return row in self._waits or row in self._fetches
 
     def waiting_for(self, leader: Row) -> list[Row]:
         """All whose reading waits for this row's, through others too."""
@@ -155,8 +168,9 @@ class Reuse:
                 self._begin_anew(row, reading)
 
     def _begin_anew(self, row: Row, reading: Sequence[Row]) -> None:
-        """Whom it waited for is far enough, or gone."""
-        del self._waits[row]
+        """What it waited for is here, or will not come."""
+        self._waits.pop(row, None)
+        self._fetches.pop(row, None)
         self.begin(row, [other for other in reading if other is not row])
         if not self.is_waiting(row):
             self.pause(row, reading)
@@ -171,6 +185,8 @@ class Reuse:
             self._stops[heir] = stops
         if (wait := self._waits.pop(gone, None)) is not None:
             self._waits[heir] = wait
+        if (fetch := self._fetches.pop(gone, None)) is not None:
+            self._fetches[heir], heir.was_on_disk = fetch, True
         for row, wait in self._waits.items():
             if wait.leader is gone:
                 self._waits[row] = _Wait(heir, wait.num_tokens)
@@ -179,11 +195,54 @@ class Reuse:
         """A row leaves before it is read whole; who waited for it looks again."""
         self._waits.pop(gone, None)
         self._stops.pop(gone, None)
+        if (fetch := self._fetches.pop(gone, None)) is not None:
+            fetch.cancel()
         if keeps:
             self.keep(gone, self._view(gone))
         for row, wait in list(self._waits.items()):
             if wait.leader is gone:
                 self._begin_anew(row, reading)
+
+    # --- what is on disk --------------------------------------------------------------------------
+
+    def _is_on_disk(self, row: Row, num_held: int, reach: int) -> bool:
+        """Whether more of a prompt is there, for which the row waits; asked once for each."""
+        if self._shelf is None or row.was_on_disk:
+            return False
+        limit = len(row.tokens) - 1
+        on_disk, pieces = self._shelf.look(row.tokens, limit, num_held)
+        if on_disk < reach + _WORTH_WAITING:
+            return False
+        row.was_on_disk = True
+        self._fetches[row] = self._shelf.tier.fetch(pieces)
+        return True
+
+    def arrive(self, reading: Sequence[Row]) -> None:
+        """Rows whose prompts have been read from disk go on with them."""
+        for row, fetch in list(self._fetches.items()):
+            assert self._shelf is not None
+            self._shelf.take(fetch, row.tokens)
+            if fetch.is_over:
+                self._begin_anew(row, reading)
+
+    def note_speed(self, tokens_per_s: float) -> None:
+        """At which prompts are read: what is fast to read again is not worth a place on disk."""
+        if self._shelf is not None:
+            self._shelf.tokens_per_s = tokens_per_s
+
+    def save(self, deadline: float) -> None:
+        """Before the end: write what has proved of use, until a time of the monotonic clock."""
+        if self._shelf is not None and self._is_on:
+            self._shelf.save_all(deadline)
+
+    def forget(self, *, on_disk: bool = False) -> None:
+        """Drop all that is kept for others; on disk too, or what is worth it goes there."""
+        if self._shelf is not None and on_disk:
+            self._shelf.tier.forget()
+        elif self._shelf is not None:
+            for path in self.cache.paths():
+                self._shelf.save(path)
+        self.cache.clear()
 
     # --- rows that leave --------------------------------------------------------------------------
 
@@ -197,7 +256,8 @@ class Reuse:
             return
         tokens = _known(row)
         try:
-            self.cache.keep(tokens, view, row.trail)
+            proven = view.length if row.goes_on else row.num_cached
+            self.cache.keep(tokens, view, row.trail, proven)
         except Exception as error:
             self._drop(error)
         self.lookups.remember(tokens[: view.length])
@@ -205,6 +265,7 @@ class Reuse:
     def described(self, text_of: Callable[[int], bytes]) -> CacheDescription:
         """`text_of` a single token."""
         cache = self.cache
+        tier = None if self._shelf is None else self._shelf.tier
         return CacheDescription(
             num_bytes=cache.num_bytes,
             budget_bytes=cache.budget_bytes if self._is_on else 0,
@@ -214,6 +275,9 @@ class Reuse:
             cached_tokens=self.lookups.num_cached,
             num_evicted=cache.num_evicted,
             lookups=self.lookups.told(text_of),
+            disk_bytes=0 if tier is None else tier.num_bytes,
+            disk_limit_bytes=0 if tier is None else tier.limit_bytes,
+            bytes_written_today=0 if tier is None else tier.written_today,
         )
 
     def _view(self, row: Row) -> RowView:

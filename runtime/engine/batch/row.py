@@ -44,6 +44,8 @@ class Row:
     trail: Trail = field(default_factory=Trail)  # places that others can go on from
     num_prefilled: int = 0
     num_cached: int = 0  # of these, what was read by rows before it
+    goes_on: bool = False  # from where another has ended: a conversation does
+    was_on_disk: bool = False  # what is there of its prompt was asked for
     drawn: list[int] = field(default_factory=list)  # here, and read
     is_faulty: bool = False  # what it computed is of no use to others
     prompt_scores: list[Score] = field(default_factory=list)  # of what is prefilled, if asked for

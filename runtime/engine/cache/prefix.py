@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from .layers import RowView, joined
+from .layers import Layers, RowView, joined
 from .padding import ALLOCATION_STEP
 from .prefix_cache import PrefixCache, Restored
 from .trail import Trail
@@ -26,6 +26,39 @@ class Prefix(Protocol):
         ...
 
 
+class Section(Protocol):
+    """Tokens of a prompt that are held together."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def stop(self) -> int: ...
+
+    @property
+    def held_from(self) -> int: ...  # windows are held from here on
+
+    @property
+    def has_state(self) -> bool: ...  # as of its end
+
+
+def reach_of(path: Sequence[Section], layers: Layers, limit: int) -> int:
+    """How many tokens can be gone on from where these sections hold a prompt's beginning."""
+    if layers.are_full:
+        return min(path[-1].stop, limit) if path else 0
+    best = run = 0
+    for section in path:
+        if layers.windows and section.held_from > section.start:
+            run = section.held_from  # windows have a gap before it
+        first = run + layers.window if run else 0
+        last = min(section.stop, limit)
+        if layers.states:
+            last = section.stop if section.has_state and section.stop <= limit else 0
+        if section.start < last and first <= last:
+            best = last
+    return best
+
+
 class TreePrefix:
     """A way through the tree, as far as a prompt shares it. Soon used, or not at all."""
 
@@ -35,21 +68,7 @@ class TreePrefix:
 
     def reach(self, limit: int) -> int:
         """See `Prefix`."""
-        layers, end = self._cache.layers, min(self.shared, limit)
-        if layers.are_full:
-            return end
-        best = run = 0
-        for node in self._path:
-            if layers.windows and node.held_from > node.start:
-                run = node.held_from  # windows have a gap before it
-            first = run + layers.window if run else 0
-            last = min(node.stop, end)
-            if layers.states:
-                has_state = node.state is not None and node.stop <= end
-                last = node.stop if has_state else 0
-            if node.start < last and first <= last:
-                best = last
-        return best
+        return reach_of(self._path, self._cache.layers, min(self.shared, limit))
 
     def restore(self, num_tokens: int, room: int) -> Restored:
         """See `Prefix`."""

@@ -26,6 +26,7 @@ class Restored:
     num_tokens: int
     cache: Cache
     trail: Trail = field(default_factory=Trail)
+    goes_on: bool = False  # a conversation does, so even its end has proved of use
 
 
 class PrefixCache:
@@ -36,6 +37,7 @@ class PrefixCache:
         self.layers = Layers(make())
         self.budget_bytes = budget_bytes
         self.num_evicted = 0
+        self.on_leave: Callable[[Sequence[Node]], None] = lambda _: None  # told the way to a node
         self._make = make
         self._tree = PrefixTree(self.layers.window)
 
@@ -50,6 +52,11 @@ class PrefixCache:
     @property
     def num_prefixes(self) -> int:
         return sum(not node.children for node in self._tree.nodes())
+
+    def paths(self) -> list[list[Node]]:
+        """The ways to all that can be gone on from, those used last first."""
+        ends = [node for node in self._tree.nodes() if not node.children]
+        return [way_to(node) for node in sorted(ends, key=lambda node: -node.touched)]
 
     def clear(self) -> None:
         self._tree = PrefixTree(self.layers.window)
@@ -82,15 +89,18 @@ class PrefixCache:
 
     # --- what rows leave behind -----------------------------------------------------------------
 
-    def keep(self, tokens: Sequence[int], view: RowView, trail: Trail) -> None:
+    def keep(self, tokens: Sequence[int], view: RowView, trail: Trail, num_proven: int = 0) -> None:
         """Keep what a row has read, of which `view` holds the first `view.length` tokens.
 
-        The row must not be computed any more: its arrays may be taken over. Raises NotCuttable.
+        Of these, so many have proved of use. The row must not be computed any more: its arrays may
+        be taken over. Raises NotCuttable.
         """
         tokens = list(tokens[: view.length])
         trail.note(view, self.layers)
         path, shared = self._tree.path(tokens)
         stops = self._stops(shared, len(tokens), trail)
+        for node in path:
+            node.prove(min(num_proven, shared))
         if not stops:
             return
         parent = self._parted(path, shared)
@@ -100,6 +110,7 @@ class PrefixCache:
         self._complete(path, trail)
         for stop in stops:
             node = self._node(tokens, parent.stop, stop, view, trail)
+            node.prove(num_proven)
             if not self._make_room(node.num_bytes, path):
                 self._keep_part(node, parent, path)
                 break
@@ -136,7 +147,33 @@ class PrefixCache:
             node.tokens = node.tokens[:count]
             node.full = [sliced(arrays, 0, count) for arrays in node.full]
             node.held_from = node.stop
+            node.num_proven = min(node.num_proven, count)
             self._settle(node, parent)
+
+    def adopt(self, tokens: Sequence[int], start: int, full: list[Arrays], trail: Trail) -> bool:
+        """Keep what was held elsewhere of the last of these tokens, from `start` on.
+
+        Returns whether it is here now: there has to be room, and all that is before it.
+        """
+        tokens = list(tokens)
+        path, shared = self._tree.path(tokens)
+        if shared < start:
+            return False
+        parent = self._parted(path, shared)
+        path = [node for node in path if node.stop <= shared and node is not parent]
+        if parent is not self._tree.root:
+            path.append(parent)
+        if shared == len(tokens):
+            self._complete(path, trail)
+            return True
+        node = Node(tokens[shared:], shared, held_from=len(tokens))
+        node.full = [sliced(arrays, shared - start, len(tokens) - start) for arrays in full]
+        node.prove(len(tokens))
+        self._hold(node, trail)
+        if not self._make_room(node.num_bytes, path):
+            return False
+        self._settle(node, parent)
+        return True
 
     def _stops(self, shared: int, end: int, trail: Trail) -> list[int]:
         """Where nodes behind the `shared` tokens have to end."""
@@ -184,6 +221,8 @@ class PrefixCache:
             head.windows = [joined([sliced(arrays, 0, at)]) for arrays in node.windows]
             node.windows = [joined([_from(arrays, at)]) for arrays in node.windows]
             node.held_from = head.stop
+        head.num_proven = min(node.num_proven, count)
+        node.num_proven -= head.num_proven
         node.tokens, node.start = node.tokens[count:], head.stop
         head.parent, node.parent = parent, head
         parent.children[head.tokens[0]] = head
@@ -208,6 +247,8 @@ class PrefixCache:
             if (found := self._tree.cheapest(kept)) is None:
                 return False
             node, is_inner = found
+            if node.num_proven:
+                self.on_leave(way_to(node))
             held -= node.num_bytes
             self.num_evicted += 1
             if is_inner:
@@ -240,7 +281,10 @@ class PrefixCache:
                 node.full[number] = ()
             return arrays
 
+        for node in held:
+            node.prove(num_tokens)
         restored = self.restored(num_tokens, full, trail)
+        restored.goes_on = bool(taken)
         for node in reversed(taken):
             self._tree.remove(node)
         restored.trail = _trail_of(taken)
@@ -260,6 +304,15 @@ class PrefixCache:
         return taken
 
 
+def way_to(node: Node) -> list[Node]:
+    """The nodes that a text begins with which ends with this one."""
+    way: list[Node] = []
+    while node.parent is not None:
+        way.insert(0, node)
+        node = node.parent
+    return way
+
+
 def _is_snug(node: Node) -> bool:
     """Whether hardly more is held than the node's tokens."""
     held = max((each[0].shape[2] for each in node.full if each), default=0)
@@ -269,6 +322,7 @@ def _is_snug(node: Node) -> bool:
 def _halve(node: Node) -> None:
     """Cut a leaf, all of whose layers are full, to its first half."""
     node.tokens = node.tokens[: len(node.tokens) // 2]
+    node.num_proven = min(node.num_proven, len(node.tokens))
     node.held_from = node.stop
     for number, arrays in enumerate(node.full):
         node.full[number] = joined([sliced(arrays, 0, len(node.tokens))])

@@ -26,6 +26,7 @@ class Node:
     windows: list[Arrays] = field(default_factory=list)  # of each window, from `held_from` on
     held_from: int = 0  # the end, where nothing is held
     state: State | None = None  # of the layers that cannot be cut, at the node's end
+    num_proven: int = 0  # of its first tokens, which were read once and used again
     touched: float = 0.0  # the tree's clock, when it was used last
     num_bytes: int = 0  # of all this, as of the last `weigh`
     checkpoint_bytes: int = 0  # of what only serves to go on from near the node's end
@@ -42,7 +43,15 @@ class Node:
     @property
     def cost(self) -> float:
         """Of reading its tokens again, in tokens at the beginning of a prompt."""
-        return len(self.tokens) * (1 + (self.start + self.stop) / 2 / _DOUBLE_COST_TOKENS)
+        return cost_of(self.start, self.stop)
+
+    @property
+    def has_state(self) -> bool:
+        return self.state is not None
+
+    def prove(self, num_tokens: int) -> None:
+        """So many tokens from the tree's root on were used again."""
+        self.num_proven = max(self.num_proven, min(num_tokens, self.stop) - self.start)
 
 
 class PrefixTree:
@@ -122,6 +131,11 @@ class PrefixTree:
                     return True
                 waiting += child.children.values()
         return False
+
+
+def cost_of(start: int, stop: int) -> float:
+    """Of reading these tokens of a prompt, in tokens at its beginning."""
+    return (stop - start) * (1 + (start + stop) / 2 / _DOUBLE_COST_TOKENS)
 
 
 def common_length(known: Sequence[int], tokens: Sequence[int], start: int = 0) -> int:

@@ -10,7 +10,7 @@ import mlx.core as mx
 
 from runtime.engine.language_model import LanguageModel
 from runtime.engine.loader import LoadedModel
-from runtime.engine.loop import Compiled, EngineLoop
+from runtime.engine.loop import Compiled, EngineLoop, Woken
 from runtime.engine_messages import Cancel, Command, Generate, Report, Step, Stop
 from runtime.events import (
     Failed,
@@ -73,7 +73,7 @@ def answers(
 ) -> dict[int, Answer]:
     """What each is told where one more comes `every` so many steps; one leaves half way."""
     told = {command.id: Answer() for command in asked}
-    inbox: queue.SimpleQueue[Command | Compiled] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Command | Compiled | Woken] = queue.SimpleQueue()
     coming, running = deque(asked), set[int]()
     num_steps = 0
 
