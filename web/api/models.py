@@ -58,7 +58,8 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
             for entry in entries.values()
             if entry.id in loaded or (entry.is_ready and dialect is not MIMOE)
         ]
-        return json_reply({"object": "list", "data": shown})
+        memory = _memory(list(loaded.values()), residency.budget.meter.read().room)
+        return json_reply({"object": "list", "data": shown, "memory": memory})
 
     @routes.get("/models/<path:model_id>")
     async def show_model(model_id: str) -> Response:
@@ -282,6 +283,16 @@ def _unregistered(loaded: ResidentModel) -> Entry:
         loaded.model.id, kind, loaded.model.folder, loaded.loaded_at,
         is_ready=True, size_bytes=loaded.info.weight_bytes,
     )  # fmt: skip
+
+
+def _memory(loaded: list[ResidentModel], room: int) -> Json:
+    """What all models hold, and what they could have now beside everything else that runs."""
+    held = sum(model.memory_bytes for model in loaded)
+    return {
+        "held_bytes": held,
+        "prefix_bytes": sum(model.cache.num_bytes for model in loaded),
+        "limit_bytes": held + max(0, room),
+    }
 
 
 def _in_memory(loaded: ResidentModel) -> dict[str, Json]:

@@ -10,6 +10,7 @@ import { Drawer } from "./drawer.js";
 import { Generations } from "./generations.js";
 import { fractionOf, Jobs } from "./jobs.js";
 import { RESTARTED } from "./message.js";
+import { Meter } from "./meter.js";
 import { Models } from "./models.js";
 import { announce, notify } from "./notices.js";
 import { Picker } from "./picker.js";
@@ -39,6 +40,7 @@ const settings = new Settings(
 );
 const pullDialog = new PullDialog(jobs, models, chatWith);
 const picker = new Picker(models, chooseModel);
+const meter = new Meter(models);
 const welcome = new Welcome((prompt) => (send(prompt), composer.focus()));
 const composer = new Composer({ send, stop: () => generations.stop(shown.id) });
 const sidebar = new Sidebar(isRunning, { open: openConversation, rename, remove });
@@ -76,6 +78,7 @@ function update() {
   document.title = hasBegun ? `${titleOf(shown)} · mlx-edge` : "mlx-edge";
   composer.setRunning(isRunning(shown.id));
   picker.update(shown.model);
+  meter.showCached(shown);
   welcome.setModel(shown.model);
   sidebar.update(conversations.list(), shown.id);
 }

@@ -8,6 +8,7 @@ const path = (id) => `/v1/models/${encodeURIComponent(id)}`;
 /** Event: `change`. */
 export class Models extends EventTarget {
   #all = [];
+  memory = null; // what models hold, how much of it are prefixes, and what they can have
   #loads = new Map(); // id -> fraction
   failures = new Map(); // id -> why the last load or unload failed
   isKnown = false;
@@ -51,7 +52,9 @@ export class Models extends EventTarget {
   /** Look again. A server that is away leaves the list as it was. */
   async refresh() {
     try {
-      this.#all = (await getJson("/v1/models")).data;
+      const { data, memory } = await getJson("/v1/models");
+      this.#all = data;
+      this.memory = memory ?? null;
       this.isKnown = true;
       this.#tell();
     } catch (error) {
