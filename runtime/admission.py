@@ -71,7 +71,7 @@ def first_token(slot: Slot, ticket: Ticket, num_tokens: int, max_rows: int) -> F
     stats, queue_s = slot.stats, 0.0
     if stats.num_requests:
         queue_s = stats.request_s * slot.schedule.num_ahead(ticket) / max_rows
-    load_s = 0.0 if slot.engine is not None else slot.load_s
+    load_s = 0.0 if slot.engine is not None else slot.load_s or slot.model.load_s
     if load_s and slot.load is not None:
         load_s *= 1 - slot.load.progress.fraction
     prefill_s = num_tokens / stats.prefilled_per_s if stats.prefilled_per_s else None

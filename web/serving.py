@@ -184,6 +184,7 @@ def model_of(entry: Entry) -> Model:
         sampling,
         record.memory,
         record.kv_bits,
+        record.load_s,
     )
 
 

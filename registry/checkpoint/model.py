@@ -24,6 +24,7 @@ class Model:
     sampling: SamplingDefaults = SamplingDefaults()  # where a request does not say
     memory: ModelMemory | None = None  # what it took when an engine last had it
     kv_bits: KvBits | None = None  # that a person wants for it; None: as all models
+    load_s: float | None = None  # how long its first load took
 
     @cached_property
     def config(self) -> dict[str, Json]:
