@@ -97,12 +97,15 @@ def rows_need(slot: Slot, lengths: list[int], beside: Sequence[int] = ()) -> int
     groups = kv.grouped(memory.cache, [*beside, *lengths])
     more = _caches(slot, groups) - _caches(slot, kv.grouped(memory.cache, beside))
     joining = max(kv.join_bytes(memory.cache, group) for group in groups)
-    return more + max(joining, pass_bytes(memory, max(lengths)))
+    needed = more + max(joining, pass_bytes(memory, max(lengths)))
+    return int(needed * (1 + slot.stats.calibration.margin))
 
 
 def _caches(slot: Slot, groups: list[list[int]]) -> int:
+    """What rows in these groups take, with the little that they have besides."""
     assert slot.memory is not None
-    return sum(kv.group_bytes(slot.memory.cache, group) for group in groups)
+    own = slot.memory.row_bytes * sum(map(len, groups))
+    return own + sum(kv.group_bytes(slot.memory.cache, group) for group in groups)
 
 
 def running_lengths(slot: Slot) -> list[int]:
@@ -128,8 +131,12 @@ def _held_bytes(slot: Slot) -> int:
     """What rows that run hold already."""
     if slot.memory is None:
         return 0
-    rows = slot.schedule.running_rows()
-    return sum(kv.filled_bytes(slot.memory.cache, row.num_held()) for row in rows)
+    lengths = [row.num_held() for row in slot.schedule.running_rows()]
+    return sum(
+        kv.filled_bytes(slot.memory.cache, length) + slot.memory.row_bytes
+        for length in lengths
+        if length
+    )
 
 
 def _rank(slot: Slot, ticket: Ticket) -> tuple[bool, float]:

@@ -29,6 +29,7 @@ class Timings(msgspec.Struct, frozen=True):
     decode_s: float
     predicted_bytes: int = 0  # by the model of memory, for the rows that there were; 0: not told
     measured_bytes: int = 0  # as MLX counted it
+    predicted_first_s: float | None = None  # to the first token, at admission; None: unknown
 
 
 class Queued(msgspec.Struct, frozen=True, tag=True):

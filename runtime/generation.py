@@ -231,9 +231,13 @@ class Generation:
             self._prefill_s += drew_at - began_at
             self._decode_s += now - drew_at
 
-    def whole(self, finished: Finished, queued_s: float) -> Finished:
+    def whole(
+        self, finished: Finished, queued_s: float, predicted_first_s: float | None = None
+    ) -> Finished:
         """The answer's end as readers are told it, with the time that it took in all engines."""
-        timings = msgspec.structs.replace(finished.timings, queued_s=queued_s)
+        timings = msgspec.structs.replace(
+            finished.timings, queued_s=queued_s, predicted_first_s=predicted_first_s
+        )
         usage = finished.usage
         if self._num_rows > 1:  # the last engine knows its own part only
             timings = msgspec.structs.replace(

@@ -170,7 +170,7 @@ class ModelPool:
                 carrier = Carrier(self.residency, slot, ticket, model, generation)
                 started = time.monotonic()
                 finished = await carrier.carry(load, draw)
-                finished = generation.whole(finished, ticket.waited_s)
+                finished = generation.whole(finished, ticket.waited_s, expected.total_s)
                 slot.stats.add(finished, time.monotonic() - started)
                 return finished
 

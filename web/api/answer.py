@@ -85,11 +85,13 @@ class Answer:
         """Where its time went, and how fast it was; of an answer that is finished."""
         assert self.finished is not None
         timings = self.finished.timings
+        predicted_s = timings.predicted_first_s
         return {
             "queued_ms": round(timings.queued_s * 1000),
             "prefill_ms": round(timings.prefill_s * 1000),
             "decode_ms": round(timings.decode_s * 1000),
             "ttft_ms": round(self.first_token_s * 1000),
+            "predicted_ttft_ms": None if predicted_s is None else round(predicted_s * 1000),
             "decode_tokens_per_second": rate(self.usage.completion_tokens - 1, timings.decode_s),
             "predicted_bytes": timings.predicted_bytes,
             "measured_bytes": timings.measured_bytes,

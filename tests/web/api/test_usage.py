@@ -10,7 +10,7 @@ from tests.serving import KEY, ServerProcess
 SETTINGS: dict[str, Any] = {"model": "tiny", "max_tokens": 9, "temperature": 0}
 MESSAGES = [{"role": "user", "content": "Hello you"}]
 TIMES = {"queued_ms", "prefill_ms", "decode_ms", "ttft_ms", "decode_tokens_per_second"}
-TIMINGS = TIMES | {"predicted_bytes", "measured_bytes"}
+TIMINGS = TIMES | {"predicted_ttft_ms", "predicted_bytes", "measured_bytes"}
 
 
 def ask(server: ServerProcess, path: str, **body: Any) -> list[dict[str, Any]]:
@@ -19,7 +19,9 @@ def ask(server: ServerProcess, path: str, **body: Any) -> list[dict[str, Any]]:
     told = []
     options = {} if "messages" in path else {"stream_options": {"include_usage": True}}
     for more in ({}, {"stream": True, **options}):
-        response = httpx.post(server.url + path, json=SETTINGS | body | more, headers=headers)
+        response = httpx.post(
+            server.url + path, json=SETTINGS | body | more, headers=headers, timeout=60
+        )
         if not more:
             told.append(response.json())
             continue
