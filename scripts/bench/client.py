@@ -29,6 +29,9 @@ class Timeline:
     asked_at: float
     arrivals: list[float] = field(default_factory=list)
     num_tokens: int = 0
+    num_prompt: int = 0
+    num_cached: int = 0  # of the prompt's
+    text: str = ""
 
     @property
     def first_token_s(self) -> float:
@@ -48,7 +51,7 @@ def connect(endpoint: Endpoint) -> httpx.AsyncClient:
 async def stream(
     client: httpx.AsyncClient,
     endpoint: Endpoint,
-    prompt: str,
+    prompt: str | Sequence[Mapping[str, str]],
     *,
     max_tokens: int,
     temperature: float = 0.0,
@@ -57,13 +60,14 @@ async def stream(
     parameters: Mapping[str, Any] = {},
     on_token: Callable[[], None] = lambda: None,
 ) -> Timeline:
-    """One streamed chat answer, with `parameters` on top of the others.
+    """One streamed chat answer, to a text or to a conversation, with `parameters` on top of the
+    others.
 
     Raises httpx.HTTPError, or RuntimeError with the server's words.
     """
     body: dict[str, Any] = {
         "model": endpoint.model,
-        "messages": [{"role": "user", "content": prompt}],
+        "messages": [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt,
         "max_tokens": max_tokens,
         "temperature": temperature,
         "top_p": top_p,
@@ -84,11 +88,15 @@ async def stream(
             if "error" in chunk:
                 raise RuntimeError(f"{endpoint.url} broke off: {chunk['error']}")
             for choice in chunk["choices"]:
-                if choice["delta"].get("content") or choice["delta"].get("reasoning"):
+                if said := choice["delta"].get("content") or choice["delta"].get("reasoning"):
                     timeline.arrivals.append(time.perf_counter())
+                    timeline.text += said
                     on_token()
-            if chunk.get("usage"):
-                timeline.num_tokens = chunk["usage"]["completion_tokens"]
+            if usage := chunk.get("usage"):
+                timeline.num_tokens = usage["completion_tokens"]
+                timeline.num_prompt = usage.get("prompt_tokens", 0)
+                details = usage.get("prompt_tokens_details") or {}
+                timeline.num_cached = details.get("cached_tokens", 0)
     timeline.num_tokens = timeline.num_tokens or len(timeline.arrivals)
     return timeline
 

@@ -48,6 +48,10 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ..
               help="Ways to draw and to constrain beside plain greedy instead.")  # fmt: skip
 @click.option("--kv", is_flag=True,
               help="What a KV cache in 8 and 4 bits saves and costs, with --folder.")  # fmt: skip
+@click.option("--memory", is_flag=False, flag_value="all", metavar="[CASE,...]",
+              help="What memory and the prefix cache are held to instead.")  # fmt: skip
+@click.option("--share", default=1.0, show_default=True, type=click.FloatRange(0.001, 1),
+              help="With --memory: so much of the work.")  # fmt: skip
 @click.option("--quality", metavar="pocket", type=click.Choice(["pocket"]),
               help="What the built-in model answers right, instead of how fast.")  # fmt: skip
 def bench(
@@ -67,6 +71,8 @@ def bench(
     priority: bool,
     ways: bool,
     kv: bool,
+    memory: str | None,
+    share: float,
     quality: str | None,
 ) -> None:
     """Measure speed beside the bare engine, or quality."""
@@ -88,6 +94,8 @@ def bench(
             raise click.UsageError("--kv needs --folder: a random model has no perplexity")
         command = [sys.executable, "-m", "scripts.bench.kv_bits", str(folder), str(rounds)]
         raise SystemExit(subprocess.run(command, env=environment(pin=False)).returncode)
+    if memory:
+        return _memory(memory, rounds, share, pin, json_path)
     if embed:
         return _embed(embed, rounds, pin, json_path)
     if kill or priority or ways:
@@ -106,6 +114,15 @@ def bench(
         write_json(report, json_path)
     if plot:
         write_plot(report, plot)
+
+
+def _memory(cases: str, rounds: int, share: float, pin: bool, json_path: Path | None) -> None:
+    from scripts.bench.memory.command import CASES, run
+
+    names = list(CASES) if cases == "all" else cases.split(",")
+    if unknown := [name for name in names if name not in CASES]:
+        raise click.UsageError(f"--memory knows {', '.join(CASES)}, not {', '.join(unknown)}")
+    run(names, rounds, share, pin, json_path)
 
 
 def _embed(folder: Path, rounds: int, pin: bool, json_path: Path | None) -> None:

@@ -7,7 +7,7 @@ runs in a process of its own, so that the bench never loads MLX. The tests make 
 import json
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,13 @@ def write_tokenizer(folder: Path, texts: Iterable[str], vocab_size: int) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def write_model(folder: Path, config: dict[str, Any], seed: int = 0) -> None:
-    """Random float32 weights of this config, which says the architecture and the vocabulary."""
+def write_model(
+    folder: Path, config: dict[str, Any], seed: int = 0, silent: Collection[int] = ()
+) -> None:
+    """Random float32 weights of this config, which says the architecture and the vocabulary.
+
+    `silent` are tokens that are hardly ever drawn.
+    """
     mx.random.seed(seed)
     model_class, arguments_class = _get_classes(config)
     model = model_class(arguments_class.from_dict(config))
@@ -81,7 +86,7 @@ def write_model(folder: Path, config: dict[str, Any], seed: int = 0) -> None:
     for name in weights:
         if name.endswith(("embed_tokens.weight", "embeddings.weight", "lm_head.weight")):
             # The end token's logit is 0, never the highest: an answer is as long as was asked for.
-            weights[name][EOS_TOKEN_ID] = 0
+            weights[name][mx.array([EOS_TOKEN_ID, *silent])] = 0
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
     (folder / "config.json").write_text(json.dumps(config))
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -45,18 +45,23 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 class OurServer:
-    """`mlx-edge serve` with a fresh home, into which these models are linked."""
+    """`mlx-edge serve`, with a home into which these models are linked unless they are there."""
 
-    def __init__(self, home: Path, models: dict[str, Path], pin: bool) -> None:
+    def __init__(
+        self, home: Path, models: dict[str, Path], pin: bool, flags: Sequence[str] = ()
+    ) -> None:
+        """`flags` are more of `mlx-edge serve`."""
         self._pin = pin
         self._models = models
+        self.home = home
         cli = [sys.executable, "-m", "scripts.cli", "--home", str(home)]
-        for name, folder in models.items():
+        new = {name: each for name, each in models.items() if not (home / "models" / name).exists()}
+        for name, folder in new.items():
             self._run([*cli, "import", str(folder), "--id", name, "--link"])
         self._log = (home.parent / "server.log").open("w")
         started = time.perf_counter()
         self.process = subprocess.Popen(
-            [*cli, "serve", "--port", "0", "--api-key", KEY, "--max-rows", "16"],
+            [*cli, "serve", "--port", "0", "--api-key", KEY, "--max-rows", "16", *flags],
             stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=ROOT, env=environment(pin),
         )  # fmt: skip
         assert self.process.stdout is not None

@@ -6,6 +6,7 @@ through the same template as the servers' do; rendering and tokenizing them is n
 
 import sys
 import time
+from typing import Any
 
 import msgspec
 
@@ -13,7 +14,7 @@ from runtime.engine import device
 
 # isort: split
 import mlx.core as mx
-from mlx_lm.generate import BatchGenerator
+from mlx_lm.generate import BatchGenerator, generate_step
 from mlx_lm.sample_utils import make_sampler
 from mlx_lm.utils import load
 
@@ -25,6 +26,7 @@ class Round(msgspec.Struct):
     max_tokens: int
     temperature: float
     top_p: float
+    unbatched: bool = False  # by mlx-lm's generation of one row, row after row
 
 
 def main() -> None:
@@ -41,15 +43,29 @@ def main() -> None:
             for prompt in work.prompts
         ]
         sampler = make_sampler(work.temperature, work.top_p)
-        batch = BatchGenerator(model, sampler=sampler)
-        batch.insert(rows, [work.max_tokens] * len(rows))
-        started, count = time.perf_counter(), 0
-        while responses := batch.next_generated():
-            count += len(responses)
+        run = _unbatched if work.unbatched else _batched
+        started = time.perf_counter()
+        count = run(model, rows, work.max_tokens, sampler)
         seconds = time.perf_counter() - started
-        batch.close()
         mx.clear_cache()
         print(count / seconds, flush=True)
+
+
+def _batched(model: Any, rows: list[list[int]], max_tokens: int, sampler: Any) -> int:
+    batch = BatchGenerator(model, sampler=sampler)
+    batch.insert(rows, [max_tokens] * len(rows))
+    count = 0
+    while responses := batch.next_generated():
+        count += len(responses)
+    batch.close()
+    return count
+
+
+def _unbatched(model: Any, rows: list[list[int]], max_tokens: int, sampler: Any) -> int:
+    steps = (
+        generate_step(mx.array(row), model, max_tokens=max_tokens, sampler=sampler) for row in rows
+    )
+    return sum(1 for row in steps for _ in row)
 
 
 if __name__ == "__main__":
