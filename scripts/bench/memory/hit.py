@@ -38,7 +38,7 @@ class Hit(msgspec.Struct, frozen=True):
 def row_of(loaded: LoadedModel, number: int, tokens: list[int], max_tokens: int) -> Row:
     """A greedy row that nothing but its length ends."""
     sampling = SamplingParams(temperature=0, max_tokens=max_tokens, seed=0)
-    reader = AnswerReader(Decoder(loaded.tokenizer).stream(()))
+    reader = AnswerReader(Decoder(loaded.tokenizer).stream(""))
     return Row(number, tokens, sampling, Follower(reader, (), max_tokens))
 
 

@@ -25,19 +25,16 @@ def test_a_prompt_is_read_as_often_as_it_was_not_cached() -> None:
 @pytest.mark.slow
 def test_a_small_bench_from_end_to_end(tmp_path: Path) -> None:
     """`mlx-edge bench --memory`: a figure for each thing wanted, as a table and as JSON."""
-    command = [sys.executable, "-m", "scripts.cli", "bench", "--memory", "hit,session,soak"]
+    command = [sys.executable, "-m", "scripts.cli", "bench", "--memory", "hit,soak"]
     output = subprocess.run(
         [*command, "--share", "0.01", "--rounds", "1", "--json", str(tmp_path / "r.json")],
-        cwd=ROOT, check=True, capture_output=True, text=True, timeout=240,
+        cwd=ROOT, check=True, capture_output=True, text=True, timeout=480,
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "COLUMNS": "160"},
     ).stdout  # fmt: skip
     assert "load average" in output and "rise of the peak" in output
     report = json.loads((tmp_path / "r.json").read_text())
     figures = {(each["case"], each["name"]): each["value"] for each in report["figures"]}
-    assert {case for case, _ in figures} == {"hit", "session", "soak"}
-    for path in ("/chat/completions", "/messages"):
-        cached = figures["session", f"{path}: cached"]
-        assert cached == figures["session", f"{path}: known before, the most there is"]
+    assert {case for case, _ in figures} == {"hit", "soak"}
     assert figures["soak", "processes left after its end"] == 0 == figures["soak", "failed"]
     assert 0 < figures["soak", "cancelled"] < figures["soak", "answered"]
 
