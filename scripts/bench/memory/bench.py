@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from scripts.bench.servers import OurServer, environment
 
+CacheKind: TypeAlias = Literal["full", "window", "hybrid", "latent"]
+CACHE_KINDS: tuple[CacheKind, ...] = ("full", "window", "hybrid", "latent")
 MODEL = "bench"  # its name, as clients say it
 
 

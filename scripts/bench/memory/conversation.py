@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from scripts.bench.cell import prompts
 from scripts.bench.client import Endpoint, connect, stream
-from scripts.bench.memory.bench import MODEL, Bench
+from scripts.bench.memory.bench import CACHE_KINDS, MODEL, Bench, CacheKind
 from scripts.bench.memory.figure import Figure
-from scripts.bench.memory.models import CACHE_KINDS, CacheKind
 from scripts.bench.servers import mlx_lm_server
 
 CASE = "conversation"

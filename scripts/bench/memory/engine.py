@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from scripts.bench.memory.bench import Bench
+from scripts.bench.memory.bench import CACHE_KINDS, Bench
 from scripts.bench.memory.figure import Figure
-from scripts.bench.memory.models import CACHE_KINDS
 
 HIT, PREDICTED = "hit", "predicted"
 

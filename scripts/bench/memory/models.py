@@ -8,13 +8,10 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from scripts.bench.memory.recording import tools_and_texts
 from scripts.bench.random_model import LLAMA_20M, made_up_words, write_model, write_tokenizer
-
-CacheKind: TypeAlias = Literal["full", "window", "hybrid", "latent"]
-CACHE_KINDS: tuple[CacheKind, ...] = ("full", "window", "hybrid", "latent")
 
 _VOCAB_SIZE = 8192
 _CONTEXT = 40960

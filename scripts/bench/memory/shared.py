@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from scripts.bench.cell import prompts
 from scripts.bench.client import Endpoint, Timeline, connect, stream
-from scripts.bench.memory.bench import MODEL, Bench
+from scripts.bench.memory.bench import CACHE_KINDS, MODEL, Bench
 from scripts.bench.memory.figure import Figure
-from scripts.bench.memory.models import CACHE_KINDS
 
 CASE = "shared"
 
