@@ -72,7 +72,8 @@ def memory_of(
         weight_bytes=info.weight_bytes,
         cache=info.cache_shape,
         row_bytes=logits_bytes(info.vocab_size) if info.kind == "llm" else 0,
-        process_bytes=info.process_bytes or memory.process_bytes,
+        # As it stood when nothing had run yet: it grows to the usual size with the first answers.
+        process_bytes=max(info.process_bytes, PROCESS_BYTES),
     )
 
 

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from registry.checkpoint.cache_shape import CacheShape
 from registry.checkpoint.model import Model
+from registry.checkpoint.model_memory import ModelMemory
 from registry.checkpoint.weights import read_header
+from runtime.engine_messages import ModelInfo
 from runtime.memory import cost, machine
+from tests.models.tiny_models import make_llama
 
 
 def model(folder: Path, header: bytes, size: int = 0) -> Model:
@@ -92,3 +96,22 @@ def test_a_pipe_is_no_weight_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="not a regular file"):
         cost.load_bytes(Model("tiny", tmp_path))
+
+
+def test_what_was_measured_beats_what_files_tell(tmp_path: Path) -> None:
+    """The engine that has the model, one that had it before, its files: in this order."""
+    folder = make_llama(tmp_path)
+    told = cost.memory_of(Model("tiny", folder))
+    assert told.weight_bytes > 0 and told.cache.token_bytes > 0 and told.pass_bytes > 0
+    earlier = ModelMemory(1, CacheShape(2), pass_bytes=3)
+    known = Model("tiny", folder, memory=earlier)
+    assert cost.memory_of(known) == earlier
+    info = ModelInfo("llama", 10, 1, 7, "", "", cache_shape=CacheShape(5), process_bytes=1 << 40)
+    loaded = cost.memory_of(known, info)
+    assert (loaded.weight_bytes, loaded.cache, loaded.process_bytes) == (7, CacheShape(5), 1 << 40)
+    assert loaded.pass_bytes == 3  # that is measured later
+
+
+def test_a_config_that_tells_too_little_costs_its_weights(tmp_path: Path) -> None:
+    told = cost.told_memory(model(tmp_path, b"{}", 8))
+    assert told == ModelMemory(18, process_bytes=cost.PROCESS_BYTES)
