@@ -89,9 +89,10 @@ def _show(lookup: dict[str, Any]) -> None:
         _show_difference(f"token {lookup['first_difference']}", lookup)
     spliced = lookup["spliced"]
     if spliced and spliced["answer_tokens"]:
+        reason = f": {spliced['reason']}" if spliced["stopped"] else ""
         click.echo(
             f"    {spliced['reused_answer_tokens']} of {spliced['answer_tokens']} tokens of the "
-            f"answer before came back as they were drawn. {spliced['reason']}"
+            f"answer before came back as they were drawn{reason}"
         )
 
 

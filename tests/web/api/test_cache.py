@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,17 +13,21 @@ from tests.models.tiny_models import make_llama
 from tests.serving import KEY, ROOT, ServerProcess, link_model
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    link_model(tmp_path / "home", "tiny", make_llama(tmp_path / "tiny"))
-    with ServerProcess(tmp_path / "home") as process:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("cache")
+    link_model(folder / "home", "tiny", make_llama(folder / "tiny"))
+    with ServerProcess(folder / "home") as process:
         yield process
 
 
 @pytest.fixture
 def client(server: ServerProcess) -> Iterator[httpx.Client]:
+    """Of a server that knows nothing yet."""
     headers = {"Authorization": f"Bearer {KEY}"}
     with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+        client.delete("/v1/cache")
+        client.delete("/v1/models/tiny")
         yield client
 
 
