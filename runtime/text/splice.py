@@ -249,14 +249,10 @@ def _match(tokenizer: Tokenizer, plain: Sequence[int], candidate: _Candidate, er
                 is_same = list(plain[own]) == list(known[others])
                 if not is_same and not candidate.is_drawn(others.start, others.stop):
                     break
+                _skip_same(one, other, marks, word)
                 best = one.place, other.place
-                if one.is_at_mark or other.is_at_mark:
-                    if one.token is None or one.token != other.token:
-                        break
-                    marks[one.place] = other.place
-                    one.place += 1
-                    other.place += 1
-                    continue
+                if one.is_at_mark or other.is_at_mark:  # the other has not
+                    break
             shorter, longer = (one, other) if len(one.said) <= len(other.said) else (other, one)
             if not shorter.go_on() and (longer.said or not longer.go_on()):
                 break
@@ -265,6 +261,19 @@ def _match(tokenizer: Tokenizer, plain: Sequence[int], candidate: _Candidate, er
                 break
             one.said, other.said = one.said[size:], other.said[size:]
     return Match(*max(best, (first, first)), first, marks)
+
+
+def _skip_same(
+    one: "_Side", other: "_Side", marks: dict[int, int], word: Callable[[int], bytes]
+) -> None:
+    """Pass by tokens that both have, from a border to a border, and note which are marks."""
+    while (token := one.token) is not None and token == other.token:
+        if one.is_at_mark:
+            marks[one.place] = other.place
+        elif not word(token).isascii():  # it may end within a character
+            break
+        one.place += 1
+        other.place += 1
 
 
 def _is_inside(word: bytes) -> bool:
