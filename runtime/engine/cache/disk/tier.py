@@ -165,11 +165,17 @@ class DiskTier:
             self._tell("cannot be written", error)
         finally:
             with self._lock:
-                del self._unwritten[entry]
+                self._unwritten.pop(entry, None)
             self._version = -1  # what was not taken is not there
 
     def forget(self) -> None:
-        """Remove all of this model's."""
+        """Remove all of this model's, and what was to be written."""
+        for future in list(self._writes):
+            future.cancel()
+        wait(list(self._writes))  # the one that is being written
+        with self._lock:
+            self._unwritten.clear()
+        self._version = -1
         self._refresh()
         try:
             self._folder.remove(self._index.all())
