@@ -284,7 +284,7 @@ class PrefixCache:
         for node in held:
             node.prove(num_tokens)
         restored = self.restored(num_tokens, full, trail)
-        restored.goes_on = bool(taken)
+        restored.goes_on = bool(taken) and taken[-1].stop == num_tokens
         for node in reversed(taken):
             self._tree.remove(node)
         restored.trail = _trail_of(taken)
