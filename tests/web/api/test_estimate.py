@@ -1,5 +1,6 @@
 """POST /estimate from outside: what a request would take, told without running it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,9 +12,10 @@ CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}], "max
 
 
 @pytest.fixture
-def client(server: ServerProcess) -> httpx.Client:
+def client(server: ServerProcess) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {KEY}"}
-    return httpx.Client(base_url=server.url, headers=headers, timeout=60)
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+        yield client
 
 
 def estimate(client: httpx.Client, base: str = "/v1", **body: Any) -> dict[str, Any]:
