@@ -243,6 +243,7 @@ class Reuse:
             for path in self.cache.paths():
                 self._shelf.save(path)
         self.cache.clear()
+        self.lookups.forget()
 
     # --- rows that leave --------------------------------------------------------------------------
 

@@ -44,6 +44,11 @@ class Lookups:
         while sum(map(len, self._remembered)) > _REMEMBERED_TOKENS and len(self._remembered) > 1:
             self._remembered.popleft()
 
+    def forget(self) -> None:
+        """Drop what was noted of prompts; their numbers stay."""
+        self._noted.clear()
+        self._remembered.clear()
+
     def note(self, id: int, tokens: Sequence[int], num_cached: int, num_held: int) -> None:
         """Of a prompt so many tokens were reused, and so many at its beginning are held at all."""
         self.num_tokens += len(tokens)

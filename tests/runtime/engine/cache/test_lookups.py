@@ -39,6 +39,16 @@ def test_the_text_around_the_first_difference() -> None:
     assert lookup.asked == "<9><8>"
 
 
+def test_what_is_forgotten_is_not_told() -> None:
+    lookups = Lookups()
+    lookups.note(1, PROMPT, 0, 0)
+    lookups.remember(PROMPT)
+    lookups.forget()
+    assert lookups.told(text_of) == []
+    assert told(lookups, PROMPT, 0, 0) == ("new", 0)
+    assert lookups.num_tokens == 120
+
+
 def test_what_is_noted_is_bounded() -> None:
     lookups = Lookups()
     for number in range(100):
