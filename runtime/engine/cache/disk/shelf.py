@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # A prompt that parts from a known one within a piece cannot use it; a file for every few tokens
 # would cost more than it brings.
-_PIECE_TOKENS, _PIECE_BYTES = 512, 32 << 20
+_PIECE_TOKENS, _PIECE_BYTES = 256, 32 << 20
 
 
 class Shelf:

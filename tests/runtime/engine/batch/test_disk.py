@@ -4,9 +4,11 @@ import os
 import random
 import shutil
 import time
+from array import array
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import pytest
 
 from runtime.disk.entry import Entry
@@ -321,3 +323,24 @@ def test_any_traffic_is_answered_as_if_cold(tmp_path: Path, architecture: str) -
         end(batch, tier)
         assert sum(path.stat().st_size for path in files(home)) <= limit
         assert tier.written_today <= limit
+
+
+def test_keys_and_values_are_nowhere_in_the_clear(tmp_path: Path) -> None:
+    """Nor the tokens that they are of, in any width."""
+    model, home = load(tmp_path / "model", "llama"), tmp_path / "home"
+    turns = prompts([300, 40])
+    batch, tier = batch_of(model, home)
+    history, _ = converse(batch, model, turns, [])
+    (path,) = batch.reuse.cache.paths()
+    plain = [array(kind, history[20:26]).tobytes() for kind in "iqHI"]
+    for layer in path[0].full:
+        for numbers in layer:
+            for head in numbers[0, :, 100:101]:
+                plain.append(bytes(memoryview(mx.contiguous(head))))  # type: ignore[arg-type]
+    end(batch, tier)
+    assert len(plain) > 8 and all(len(each) >= 12 for each in plain)
+    written = [each for each in home.rglob("*") if each.is_file()]
+    assert sum(each.stat().st_size for each in written) > sum(map(len, plain))
+    for each in written:
+        content = each.read_bytes()
+        assert not any(words in content for words in plain), each
