@@ -87,7 +87,7 @@ class Residency:
         self._settings = settings
         self._is_removed = is_removed
         self._unloads = Unloads(settings.unload_grace_s, settings.keep_alive_s)
-        self.budget = Budget(self.slots, meter or LiveMeter(pids=self._pids))
+        self.budget = Budget(self.slots, meter or LiveMeter(self._working_set, self._pids))
         self._eviction = Eviction(self.slots, self.budget, self._unloads.begin)
         self._loads = Loads(
             settings.for_engines(),
@@ -304,6 +304,11 @@ class Residency:
                     numbers = ticket.num_tokens, needed_bytes(slot, ticket)
                     free = self.budget.available_bytes(), self.budget.drained_bytes(slot)
                     slot.schedule.fail_one(ticket, RequestTooLarge(*numbers, *free))
+
+    def _working_set(self) -> int | None:
+        """As an engine was told by Metal, once there was one; else what can be known without it."""
+        told = (slot.info.working_set_bytes for slot in self.slots.values() if slot.info)
+        return next((size for size in told if size), None) or machine.working_set_bytes()
 
     def _pids(self) -> list[int]:
         """Of all engines, those that load included."""
