@@ -43,7 +43,7 @@ def test_a_conversation_outlives_the_server(tmp_path: Path) -> None:
     cold = list(messages)
     with ServerProcess(home, "--disk-cache", "1GB") as server:
         # What was drawn is tokenised anew after a restart, and may give other tokens.
-        assert turn(server, messages, "And then?") >= 256
+        assert turn(server, messages, "And then?") >= 128
         (told,) = server.get("/v1/cache")["data"]
         assert told["disk_limit_bytes"] == 1_000_000_000
         assert told["bytes_written_today"] >= told["disk_bytes"] > 0

@@ -23,8 +23,9 @@ from .tier import DiskTier
 logger = logging.getLogger(__name__)
 
 # A prompt that parts from a known one within a piece cannot use it; a file for every few tokens
-# would cost more than it brings.
-_PIECE_TOKENS, _PIECE_BYTES = 256, 32 << 20
+# would cost more than it brings. Most part near the end, where an answer is tokenised anew, so each
+# piece has at most half of what is left.
+_PIECE_TOKENS, _PIECE_BYTES, _LEAST_TOKENS = 256, 32 << 20, 16
 
 
 class Shelf:
@@ -106,7 +107,7 @@ class Shelf:
                     self.tier.settle(deadline, is_enough_room=True)
                 if self.tier.is_full or not self._is_storable:
                     return
-                end = min(stop, start + _piece_tokens(path[0]))
+                end = min(stop, start + _piece_tokens(path[0], stop - start))
                 parent = behind[-1] if behind else self.tier.root
                 key = self.tier.key(parent, tokens[start:end])
                 self._write(path, start, end, parent, key, behind)
@@ -171,6 +172,8 @@ class Shelf:
         return has_more or (node.state is not None and not piece.has_state)
 
 
-def _piece_tokens(node: Node) -> int:
+def _piece_tokens(node: Node, left: int) -> int:
+    """How many of the tokens that are left to be written the next piece has."""
     per_token = sum(a.nbytes // max(1, a.shape[2]) for layer in node.full for a in layer)
-    return min(_PIECE_TOKENS, max(16, _PIECE_BYTES // max(1, per_token)))
+    most = min(_PIECE_TOKENS, max(_LEAST_TOKENS, _PIECE_BYTES // max(1, per_token)))
+    return min(most, max(_LEAST_TOKENS, left // 2))
