@@ -44,19 +44,25 @@ def text_of(message: Any) -> str:
     return "".join(block.text for block in message.content if isinstance(block, TextBlock))
 
 
+def num_asked(usage: Any) -> int:
+    """Tokens of the prompt, read for this or before."""
+    asked: int = usage.input_tokens + (usage.cache_read_input_tokens or 0)
+    return asked
+
+
 def test_whole_and_streamed(client: Anthropic) -> None:
     """The same text and the same numbers; blocks are opened and closed in order."""
     whole = client.messages.create(**SETTINGS)
     assert whole.type == "message" and whole.role == "assistant" and whole.model == "tiny"
     assert whole.stop_reason == "max_tokens" and whole.stop_sequence is None
-    assert whole.usage.output_tokens == 24 and whole.usage.cache_read_input_tokens == 0
+    assert whole.usage.output_tokens == 24 and whole.usage.cache_creation_input_tokens == 0
     assert whole.id.startswith("msg_") and (whole._request_id or "").startswith("req_")
     with client.messages.stream(**SETTINGS) as stream:
         kinds = [event.type for event in stream if event.type != "text"]
         last = stream.get_final_message()
     assert text_of(last) == text_of(whole)
     assert last.usage.output_tokens == 24 and last.stop_reason == "max_tokens"
-    assert last.usage.input_tokens == whole.usage.input_tokens > 0
+    assert num_asked(last.usage) == num_asked(whole.usage) > last.usage.input_tokens == 1
     assert kinds[:2] == ["message_start", "content_block_start"]
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert set(kinds[2:-3]) == {"content_block_delta"}
@@ -99,7 +105,7 @@ def test_counting_is_what_an_answer_counts(client: Anthropic) -> None:
     for more in ({}, {"system": "Be brief."}, {"tools": [LOOK]}):
         counted = client.messages.count_tokens(model="tiny", messages=HELLO, **more)
         answer = client.messages.create(**SETTINGS | {"max_tokens": 1}, **more)
-        assert counted.input_tokens == answer.usage.input_tokens
+        assert counted.input_tokens == num_asked(answer.usage)
 
 
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "look"}])

@@ -90,7 +90,7 @@ def test_mimoe_stream_to_the_field(server: ServerProcess) -> None:
     usage = chunks[-1]["usage"]
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"
     assert usage["completion_tokens"] == 4 and usage["token_per_second"] > 0
-    assert usage["prompt_tokens_details"] == {"cached_tokens": 0} and "ttft_ms" in usage
+    assert {*usage["prompt_tokens_details"]} == {"cached_tokens"} and "ttft_ms" in usage
     assert not any("usage" in chunk for chunk in chunks[:-1])
 
 

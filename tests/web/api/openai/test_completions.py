@@ -32,7 +32,11 @@ def test_whole_and_streamed(client: OpenAI) -> None:
     chunks = list(
         client.completions.create(stream=True, stream_options={"include_usage": True}, **SETTINGS)
     )
-    assert chunks[-1].choices == [] and chunks[-1].usage == whole.usage
+    usage = chunks[-1].usage
+    assert chunks[-1].choices == [] and usage is not None
+    assert usage.completion_tokens == 12 and usage.prompt_tokens == whole.usage.prompt_tokens
+    details = usage.prompt_tokens_details
+    assert details is not None and details.cached_tokens == usage.prompt_tokens - 1
     assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == whole.choices[0].text
     assert chunks[-2].choices[0].finish_reason == "length"
 
