@@ -219,6 +219,8 @@ class Prefilling:
             for other in self._twins:
                 self._keep_up(other)
         if row.num_to_prefill == 0:
+            for twin in rows[1:]:
+                twin.trail = row.trail.until(row.num_prefilled)
             going_on = [each for each in rows if each.follower.verdict is None]
             self._finish(self._apart(going_on, row.cache), groups)
             self._forget(rows)

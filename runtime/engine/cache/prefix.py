@@ -102,7 +102,9 @@ class RowPrefix:
     def restore(self, num_tokens: int, room: int) -> Restored:
         """See `Prefix`."""
         cut = self._view.full(0, num_tokens)
-        return self._cache.restored(num_tokens, lambda n: joined([cut[n]], room), self._trail)
+        restored = self._cache.restored(num_tokens, lambda n: joined([cut[n]], room), self._trail)
+        restored.trail = self._trail.until(num_tokens)  # whichever of the two leaves first
+        return restored
 
 
 def room_for(num_tokens: int, num_more: int) -> int:

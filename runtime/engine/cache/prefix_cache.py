@@ -287,7 +287,7 @@ class PrefixCache:
         restored.goes_on = bool(taken) and taken[-1].stop == num_tokens
         for node in reversed(taken):
             self._tree.remove(node)
-        restored.trail = _trail_of(taken)
+        restored.trail = _trail_of(taken).until(num_tokens)
         restored.trail.thin(self.layers.window)
         return restored
 

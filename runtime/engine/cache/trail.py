@@ -61,6 +61,18 @@ class Trail:
             reached = self.spans[-_LAST_KEPT].stop - window
             self.spans[1:] = [span for span in self.spans[1:] if span.stop > reached]
 
+    def until(self, position: int) -> "Trail":
+        """What is of a row's first tokens, for another that may go on otherwise behind them."""
+        spans = [
+            span
+            if span.stop <= position
+            else Span(span.start, position, cut(span, span.start, position) or [])
+            for span in self.spans
+            if span.start < position
+        ]
+        states = {place: state for place, state in self.states.items() if place <= position}
+        return Trail(spans, states)
+
     def windows(self, start: int, stop: int) -> list[Arrays]:
         """What windows held of these tokens, which all are here: views, not computed."""
         parts = [cut(span, start, stop) for span in self.spans]

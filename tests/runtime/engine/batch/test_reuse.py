@@ -178,6 +178,44 @@ def _collect(
             known.append([*prompt, *drawn])
 
 
+@pytest.mark.parametrize("architecture", ["gemma3", "llama4"])
+@pytest.mark.parametrize("tail", [6, 20])
+def test_of_a_window_nothing_goes_along_that_is_said_otherwise(
+    tmp_path: Path, architecture: str, tail: int
+) -> None:
+    """A row that is given a prefix but for its last tokens leaves its own words behind."""
+    model = load(tmp_path, architecture)
+    batch = batch_of(model)
+    said, other, more = prompts([500, 1, 1])
+    batch.add(row(0, said, 4))
+    for _ in range(4):
+        batch.step()
+    batch.remove(0)
+    read = said[: batch.reuse.cache.num_tokens]
+    second = [*read[:-tail], *other]
+    drawn, _ = answer(batch, 1, second, 25)
+    assert drawn == run_alone(model, second, 25)
+    third = [*second, *drawn, *more]
+    again, cached = answer(batch, 2, third, 12)
+    assert again == run_alone(model, third, 12)
+    assert cached == len(second) + 24
+
+
+@pytest.mark.parametrize("architecture", ["gemma3", "lfm2"])
+@pytest.mark.parametrize("counts", [(20, 4), (4, 20)])
+def test_a_border_is_kept_whichever_twin_leaves_first(
+    tmp_path: Path, architecture: str, counts: tuple[int, int]
+) -> None:
+    batch = batch_of(load(tmp_path, architecture))
+    system, user, other = prompts([300, 200, 30])
+    for number, count in enumerate(counts):
+        asked = row(number, [*system, *user], count)
+        asked.borders = [300]
+        batch.add(asked)
+    run(batch)
+    assert answer(batch, 2, [*system, *other], 4)[1] == 300
+
+
 def test_who_waits_for_a_background_row_has_it_read_first(tmp_path: Path) -> None:
     """What an interactive row waits for is read before other background prompts."""
     model = load(tmp_path, "llama")
