@@ -35,6 +35,22 @@ class Piece:
         return self.entry.has_state
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A piece, and those before it."""
+
+    last: Piece
+    before: "_Way | None"
+
+    def pieces(self) -> list[Piece]:
+        way: _Way | None = self
+        found: list[Piece] = []
+        while way is not None:
+            found.append(way.last)
+            way = way.before
+        return found[::-1]
+
+
 class Index:
     """Of one model in its present form."""
 
@@ -64,19 +80,23 @@ class Index:
         self, tokens: Sequence[int], start: int = 0, parent: str | None = None
     ) -> Iterator[list[Piece]]:
         """Every way on from a key along the tokens, to where it ends; at least an empty one."""
-        parent = self.root if parent is None else parent
-        is_end = True
-        for length in sorted(self._lengths.get(parent, ()), reverse=True):
-            if length > len(tokens) - start:
-                continue
-            key = self.key(parent, tokens[start : start + length])
-            if (entry := self._entries.get(key)) is None:
-                continue
-            is_end = False
-            for rest in self.chains(tokens, start + length, key):
-                yield [Piece(entry, start), *rest]
-        if is_end:
-            yield []
+        # A way is its last piece and the way before that: long texts have thousands of pieces.
+        waiting: list[tuple[int, str, _Way | None]] = [(start, parent or self.root, None)]
+        while waiting:
+            place, key, way = waiting.pop()
+            found = list(self._next(tokens, place, key))
+            for piece in found:
+                waiting.append((piece.stop, piece.entry.key, _Way(piece, way)))
+            if not found:
+                yield way.pieces() if way else []
+
+    def _next(self, tokens: Sequence[int], start: int, parent: str) -> Iterator[Piece]:
+        """All that go on from a key along the tokens, the shortest first."""
+        for length in sorted(self._lengths.get(parent, ())):
+            if length <= len(tokens) - start:
+                key = self.key(parent, tokens[start : start + length])
+                if (entry := self._entries.get(key)) is not None:
+                    yield Piece(entry, start)
 
     def all(self) -> list[Entry]:
         """All of this model's, those that others go on from first."""

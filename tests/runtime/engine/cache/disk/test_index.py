@@ -37,6 +37,17 @@ def test_every_way_is_found() -> None:
     assert ends(index, TEXT) == {(10, 20), (5, 30), (10, 25)}
 
 
+def test_a_text_may_have_thousands_of_pieces() -> None:
+    index = Index(b"s", b"m")
+    tokens, parent = list(range(8000)), index.root
+    for start in range(0, len(tokens), 2):
+        key = index.key(parent, tokens[start : start + 2])
+        index.add(Entry(parent, key, 2))
+        parent = key
+    (chain,) = index.chains(tokens)
+    assert [piece.start for piece in chain] == list(range(0, len(tokens), 2))
+
+
 def test_a_way_on_from_a_place() -> None:
     index = index_of([10, 20, 30])
     key = index.key(index.root, TEXT[:10])
