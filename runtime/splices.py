@@ -21,6 +21,7 @@ from .requests import ChatInput, Input, TextInput
 from .text_messages import Known, Reading, Spliced, Tokens
 
 _BUDGET_BYTES = 32 << 20
+_MAX_ENTRIES = 1024  # each is looked at when a prompt comes, while nobody else is served
 _MAX_ANSWERS = 8  # to one prompt
 _MAX_WHOLE = 2  # prompts that a worker is told
 _MAX_NOTES = 32  # of last prompts, of all models
@@ -146,7 +147,7 @@ class Splices:
     def _keep(self, entry: Entry) -> None:
         self._entries[entry.folder, entry.reading.text] = entry
         self.num_bytes += entry.num_bytes
-        while self.num_bytes > self.budget_bytes:
+        while self.num_bytes > self.budget_bytes or len(self._entries) > _MAX_ENTRIES:
             self._drop(next(iter(self._entries.values())))
 
     def _drop(self, entry: Entry) -> bool:
