@@ -106,13 +106,15 @@ class PrefixTree:
     def cheapest(self, kept: Sequence[Node]) -> tuple[Node, bool] | None:
         """What is to go next, none of `kept`: a leaf, or (True) an inner node's checkpoint only."""
         best: tuple[float, Node, bool] | None = None
+        spared = set(kept)
         for node in self.nodes():
             is_inner = bool(node.children)
             size = node.checkpoint_bytes if is_inner else node.num_bytes
-            if node in kept or (is_inner and (size == 0 or self._is_needed(node))):
+            if node in spared or (is_inner and size == 0):
                 continue
             value = node.touched + node.cost / max(1, size)
-            if best is None or value < best[0]:
+            # What takes long to find out comes last: there may be thousands of nodes.
+            if (best is None or value < best[0]) and not (is_inner and self._is_needed(node)):
                 best = (value, node, is_inner)
         if best is None:
             return None
