@@ -3,7 +3,9 @@
 import codecs
 import contextlib
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 
@@ -24,7 +26,7 @@ class Match(NamedTuple):
     plain: int
     known: int
     first: int = 0  # until here they are the same tokens
-    marks: dict[int, int] = {}  # behind that, marks that both have
+    marks: Sequence[tuple[int, int]] = ()  # behind that, the places of marks that both have
 
     def moved(self, plain: int) -> int:
         """Where a border of the tokens comes to be, when the known ones replace the others."""
@@ -32,8 +34,8 @@ class Match(NamedTuple):
             return plain
         if plain >= self.plain:
             return plain - self.plain + self.known
-        before = max((mark for mark in self.marks if mark <= plain), default=None)
-        return self.first if before is None else self.marks[before]
+        place = bisect_right(self.marks, plain, key=itemgetter(0))
+        return self.marks[place - 1][1] if place else self.first
 
 
 class Candidate:
@@ -84,7 +86,7 @@ def _match(tokenizer: Tokenizer, plain: Sequence[int], candidate: Candidate, err
     while 0 < start < size and _is_inside(word(known[start])) and _is_inside(word(plain[start])):
         start -= 1
     one, other = (_Side(tokenizer, tokens, start, errors) for tokens in (plain, known))
-    best, marks = (start, start), dict[int, int]()
+    best, marks = (start, start), list[tuple[int, int]]()
     with contextlib.suppress(UnicodeDecodeError):
         while True:
             if one.is_at_border and other.is_at_border:
@@ -108,12 +110,12 @@ def _match(tokenizer: Tokenizer, plain: Sequence[int], candidate: Candidate, err
 
 
 def _skip_same(
-    one: "_Side", other: "_Side", marks: dict[int, int], word: Callable[[int], bytes]
+    one: "_Side", other: "_Side", marks: list[tuple[int, int]], word: Callable[[int], bytes]
 ) -> None:
     """Pass by tokens that both have, from a border to a border, and note which are marks."""
     while (token := one.token) is not None and token == other.token:
         if one.is_at_mark:
-            marks[one.place] = other.place
+            marks.append((one.place, other.place))
         elif not word(token).isascii():  # it may end within a character
             break
         one.place += 1
