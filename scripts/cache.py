@@ -9,7 +9,7 @@ import click
 
 from runtime.disk import folder
 from runtime.disk.keychain import KeychainFailed
-from scripts.remote import Command, on_server, request
+from scripts.remote import Command, NoServer, on_server, request
 
 _NUM_SHOWN = 40  # characters of a text
 
@@ -61,10 +61,15 @@ def forget(home: Path, model: str | None, server: str, api_key: str) -> None:
 
     Without --model the key of what is on disk is deleted too: no copy of it can be read any more.
     """
-    if model is None and _forget_on_disk(home):
+    if is_deleted := model is None and _forget_on_disk(home):
         click.echo("What was on disk is deleted, and the key to it.")
-    with request("DELETE", server, _path(model), api_key) as response:
-        ids = json.loads(response.read())["models"]
+    try:
+        with request("DELETE", server, _path(model), api_key) as response:
+            ids = json.loads(response.read())["models"]
+    except NoServer:
+        if is_deleted:  # and without a server nothing is in memory
+            return
+        raise
     click.echo(f"Prompts of {', '.join(ids)} are dropped." if ids else "Nothing was kept.")
 
 

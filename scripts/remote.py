@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
+class NoServer(click.ClickException):
+    """Nobody listens there."""
+
+
 def on_server(command: Command) -> Command:
     """Add the options --server and --api-key."""
     server = click.option(
@@ -156,7 +160,7 @@ def request(
             f"the server at {server} ended before its answer did ({error})"
         ) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise click.ClickException(
+        raise NoServer(
             f"no server answers at {server} ({error}); start one with `mlx-edge serve`"
         ) from error
 
