@@ -10,6 +10,7 @@ from .errors import RequestTooLarge, TooSlow
 from .memory.prediction import Prediction, predict
 from .requests import GenerationRequest
 from .slot import Slot
+from .text_messages import Tokens
 from .ticket import Ticket
 
 # Room that is kept for an answer of no named length. Most are shorter, and what a whole context
@@ -66,15 +67,21 @@ class FirstToken:
         return None if None in (self.load_s, self.prefill_s) else self.known_s
 
 
-def first_token(slot: Slot, ticket: Ticket, num_tokens: int, max_rows: int) -> FirstToken:
-    """By those who are ahead, what is missing of the model, and the speed measured so far."""
+def first_token(slot: Slot, ticket: Ticket, prompt: Tokens, max_rows: int) -> FirstToken:
+    """By those who are ahead, what is missing of the model, and the speed measured so far.
+
+    What was read of the prompt before is taken to be in the prefix cache, if the engine has one.
+    """
     stats, queue_s = slot.stats, 0.0
     if stats.num_requests:
         queue_s = stats.request_s * slot.schedule.num_ahead(ticket) / max_rows
     load_s = 0.0 if slot.engine is not None else slot.load_s or slot.model.load_s
     if load_s and slot.load is not None:
         load_s *= 1 - slot.load.progress.fraction
-    prefill_s = num_tokens / stats.prefilled_per_s if stats.prefilled_per_s else None
+    num_unread, keeps = len(prompt.tokens), slot.engine and slot.engine.cache.last.budget_bytes
+    if keeps and prompt.spliced is not None:
+        num_unread -= prompt.spliced.reused_tokens
+    prefill_s = num_unread / stats.prefilled_per_s if stats.prefilled_per_s else None
     return FirstToken(queue_s, load_s, prefill_s)
 
 
@@ -116,13 +123,14 @@ def estimate(
     budget: Budget,
     slot: Slot,
     request: GenerationRequest,
-    prompt_tokens: int,
+    prompt: Tokens,
     max_tokens: int,
     context_length: int,
     max_rows: int,
 ) -> Estimate:
     """Of a slot that was measured. `max_tokens` are what the context leaves of those asked for."""
     assert slot.memory is not None
+    prompt_tokens = len(prompt.tokens)
     num_tokens = reserved_tokens(prompt_tokens, request.sampling.max_tokens, max_tokens)
     lengths = [num_tokens] * request.num_answers
     last = Ticket(1 << 62, request.priority, takes_row=True, on_position=lambda _: None)
@@ -137,5 +145,5 @@ def estimate(
         needed_alone=needed_alone(slot, lengths),
         available=budget.available_bytes() + cached_bytes(slot),
         drained=budget.drained_bytes(slot),
-        first_token=first_token(slot, last, prompt_tokens, max_rows),
+        first_token=first_token(slot, last, prompt, max_rows),
     )

@@ -156,8 +156,7 @@ class ModelPool:
                 generation.put(Queued(0))
                 generation.accept()
             async with self.residency.in_use(slot, request.keep_alive_s) as load:
-                num_tokens, max_rows = len(generation.prompt), self._settings.max_rows
-                expected = first_token(slot, ticket, num_tokens, max_rows)
+                expected = first_token(slot, ticket, encoded, self._settings.max_rows)
                 refuse_too_slow(expected, request.max_ttft_s)
                 schedule.ask(ticket)
                 generation.accept()
@@ -190,8 +189,8 @@ class ModelPool:
         await self.residency.measure(slot)
         if slot.memory is None:
             raise LoadFailed(f"Model '{model.id}' is damaged: its weights cannot be measured.")
-        tokens = len(read.tokens), max_tokens, context_length
-        return estimate(self.residency.budget, slot, request, *tokens, self._settings.max_rows)
+        limits = max_tokens, context_length, self._settings.max_rows
+        return estimate(self.residency.budget, slot, request, read, *limits)
 
     async def tokenize(self, model: Model, input: Input) -> list[int]:
         """What the model would read of it, without asking for an answer. Loads no model.

@@ -25,7 +25,7 @@ Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
 _CRASH_WINDOW_S = 60.0
 _MAX_CRASHES = 5  # within the window; then no new engine until it has passed
 _FIRST_BACKOFF_S = 0.5
-_TELLING_TOKENS = 128  # a shorter prompt tells what a pass costs, not how fast tokens are read
+_TELLING_TOKENS = 128  # fewer that were read tell what a pass costs, not how fast tokens are read
 
 
 class CrashHistory:
@@ -149,7 +149,8 @@ class RequestStats:
         self.add_request(elapsed_s)
         timings = finished.timings
         self.calibration.add(timings.predicted_bytes, timings.measured_bytes)
-        num_read, prefill_s = finished.usage.prompt_tokens, finished.timings.prefill_s
+        usage, prefill_s = finished.usage, finished.timings.prefill_s
+        num_read = usage.prompt_tokens - usage.cached_tokens
         if num_read >= _TELLING_TOKENS and prefill_s > 0:
             speed = num_read / prefill_s
             self.prefilled_per_s = max(speed, 0.9 * self.prefilled_per_s + 0.1 * speed)

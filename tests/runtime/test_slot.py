@@ -57,6 +57,17 @@ def test_decode_speed_leaves_out_the_first_token() -> None:
     assert stats.num_requests == 3
 
 
+def test_prefill_speed_is_of_what_was_read() -> None:
+    """What was cached took no time, and few tokens tell nothing."""
+    stats = RequestStats()
+    stats.add(Finished(1, "stop", Usage(1000, 1), Timings(0, 2, 0)), elapsed_s=2)
+    assert stats.prefilled_per_s == 500
+    stats.add(Finished(2, "stop", Usage(9000, 1, 8950), Timings(0, 0.1, 0)), elapsed_s=1)
+    assert stats.prefilled_per_s == 500
+    stats.add(Finished(3, "stop", Usage(9000, 1, 8000), Timings(0, 1, 0)), elapsed_s=1)
+    assert stats.prefilled_per_s == 1000
+
+
 async def test_who_waits_for_nobody_is_told_by_the_last() -> None:
     """At once when nobody is there; one that comes in the same moment is waited for too."""
     users, told = Headcount(), []
