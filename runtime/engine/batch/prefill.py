@@ -28,7 +28,9 @@ _FIRST_GUESS = 16.0
 _MIN_CHUNK_TOKENS = 4
 # A chunk is planned to take this share of the stall limit. A piece of a long prompt takes longer
 # than the piece before it, since it attends to all of them: it gets more leeway than whole prompts.
-_CAUTION, _CAUTION_WHOLE = 0.5, 0.8
+_CAUTION, _CAUTION_WHOLE = 0.4, 0.8
+# Nobody waits for a token if none decodes, but commands are still read between chunks.
+_CAUTION_ALONE = 4
 _SCORED_TOKENS = 64  # whose logits are held at once, where a prompt's likelihood is asked for
 _MAX_SCORED_WHOLE = 2048  # of a prompt that has to be read in one piece
 
@@ -45,7 +47,7 @@ class Prefilling:
         chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
     ) -> None:
-        """A chunk has at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
+        """A pass has at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
         self._model = model
         self._reuse = reuse
         self._exactness = exactness
@@ -106,25 +108,27 @@ class Prefilling:
         """Prefill one chunk. Returns the groups that are ready to decode, and the rows of each
         pass that failed.
 
-        While other rows decode, the chunk is short enough not to stall them.
+        While other rows decode, the chunk is short enough not to stall them. While none
+        does it may be several, over whole prompts: a step that decodes the few which are read first
+        takes about as long as one for all that came together.
         """
         self._reuse.arrive(list(self._twins))
         for row in self._twins:
             self._keep_up(row)
-        # Nobody waits for a token if none decodes, but commands are still read between chunks.
-        budget = self._budget(_CAUTION if is_decoding else 4)
-        whole_budget = self._budget(_CAUTION_WHOLE if is_decoding else 4)
+        budget = min(self._chunk_tokens, self._budget(_CAUTION if is_decoding else _CAUTION_ALONE))
+        whole_budget = self._budget(_CAUTION_WHOLE if is_decoding else _CAUTION_ALONE)
+        if is_decoding:
+            whole_budget = min(self._chunk_tokens, whole_budget)
         plan = self._plan(budget, whole_budget)
         started = time.perf_counter()
         groups: list[DecodeGroup] = []
         failed: list[tuple[list[Row], Exception]] = []
-        together = self._whole_prompts(plan, whole_budget)
-        padded = 0
-        if len(together) > 1:
+        num_tokens = 0
+        while len(together := self._whole_prompts(plan, min(self._chunk_tokens, whole_budget))) > 1:
             plan = [(row, count) for row, count in plan if row not in together]
-            padded = len(together) * max(row.num_to_prefill for row in together)
+            num_tokens += len(together) * max(row.num_to_prefill for row in together)
             self._attempt(together, partial(self._prefill_together, together, groups), failed)
-        num_tokens = padded + sum(count for _, count in plan)
+        num_tokens += sum(count for _, count in plan)
         for row, count in plan:
             rows = [row, *self._twins[row]]
             self._attempt(rows, partial(self._prefill, rows, count, groups), failed)
@@ -134,7 +138,7 @@ class Prefilling:
     def _budget(self, share: float) -> int:
         """Tokens that take this share of the stall limit, as far as is known."""
         num_tokens = int(self._tokens_per_s * self._stall_limit_s * share)
-        return min(self._chunk_tokens, max(_MIN_CHUNK_TOKENS, num_tokens))
+        return max(_MIN_CHUNK_TOKENS, num_tokens)
 
     def _plan(self, budget: int, whole_budget: int) -> list[tuple[Row, int]]:
         """Which rows get how many tokens: the shortest rest first, no background row beside others.
@@ -150,7 +154,8 @@ class Prefilling:
             rows = [read[0], *(row for row in rows if row is not read[0])]
         plan = []
         for row in rows:
-            is_whole = row.num_prefilled == 0 and row.num_to_prefill <= whole_budget
+            most = min(self._chunk_tokens, whole_budget)
+            is_whole = row.num_prefilled == 0 and row.num_to_prefill <= most
             room = whole_budget if is_whole else max(0, budget)
             count = min(self._reuse.next_stop(row) - row.num_prefilled, room)
             if row.is_scored:

@@ -199,3 +199,24 @@ def test_short_prompts_pass_long_ones_but_never_starve_them(tmp_path: Path) -> N
             break
     assert first[0] != 0
     assert 0 in first
+
+
+def test_prompts_that_come_together_are_read_before_any_draws(tmp_path: Path) -> None:
+    """In passes of a chunk each: few rows would take as long for their steps as all do. Beside
+    rows that draw it is one chunk between two steps.
+    """
+    model = Recording(load(tmp_path, "llama"))
+    batch = Batch(model, prefill_chunk_tokens=256, stall_limit_s=60)  # type: ignore[arg-type]
+    asked = dict(enumerate(prompts([100] * 14)))
+    for number in range(8):
+        batch.add(row(number, asked[number], 9))
+    batch.step()
+    assert model.shapes == [(2, 99)] * 4
+    for number in range(8, 14):
+        batch.add(row(number, asked[number], 9))
+    model.shapes.clear()
+    batch.step()
+    assert model.shapes == [(8, 1), (2, 99), (1, 58)]
+    tokens = run(batch)
+    for number, prompt in asked.items():
+        assert tokens[number] == run_alone(model, prompt, 9)
