@@ -206,7 +206,7 @@ def test_prompts_that_come_together_are_read_before_any_draws(tmp_path: Path) ->
     rows that draw it is one chunk between two steps.
     """
     model = Recording(load(tmp_path, "llama"))
-    batch = Batch(model, prefill_chunk_tokens=256, stall_limit_s=60)  # type: ignore[arg-type]
+    batch = Batch(model, prefill_chunk_tokens=256, stall_limit_s=60)
     asked = dict(enumerate(prompts([100] * 14)))
     for number in range(8):
         batch.add(row(number, asked[number], 9))
