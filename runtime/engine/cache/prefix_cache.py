@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from .kv_cache import Cache
 from .layers import Arrays, Layers, RowView, fill, flat, joined, num_bytes, set_state, sliced
-from .padding import ALLOCATION_STEP
-from .prefix_tree import Node, PrefixTree
-from .trail import Span, Trail
+from .nodes import cut, halve, is_snug, split, trail_of
+from .prefix_tree import Node, PrefixTree, way_to
+from .trail import Trail
 
 _SMALL_TAIL = 0.1  # of a node: it goes with the rest when that is given away
 _MIN_PART_TOKENS = 256
@@ -131,7 +131,7 @@ class PrefixCache:
 
         `is_own`: if it begins at the root, its arrays are nobody else's, and all that there is.
         """
-        if not (is_own and node.start == 0 and _is_snug(node)):
+        if not (is_own and node.start == 0 and is_snug(node)):
             for number, arrays in enumerate(node.full):
                 node.full[number] = joined([sliced(arrays, 0, len(node.tokens))])
         node.weigh()
@@ -187,7 +187,7 @@ class PrefixCache:
         if not path:
             return self._tree.root
         last = path[-1]
-        return last if last.stop == shared else self._split(last, shared - last.start)
+        return last if last.stop == shared else split(last, shared - last.start)
 
     def _complete(self, path: Sequence[Node], trail: Trail) -> None:
         """Give nodes that are there what a row's trail has beyond them."""
@@ -204,32 +204,6 @@ class PrefixCache:
             node.held_from = first
             node.windows = [joined([each]) for each in trail.windows(first, node.stop)]
         node.weigh()
-
-    def _split(self, node: Node, count: int) -> Node:
-        """Part a node behind `count` tokens. Returns the first part."""
-        parent = node.parent
-        assert parent is not None
-        head = Node(node.tokens[:count], node.start, held_from=node.start + count)
-        head.touched = node.touched
-        for number, arrays in enumerate(node.full):
-            first, rest = (joined([sliced(arrays, *part)]) for part in _parts(node, count))
-            head.full.append(first)
-            node.full[number] = rest
-        if any(node.windows) and node.held_from < head.stop:
-            at = head.stop - node.held_from
-            head.held_from = node.held_from
-            head.windows = [joined([sliced(arrays, 0, at)]) for arrays in node.windows]
-            node.windows = [joined([_from(arrays, at)]) for arrays in node.windows]
-            node.held_from = head.stop
-        head.num_proven = min(node.num_proven, count)
-        node.num_proven -= head.num_proven
-        node.tokens, node.start = node.tokens[count:], head.stop
-        head.parent, node.parent = parent, head
-        parent.children[head.tokens[0]] = head
-        head.children[node.tokens[0]] = node
-        head.weigh()
-        node.weigh()
-        return head
 
     # --- the budget -----------------------------------------------------------------------------
 
@@ -254,7 +228,7 @@ class PrefixCache:
             if is_inner:
                 node.windows, node.held_from, node.state = [], node.stop, None
             elif self.layers.are_full and len(node.tokens) > _HALVED_TOKENS:
-                _halve(node)
+                halve(node)
             else:
                 self._tree.remove(node)
                 continue
@@ -267,7 +241,7 @@ class PrefixCache:
     def give(self, path: list[Node], num_tokens: int, room: int) -> Restored:
         """The cache that the nodes of a path make; what only they have is given away."""
         taken = self._given_away(path, num_tokens)
-        trail, held = _trail_of(path), [node for node in path if node not in taken]
+        trail, held = trail_of(path), [node for node in path if node not in taken]
         if held:
             copied = sum(num_bytes(node.full) for node in held)
             self._make_room(copied, path)
@@ -276,7 +250,7 @@ class PrefixCache:
             if len(path) == 1 and taken:
                 arrays = path[0].full[number]
             else:
-                arrays = joined([_cut(node, number, num_tokens) for node in path], room)
+                arrays = joined([cut(node, number, num_tokens) for node in path], room)
             for node in taken:
                 node.full[number] = ()
             return arrays
@@ -287,7 +261,7 @@ class PrefixCache:
         restored.goes_on = bool(taken) and taken[-1].stop == num_tokens
         for node in reversed(taken):
             self._tree.remove(node)
-        restored.trail = _trail_of(taken).until(num_tokens)
+        restored.trail = trail_of(taken).until(num_tokens)
         restored.trail.thin(self.layers.window)
         return restored
 
@@ -302,50 +276,3 @@ class PrefixCache:
                 break
             taken.insert(0, parent)
         return taken
-
-
-def way_to(node: Node) -> list[Node]:
-    """The nodes that a text begins with which ends with this one."""
-    way: list[Node] = []
-    while node.parent is not None:
-        way.insert(0, node)
-        node = node.parent
-    return way
-
-
-def _is_snug(node: Node) -> bool:
-    """Whether hardly more is held than the node's tokens."""
-    held = max((each[0].shape[2] for each in node.full if each), default=0)
-    return held <= len(node.tokens) + ALLOCATION_STEP
-
-
-def _halve(node: Node) -> None:
-    """Cut a leaf, all of whose layers are full, to its first half."""
-    node.tokens = node.tokens[: len(node.tokens) // 2]
-    node.num_proven = min(node.num_proven, len(node.tokens))
-    node.held_from = node.stop
-    for number, arrays in enumerate(node.full):
-        node.full[number] = joined([sliced(arrays, 0, len(node.tokens))])
-
-
-def _parts(node: Node, count: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (0, count), (count, len(node.tokens))
-
-
-def _from(arrays: Arrays, start: int) -> Arrays:
-    return tuple(array[..., start:, :] for array in arrays)
-
-
-def _cut(node: Node, number: int, num_tokens: int) -> Arrays:
-    return sliced(node.full[number], 0, min(len(node.tokens), num_tokens - node.start))
-
-
-def _trail_of(path: Sequence[Node]) -> Trail:
-    """What nodes hold beside keys and values of full layers."""
-    trail = Trail()
-    for node in path:
-        if any(node.windows) and node.held_from < node.stop:
-            trail.spans.append(Span(node.held_from, node.stop, node.windows))
-        if node.state is not None:
-            trail.states[node.stop] = node.state
-    return trail

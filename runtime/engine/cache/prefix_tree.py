@@ -135,6 +135,15 @@ class PrefixTree:
         return False
 
 
+def way_to(node: Node) -> list[Node]:
+    """The nodes that a text begins with which ends with this one."""
+    way: list[Node] = []
+    while node.parent is not None:
+        way.insert(0, node)
+        node = node.parent
+    return way
+
+
 def cost_of(start: int, stop: int) -> float:
     """Of reading these tokens of a prompt, in tokens at its beginning."""
     return (stop - start) * (1 + (start + stop) / 2 / _DOUBLE_COST_TOKENS)
