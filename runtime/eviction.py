@@ -34,12 +34,23 @@ class Eviction:
             needed = await asyncio.to_thread(cost.load_bytes, model)
         except (OSError, ValueError) as error:
             raise LoadFailed(f"Model '{model.id}' could not be loaded: {error}") from error
+        if needed > self._budget.available_bytes() + self._yielding():  # then nobody goes in vain
+            available = max(0, self._budget.available_bytes())
+            raise InsufficientMemory(model.id, needed, available, self._held())
         while needed > (available := self._budget.available_bytes()):
             if (idle := self.least_used()) is not None:
                 await self._unload(idle)
             elif not await self._forget():
                 raise InsufficientMemory(model.id, needed, max(0, available), self._held())
         return needed
+
+    def _yielding(self) -> int:
+        """About what comes back if all idle models and all prefixes go."""
+        return sum(
+            slot.engine.footprint_bytes() if slot.is_evictable else cached_bytes(slot)
+            for slot in self._slots.values()
+            if slot.engine is not None
+        )
 
     async def _forget(self) -> bool:
         """Have engines drop the prefixes that they keep; False if there are none to drop."""

@@ -170,7 +170,8 @@ class ModelPool:
                 started = time.monotonic()
                 finished = await carrier.carry(load, draw)
                 finished = generation.whole(finished, ticket.waited_s, expected.total_s)
-                slot.stats.add(finished, time.monotonic() - started)
+                weight_bytes = slot.memory.weight_bytes if slot.memory else 0
+                slot.stats.add(finished, time.monotonic() - started, weight_bytes)
                 return finished
 
     async def estimate(self, model: Model, request: GenerationRequest) -> Estimate:

@@ -293,8 +293,11 @@ class Residency:
         slots = self.slots.values()
         if any(other.unloading or other.load for other in slots):
             return
-        for other in slots:
-            if other is not slot and other.engine is not None and cached_bytes(other):
+        room = self.budget.available_bytes() + cached_bytes(slot)  # its engine drops its own
+        missing = needed_bytes(slot, waiting[0]) - room
+        for other in sorted(slots, key=lambda other: other.idle_since):
+            if missing > 0 and other is not slot and other.engine and cached_bytes(other):
+                missing -= cached_bytes(other)
                 other.engine.cache.forget()
         if (idle := self._eviction.least_used(beside=slot)) is not None:
             self._unloads.begin(idle)

@@ -145,10 +145,11 @@ class RequestStats:
         finally:
             self.outcomes[outcome] += 1
 
-    def add(self, finished: Finished, elapsed_s: float) -> None:
+    def add(self, finished: Finished, elapsed_s: float, weight_bytes: int = 0) -> None:
+        """`weight_bytes` are the model's, as far as they are known."""
         self.add_request(elapsed_s)
         timings = finished.timings
-        self.calibration.add(timings.predicted_bytes, timings.measured_bytes)
+        self.calibration.add(timings.predicted_bytes, timings.measured_bytes, weight_bytes)
         usage, prefill_s = finished.usage, finished.timings.prefill_s
         num_read = usage.prompt_tokens - usage.cached_tokens
         if num_read >= _TELLING_TOKENS and prefill_s > 0:

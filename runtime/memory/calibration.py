@@ -13,6 +13,7 @@ from .chunk_pass import CHUNK_TOKENS
 
 _LAST = 256  # answers that are looked back on
 _LEAST_MARGIN = 0.02  # of what is predicted, while nothing speaks for more
+_LEAST_GROWN = 0.05  # of a prediction is taken to be caches: of less, noise would look like error
 _LEAST_SHARE = 0.25  # of a whole chunk
 _PASS_SPREAD = 1.1  # passes of one size differ by less
 
@@ -21,12 +22,15 @@ _PASS_SPREAD = 1.1  # passes of one size differ by less
 class Calibration:
     """The last answers' predictions, and what was held at their ends."""
 
-    _samples: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_LAST))
+    _samples: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=_LAST))
 
-    def add(self, predicted_bytes: int, measured_bytes: int) -> None:
-        """One answer's, as its timings tell; of one that tells nothing nothing is learned."""
+    def add(self, predicted_bytes: int, measured_bytes: int, weight_bytes: int = 0) -> None:
+        """One answer's, as its timings tell; of one that tells nothing nothing is learned.
+
+        Weights are in both, and are what they are.
+        """
         if predicted_bytes > 0 and measured_bytes > 0:
-            self._samples.append((predicted_bytes, measured_bytes))
+            self._samples.append((predicted_bytes, measured_bytes, weight_bytes))
 
     @property
     def num_samples(self) -> int:
@@ -35,14 +39,17 @@ class Calibration:
     @property
     def error_p95(self) -> float | None:
         """95 % of the predictions were at most this far off, as a share of what was measured."""
-        return _p95(abs(told - held) / held for told, held in self._samples)
+        return _p95(abs(told - held) / held for told, held, _ in self._samples)
 
     @property
     def margin(self) -> float:
-        """The share of a prediction that is kept free beside it: what 95 % of those that were too
-        low would have needed.
+        """The share of what rows are predicted to take that is kept free beside it: what 95 % of
+        those that were too low would have needed.
         """
-        missing = _p95(max(0.0, held / told - 1) for told, held in self._samples)
+        missing = _p95(
+            max(0, held - told) / max(told - weights, _LEAST_GROWN * told)
+            for told, held, weights in self._samples
+        )
         return max(_LEAST_MARGIN, missing or 0.0)
 
 

@@ -270,7 +270,7 @@ async def test_a_model_registered_anew_is_loaded_anew(pool: ModelPool, model: Mo
 
 
 async def test_room_is_made_from_idle_models_and_refused_with_numbers(
-    metered: ModelPool, meter: SetMeter, model: Model
+    metered: ModelPool, meter: SetMeter, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The least recently used idle model goes; without one the refusal says what is missing."""
     pool = metered
@@ -289,6 +289,11 @@ async def test_room_is_made_from_idle_models_and_refused_with_numbers(
     await load(pool, model)
     assert sorted(m.model.id for m in pool.residency.loaded()) == ["b", "tiny"]
     pool.residency.budget.meter = SetMeter(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(cost, "load_bytes", lambda _: 1 << 50)
+        with pytest.raises(InsufficientMemory):  # all that are idle would not do: none goes
+            await load(pool, others[0])
+    assert len(pool.residency.loaded()) == 2
     for loaded in pool.residency.loaded():
         await load(pool, loaded.model, pin=True)
     with pytest.raises(InsufficientMemory) as caught:

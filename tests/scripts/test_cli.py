@@ -42,7 +42,7 @@ def test_load_ps_unload(server: ServerProcess) -> None:
     address = ["--server", server.url]
     assert "tiny is loaded" in run(server.home, "load", "tiny", *address).stdout
     assert re.search(
-        r"tiny .* MB .* MB +0:\d\d:\d\d +0 running", run(server.home, "ps", *address).stdout
+        r"tiny .* MB .* MB.* +0:\d\d:\d\d +0 running", run(server.home, "ps", *address).stdout
     )
     assert "MB came back" in run(server.home, "unload", "tiny", *address).stdout
     nobody = run(server.home, "ps", "--server", "http://127.0.0.1:9")

@@ -244,7 +244,8 @@ class PrefixCache:
         trail, held = trail_of(path), [node for node in path if node not in taken]
         if held:
             copied = sum(num_bytes(node.full) for node in held)
-            self._make_room(copied, path)
+            if copied + sum(node.num_bytes for node in path) <= self.budget_bytes:
+                self._make_room(copied, path)  # else all others would go, and in vain
 
         def full(number: int) -> Arrays:
             if len(path) == 1 and taken:

@@ -24,6 +24,17 @@ def test_the_margin_follows_what_was_too_low() -> None:
     assert calibration.margin == pytest.approx(0.25)
 
 
+def test_weights_hide_no_error_of_caches() -> None:
+    """Of 40 GB of weights half a gigabyte is little, of the gigabyte of a row it is half."""
+    calibration = Calibration()
+    for _ in range(20):
+        calibration.add(41_000, 41_500, weight_bytes=38_000)
+    assert calibration.margin == pytest.approx(500 / 3000)
+    noisy = Calibration()
+    noisy.add(40_001, 40_100, weight_bytes=40_000)  # a short row, and what else MLX holds
+    assert noisy.margin == pytest.approx(99 / 2000, rel=0.01)
+
+
 def test_what_is_long_ago_counts_no_more() -> None:
     """Nor does an answer of an engine that told nothing."""
     calibration = Calibration()
