@@ -94,6 +94,8 @@ class DiskTier:
 
     def _refresh(self) -> None:
         """Look again, if files have come or gone, whoever did it."""
+        with self._lock:  # before the folder is listed: what is written meanwhile is in both
+            unwritten = list(self._unwritten)
         try:
             if (version := self._folder.version) == self._version:
                 return
@@ -101,9 +103,7 @@ class DiskTier:
         except OSError as error:
             self._tell("cannot be read", error)
             entries, version = [], -1
-        with self._lock:
-            entries += self._unwritten
-        self._index.fill(entries)
+        self._index.fill([*entries, *unwritten])
         self._version = version
 
     def _read(self, piece: Piece) -> bytes | None:
