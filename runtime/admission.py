@@ -80,7 +80,7 @@ def first_token(slot: Slot, ticket: Ticket, prompt: Tokens, max_rows: int) -> Fi
         load_s *= 1 - slot.load.progress.fraction
     num_unread, keeps = len(prompt.tokens), slot.engine and slot.engine.cache.last.budget_bytes
     if keeps and prompt.spliced is not None:
-        num_unread -= prompt.spliced.reused_tokens
+        num_unread = max(1, num_unread - prompt.spliced.reused_tokens)  # the last is always read
     prefill_s = num_unread / stats.prefilled_per_s if stats.prefilled_per_s else None
     return FirstToken(queue_s, load_s, prefill_s)
 

@@ -29,7 +29,10 @@ def test_the_count_is_what_mlx_holds(tmp_path: Path, architecture: str, lengths:
         batch.step()
     mx.synchronize()
     held = mx.get_active_memory() - before
-    assert batch.cache_bytes == pytest.approx(held, rel=0.02)
+    # MLX takes no copy of what it is to make contiguous where that would save less than 16 kB, and
+    # quantised layers are six small arrays each.
+    spared = 2 * 6 * 16_384 if "_kv" in architecture else 0
+    assert batch.cache_bytes == pytest.approx(held, rel=0.02, abs=spared)
     for number in range(len(lengths)):
         batch.remove(number)
     assert batch.cache_bytes == 0
