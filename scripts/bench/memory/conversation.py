@@ -44,7 +44,7 @@ def beyond_new(turns: Sequence[Turn]) -> list[int]:
 def measure(bench: Bench) -> Iterator[Figure]:
     """On each kind of cache: ours, ours without reuse, and mlx_lm.server."""
     for kind in CACHE_KINDS:
-        folder = bench.model(kind)
+        folder = bench.model(f"wide-{kind}")
         with bench.server(folder, f"{CASE}-{kind}") as server:
             rounds = [
                 asyncio.run(_talk(bench, server.endpoint(MODEL), number))
