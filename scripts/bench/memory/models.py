@@ -71,8 +71,8 @@ _DEEP = {"hidden_size": 256, "num_hidden_layers": 16, "intermediate_size": 512}
 
 
 # With the proportions of a real model of some billion parameters: attending to 2,400 tokens is an
-# eighth of the work that each token takes, in few heads. Of a narrow model it is more than half, and
-# late turns are slow for that alone.
+# eighth of the work that each token takes, in few heads. Of a narrow model it is more than half,
+# and late turns are slow for that alone.
 _WIDE: Mapping[str, Mapping[str, Any]] = {
     "full": {"num_attention_heads": 3, "num_key_value_heads": 1},
     "window": {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 128},
