@@ -6,6 +6,7 @@ The web process asks too, and it never loads MLX.
 import ast
 import contextlib
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from pathlib import Path
 _DEFINES_MODEL = re.compile(r"^class Model\b|^from \.\w+ import .*\bModel\b(?! as)", re.MULTILINE)
 _SIBLING = re.compile(r"^from \.([\w-]+) import |^from \. import (.+)$", re.MULTILINE)
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_parsing = threading.Lock()
 
 
 def architecture_of(config: Mapping[str, object]) -> str:
@@ -57,7 +59,7 @@ def missing_packages(architecture: str) -> list[str]:
     mlx_lm.models.olmo ends the process where hf_olmo is missing.
     """
     found: list[str] = []
-    for node in ast.walk(ast.parse(source(architecture) or "")):
+    for node in ast.walk(_parsed(source(architecture) or "")):
         match node:
             case ast.Import(names=names):
                 found += [alias.name.partition(".")[0] for alias in names]
@@ -69,7 +71,7 @@ def missing_packages(architecture: str) -> list[str]:
 @cache
 def tokenizer_defaults(architecture: str) -> Mapping[str, object]:
     """What mlx-lm takes of a tokenizer where a checkpoint is silent: its TOKENIZER_DEFAULTS."""
-    for node in ast.parse(source(architecture) or "").body:
+    for node in _parsed(source(architecture) or "").body:
         match node:
             case ast.Assign(targets=[ast.Name(id="TOKENIZER_DEFAULTS")], value=value):
                 found: dict[str, object] = ast.literal_eval(value)
@@ -84,7 +86,7 @@ def argument_defaults(architecture: str) -> Mapping[str, object]:
     Of a module that has the arguments of another one, those of that.
     """
     found: dict[str, object] = {}
-    tree = ast.parse(source(architecture) or "")
+    tree = _parsed(source(architecture) or "")
     for node in tree.body:
         match node:
             case ast.ImportFrom(module=str(module), level=1, names=names):
@@ -101,6 +103,14 @@ def _literals(body: list[ast.stmt]) -> Iterator[tuple[str, object]]:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
                 with contextlib.suppress(ValueError):  # what is computed
                     yield name, ast.literal_eval(value)
+
+
+def _parsed(text: str) -> ast.Module:
+    """One at a time: where threads parse at once, Python 3.11 may count the depth of one tree for
+    another and raise SystemError (python/cpython#106905).
+    """
+    with _parsing:
+        return ast.parse(text)
 
 
 def model_types() -> frozenset[str]:
@@ -125,7 +135,7 @@ def renamed_by_class() -> dict[tuple[str, str], str]:
 @cache
 def _tables() -> dict[str, dict]:  # type: ignore[type-arg]  # literals; the two above give types
     found: dict[str, dict] = {}  # type: ignore[type-arg]
-    for node in ast.parse((_folder() / "utils.py").read_text()).body:
+    for node in _parsed((_folder() / "utils.py").read_text()).body:
         match node:
             case ast.Assign(
                 targets=[ast.Name(id="MODEL_REMAPPING" | "MODEL_ARCHITECTURE_REMAPPING" as name)],
