@@ -12,7 +12,7 @@ from runtime.memory import machine
 from runtime.memory.cost import PROCESS_BYTES, memory_of
 from runtime.memory.meter import FULL_SHARE, SPARE_BYTES, LiveMeter
 from runtime.memory.prediction import longest_row, predict
-from scripts.remote import on_server, request
+from scripts.remote import NoServer, on_server, request
 from web.serving import RUNNABLE_KINDS, model_of
 
 _ANSWER_TOKENS = 4096  # of prompt and answer, for which a model has to have room to count as one
@@ -52,6 +52,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     unreadable: dict[str, str]  # models whose files tell nothing, and why
     catalog: dict[str, bool]  # whether each fits when nothing else is loaded
     largest: str | None  # of the catalog
+    not_counted: str | None = None  # why what a server holds is not known, though one answers
 
 
 @click.command()
@@ -60,7 +61,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
 @click.pass_obj
 def doctor(home: Path, as_json: bool, server: str, api_key: str) -> None:
     """What this machine can hold, and which models fit."""
-    told = diagnosis(Store(home).entries(), _held(server, api_key))
+    held, trouble = _held(server, api_key)
+    told = diagnosis(Store(home).entries(), held, trouble)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(told)).decode())
         return
@@ -68,7 +70,9 @@ def doctor(home: Path, as_json: bool, server: str, api_key: str) -> None:
         click.echo(line)
 
 
-def diagnosis(entries: list[Entry], held: dict[str, int]) -> Diagnosis:
+def diagnosis(
+    entries: list[Entry], held: dict[str, int], not_counted: str | None = None
+) -> Diagnosis:
     """Of the registered models, where those in `held` are in memory and take so many bytes."""
     here = measured(sum(held.values()))
     models: list[ModelFit] = []
@@ -87,7 +91,7 @@ def diagnosis(entries: list[Entry], held: dict[str, int]) -> Diagnosis:
     }
     fitting = [name for name, fits in catalog.items() if fits]
     largest = max(fitting, key=lambda name: sizes[name], default=None)
-    return Diagnosis(here, models, unreadable, catalog, largest)
+    return Diagnosis(here, models, unreadable, catalog, largest, not_counted)
 
 
 def measured(held: int) -> Machine:
@@ -117,14 +121,19 @@ def _fit(entry: Entry, here: Machine, *, is_loaded: bool) -> ModelFit:
     )
 
 
-def _held(server: str, api_key: str) -> dict[str, int]:
-    """The models in the memory of a server that runs here, and what each takes."""
+def _held(server: str, api_key: str) -> tuple[dict[str, int], str | None]:
+    """The models in the memory of a server that runs here, and what each takes; or why a server
+    that answers does not say so.
+    """
     try:
         with request("GET", server, "/v1/models", api_key) as response:
             models = msgspec.json.decode(response.read())["data"]
-    except click.ClickException:  # none runs
-        return {}
-    return {model["id"]: model["memory_bytes"] for model in models if "memory_bytes" in model}
+    except NoServer:
+        return {}, None
+    except click.ClickException as error:  # another key, say
+        return {}, error.message
+    sizes = {model["id"]: model["memory_bytes"] for model in models if "memory_bytes" in model}
+    return sizes, None
 
 
 def _lines(told: Diagnosis) -> Iterator[str]:
@@ -136,6 +145,8 @@ def _lines(told: Diagnosis) -> Iterator[str]:
     if here.held:
         more = f"{_gb(here.room_drained)}, when the models in memory are unloaded"
         yield f"room drained  {more} ({_gb(here.held)} come back)"
+    if told.not_counted is not None:
+        yield f"not counted   what the server that runs holds: {told.not_counted}"
     yield ""
     if told.models:
         yield f"{'MODEL':32} {'WEIGHTS':>9} {'PER 1K TOKENS':>14} {'CONTEXT THAT FITS':>20}  FITS"

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from runtime.memory import machine
 from scripts.cli import cli
+from tests.serving import KEY, ServerProcess
 
 GB = 1 << 30
 
@@ -43,3 +44,10 @@ def test_people_are_told_in_words(mac: None, tmp_path: Path) -> None:
     text = run(tmp_path)
     assert "8.0 GB, of which 3.0 GB are free" in text
     assert "Too large for this machine" in text and "mlx-edge pull" in text
+
+
+def test_a_server_that_tells_nothing_is_named(mac: None, server: ServerProcess) -> None:
+    """Another key than its own: that is not as if none ran."""
+    text = run(server.home, "--server", server.url, "--api-key", "another")
+    assert "not counted" in text and "Unauthorized" in text
+    assert "not counted" not in run(server.home, "--server", server.url, "--api-key", KEY)
