@@ -19,13 +19,10 @@ from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.logprobs import likelihoods
 
 from .group import DecodeGroup
+from .pace import Pace
 from .reuse import Reuse
 from .row import Row
 
-# Tokens a second that are assumed until a chunk was measured. A low guess: a first chunk that takes
-# a minute would look like an engine that hangs. Every chunk may double it.
-_FIRST_GUESS = 16.0
-_MIN_CHUNK_TOKENS = 4
 # A chunk is planned to take this share of the stall limit. A piece of a long prompt takes longer
 # than the piece before it, since it attends to all of them: it gets more leeway than whole prompts.
 _CAUTION, _CAUTION_WHOLE = 0.4, 0.8
@@ -47,14 +44,13 @@ class Prefilling:
         chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
     ) -> None:
-        """A pass has at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
+        """A pass has at most `chunk_tokens`, fewer as `Pace` says for `stall_limit_s`."""
         self._model = model
         self._reuse = reuse
         self._exactness = exactness
         self._padding = padding
         self._chunk_tokens = chunk_tokens
-        self._stall_limit_s = stall_limit_s
-        self._tokens_per_s = _FIRST_GUESS
+        self._pace = Pace(stall_limit_s)
         self._num_chunks = 0
         self.rows: list[Row] = []  # in the order of their coming, twins included
         self._twins: dict[Row, list[Row]] = {}  # of each row that is read
@@ -115,8 +111,11 @@ class Prefilling:
         self._reuse.arrive(list(self._twins))
         for row in self._twins:
             self._keep_up(row)
-        budget = min(self._chunk_tokens, self._budget(_CAUTION if is_decoding else _CAUTION_ALONE))
-        whole_budget = self._budget(_CAUTION_WHOLE if is_decoding else _CAUTION_ALONE)
+        share, whole_share = _CAUTION, _CAUTION_WHOLE
+        if not is_decoding:
+            share = whole_share = _CAUTION_ALONE
+        budget = min(self._chunk_tokens, self._pace.budget(share))
+        whole_budget = self._pace.budget(whole_share)
         if is_decoding:
             whole_budget = min(self._chunk_tokens, whole_budget)
         plan = self._plan(budget, whole_budget)
@@ -132,13 +131,9 @@ class Prefilling:
         for row, count in plan:
             rows = [row, *self._twins[row]]
             self._attempt(rows, partial(self._prefill, rows, count, groups), failed)
-        self._measure(num_tokens, budget, time.perf_counter() - started)
+        if self._pace.note(num_tokens, budget, time.perf_counter() - started):
+            self._reuse.note_speed(self._pace.tokens_per_s)
         return groups, failed
-
-    def _budget(self, share: float) -> int:
-        """Tokens that take this share of the stall limit, as far as is known."""
-        num_tokens = int(self._tokens_per_s * self._stall_limit_s * share)
-        return max(_MIN_CHUNK_TOKENS, num_tokens)
 
     def _plan(self, budget: int, whole_budget: int) -> list[tuple[Row, int]]:
         """Which rows get how many tokens: the shortest rest first, no background row beside others.
@@ -271,16 +266,6 @@ class Prefilling:
             DecodeGroup.begin(self._model, rows, GroupCache(cache, len(rows)))
             for rows, cache in parts
         ]
-
-    def _measure(self, num_tokens: int, budget: int, elapsed_s: float) -> None:
-        """Learn the speed. The start of a prompt is fast, so one chunk at most doubles it; and a
-        pass over a handful of tokens is slow for its size, so only a full chunk may lower it."""
-        if num_tokens == 0 or elapsed_s <= 0:
-            return
-        measured = min(num_tokens / elapsed_s, 2 * self._tokens_per_s)
-        if 2 * num_tokens >= budget or measured > self._tokens_per_s:
-            self._tokens_per_s = measured
-            self._reuse.note_speed(measured)
 
 
 def _are_twins(row: Row, other: Row) -> bool:
