@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -15,7 +16,7 @@ from registry.checkpoint.model_memory import ModelMemory
 
 from .engine_messages import ChunkPass, EngineSettings
 from .engine_process import EngineProcess, Watch
-from .errors import EngineDied, EngineStopped, LoadFailed
+from .errors import EngineDied, EngineStopped, LoadFailed, RuntimeFault
 from .events import Loading
 from .eviction import Eviction
 from .memory.calibration import with_measured
@@ -91,6 +92,7 @@ class Loads:
                         needed = await self._eviction.make_room(slot.model)
                         load = slot.load = Load(slot.model.weight_bytes, needed)
                         load.task = asyncio.create_task(self._load(slot, load))
+                        load.task.add_done_callback(partial(_log_unheard, slot))
 
     async def outcome(self, slot: Slot, load: Load) -> EngineProcess:
         """The engine that a load made. Raises what the load raised, for every waiter alike."""
@@ -155,6 +157,14 @@ class Loads:
 
     async def _chat_format(self, model: Model) -> ChatFormat | None:
         return await self._ask_template(model) if self._ask_template is not None else None
+
+
+def _log_unheard(slot: Slot, task: asyncio.Task[EngineProcess]) -> None:
+    """A load's failure is told to all who wait for it. Where they have all left, the log has it."""
+    if task.cancelled() or (error := task.exception()) is None or slot.requests.number:
+        return
+    unexpected = None if isinstance(error, RuntimeFault) else error
+    logger.warning("the load of %s failed: %s", slot.model.id, error, exc_info=unexpected)
 
 
 def _forget(slot: Slot, engine: EngineProcess) -> None:
