@@ -1,14 +1,14 @@
 """What a request can count on before it runs: that there is memory for it, and how soon it starts.
 
-Asked by `pool` at the door, and by whoever only wants to know.
+Asked by `pool` at the door, and by `estimates` for whoever only wants to know.
 """
 
+import math
 from dataclasses import dataclass
 
-from .budget import Budget, cached_bytes, rows_need, running_lengths
-from .errors import RequestTooLarge, TooSlow
-from .memory.prediction import Prediction, predict
-from .requests import GenerationRequest
+from .budget import Budget, rows_need
+from .errors import QueueFull, RequestTooLarge, TooSlow
+from .requests import Priority
 from .slot import Slot
 from .text_messages import Tokens
 from .ticket import Ticket
@@ -28,6 +28,19 @@ def reserved_tokens(prompt_tokens: int, asked: int | None, max_tokens: int) -> i
     return prompt_tokens + (min(max_tokens, ANSWER_TOKENS) if is_open else max_tokens)
 
 
+def refuse_too_many(
+    slot: Slot, priority: Priority, num_more: int, max_queue: int, max_rows: int
+) -> None:
+    """Raises QueueFull where there are no places for so many more."""
+    if slot.schedule.is_full(priority, num_more):
+        wait_s = slot.stats.request_s * max_queue / max_rows
+        raise QueueFull(
+            f"{max_queue} {priority} requests already wait for '{slot.model.id}'; "
+            "send fewer at once, or try again later.",
+            retry_after_s=min(60, max(1, math.ceil(wait_s))),
+        )
+
+
 def refuse_too_large(budget: Budget, slot: Slot, num_tokens: int) -> None:
     """Raises RequestTooLarge for a row that would not fit if all others were over.
 
@@ -40,10 +53,11 @@ def refuse_too_large(budget: Budget, slot: Slot, num_tokens: int) -> None:
 
 def needed_alone(slot: Slot, lengths: list[int]) -> int:
     """What rows take with nobody beside them, and their model where that is not loaded."""
-    return rows_need(slot, lengths) + _load_bytes(slot)
+    return rows_need(slot, lengths) + load_bytes(slot)
 
 
-def _load_bytes(slot: Slot) -> int:
+def load_bytes(slot: Slot) -> int:
+    """What the model itself takes where it is neither in memory nor on its way there."""
     if slot.memory is None or slot.engine is not None or slot.load is not None:
         return 0
     return slot.memory.weight_bytes + slot.memory.process_bytes
@@ -92,58 +106,3 @@ def refuse_too_slow(expected: FirstToken, max_ttft_s: float | None) -> None:
     """
     if max_ttft_s is not None and expected.known_s > max_ttft_s:
         raise TooSlow(expected.known_s, max_ttft_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What answering a request would take. In bytes, where nothing else is said."""
-
-    prompt_tokens: int
-    max_tokens: int  # that an answer may have
-    reserved_tokens: int  # of prompt and answer, that room is kept for
-    context_length: int
-    is_loaded: bool
-    prediction: Prediction  # of the model with these rows alone
-    needed: int  # beside what is loaded and runs
-    needed_alone: int  # with all rows over
-    available: int
-    drained: int  # with all rows over, and all idle models unloaded
-    first_token: FirstToken
-
-    @property
-    def fits_now(self) -> bool:
-        return self.needed <= self.available
-
-    @property
-    def fits_when_drained(self) -> bool:
-        return self.needed_alone <= self.drained
-
-
-def estimate(
-    budget: Budget,
-    slot: Slot,
-    request: GenerationRequest,
-    prompt: Tokens,
-    max_tokens: int,
-    context_length: int,
-    max_rows: int,
-) -> Estimate:
-    """Of a slot that was measured. `max_tokens` are what the context leaves of those asked for."""
-    assert slot.memory is not None
-    prompt_tokens = len(prompt.tokens)
-    num_tokens = reserved_tokens(prompt_tokens, request.sampling.max_tokens, max_tokens)
-    lengths = [num_tokens] * request.num_answers
-    last = Ticket(1 << 62, request.priority, takes_row=True, on_position=lambda _: None)
-    return Estimate(
-        prompt_tokens,
-        max_tokens,
-        num_tokens,
-        context_length,
-        is_loaded=slot.engine is not None,
-        prediction=predict(slot.memory, lengths),
-        needed=rows_need(slot, lengths, running_lengths(slot)) + _load_bytes(slot),
-        needed_alone=needed_alone(slot, lengths),
-        available=budget.available_bytes() + cached_bytes(slot),
-        drained=budget.drained_bytes(slot),
-        first_token=first_token(slot, last, prompt, max_rows),
-    )

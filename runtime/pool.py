@@ -6,7 +6,6 @@ memory, and what shall be, is asked of its `residency`.
 
 import asyncio
 import itertools
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +20,9 @@ from registry.checkpoint.model import Model
 from registry.errors import NotAModel
 
 from .admission import (
-    Estimate,
-    estimate,
     first_token,
     refuse_too_large,
+    refuse_too_many,
     refuse_too_slow,
     reserved_tokens,
 )
@@ -33,7 +31,7 @@ from .carrier import Carrier
 from .context import check_tokens, check_vocabulary, context_length_of, fit, refuse_hopeless
 from .encoding import Encoding, check_kind, embedding, reranking
 from .engine_process import EngineProcess
-from .errors import LoadFailed, QueueFull
+from .estimates import Estimates
 from .events import Embedded, Finished, Queued, SetAside
 from .generation import Generation
 from .loads import OnLoad
@@ -51,7 +49,7 @@ from .requests import (
 from .residency import IsRemoved, PoolSettings, Residency
 from .slot import Outcome, Slot
 from .splices import Splices
-from .text_messages import Decoded
+from .text_messages import Decoded, Tokens
 from .text_workers import TextWorkers
 from .ticket import Interruption, Ticket
 
@@ -74,6 +72,7 @@ class ModelPool:
         self._text = TextWorkers()
         self._splices = Splices()
         self.caches = Caches(self.residency, self._splices)
+        self.estimates = Estimates(self.residency, self._text, self._splices, settings.max_rows)
 
     async def _chat_format(self, model: Model) -> ChatFormat | None:
         """What the model's chat template takes; None for one that has none, or does not answer."""
@@ -135,21 +134,7 @@ class ModelPool:
             slot.stats.count(),
             self._admitted(slot, request.priority, tell_position, num_more=num_more) as ticket,
         ):
-            check_kind(model, "llm")
-            context_length = context_length_of(model)
-            refuse_hopeless(request.input, context_length)
-            check_vocabulary(request, model.vocab_size)
-            encoded = await prompt.read(number, ticket.number)
-            generation.prompt, generation.borders = encoded.tokens, encoded.borders
-            generation.form = msgspec.structs.replace(
-                encoded.form, max_reasoning_tokens=request.max_reasoning_tokens
-            )
-            sampling = request.sampling.completed(model.sampling, number)
-            generation.sampling = fit(context_length, request.input, generation.prompt, sampling)
-            ticket.num_tokens = reserved_tokens(
-                len(generation.prompt), sampling.max_tokens, generation.sampling.max_tokens or 0
-            )
-            ticket.num_held = lambda: generation.num_held
+            encoded = await self._read(model, request, generation, prompt, number, ticket)
             await self.residency.measure(slot)
             refuse_too_large(self.residency.budget, slot, ticket.num_tokens)
             if slot.unloading is not None:  # which may wait long for others: let the headers out
@@ -174,24 +159,32 @@ class ModelPool:
                 slot.stats.add(finished, time.monotonic() - started, weight_bytes)
                 return finished
 
-    async def estimate(self, model: Model, request: GenerationRequest) -> Estimate:
-        """What answering would take, without doing it. Loads no model.
-
-        Raises InvalidRequest, LoadFailed of a damaged model, Unavailable.
-        """
+    async def _read(
+        self,
+        model: Model,
+        request: GenerationRequest,
+        generation: Generation,
+        prompt: Prompt,
+        number: int,
+        ticket: Ticket,
+    ) -> Tokens:
+        """Give the generation all that it begins with, and the ticket how long it may become."""
         check_kind(model, "llm")
         context_length = context_length_of(model)
         refuse_hopeless(request.input, context_length)
-        known = self._splices.find(model.folder, request.input)
-        read = await self._text.encode(model.folder, request.input, request.constraint, known)
-        sampling = request.sampling.completed(model.sampling)
-        max_tokens = fit(context_length, request.input, read.tokens, sampling).max_tokens or 0
-        slot = self.residency.slot(model)
-        await self.residency.measure(slot)
-        if slot.memory is None:
-            raise LoadFailed(f"Model '{model.id}' is damaged: its weights cannot be measured.")
-        limits = max_tokens, context_length, self._settings.max_rows
-        return estimate(self.residency.budget, slot, request, read, *limits)
+        check_vocabulary(request, model.vocab_size)
+        encoded = await prompt.read(number, ticket.number)
+        generation.prompt, generation.borders = encoded.tokens, encoded.borders
+        generation.form = msgspec.structs.replace(
+            encoded.form, max_reasoning_tokens=request.max_reasoning_tokens
+        )
+        sampling = request.sampling.completed(model.sampling, number)
+        generation.sampling = fit(context_length, request.input, generation.prompt, sampling)
+        ticket.num_tokens = reserved_tokens(
+            len(generation.prompt), sampling.max_tokens, generation.sampling.max_tokens or 0
+        )
+        ticket.num_held = lambda: generation.num_held
+        return encoded
 
     async def tokenize(self, model: Model, input: Input) -> list[int]:
         """What the model would read of it, without asking for an answer. Loads no model.
@@ -258,14 +251,8 @@ class ModelPool:
         Raises Draining, or QueueFull.
         """
         self.residency.refuse_when_draining()
-        settings = self._settings
-        if slot.schedule.is_full(priority, num_more):
-            wait_s = slot.stats.request_s * settings.max_queue / settings.max_rows
-            raise QueueFull(
-                f"{settings.max_queue} {priority} requests already wait for '{slot.model.id}'; "
-                "send fewer at once, or try again later.",
-                retry_after_s=min(60, max(1, math.ceil(wait_s))),
-            )
+        max_queue, max_rows = self._settings.max_queue, self._settings.max_rows
+        refuse_too_many(slot, priority, num_more, max_queue, max_rows)
         ticket = slot.schedule.enter(next(_numbers), priority, on_position, takes_row=takes_row)
         try:
             with slot.admitted():

@@ -6,7 +6,7 @@ from msgspec import Meta
 from quart import Blueprint, Response, request
 
 from registry.checkpoint.config import Json
-from runtime.admission import Estimate
+from runtime.estimates import Estimate
 from runtime.requests import GenerationRequest, TextInput
 from web.api.generating import TokenId
 from web.dialect import Dialect
@@ -45,7 +45,8 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     async def estimate() -> Response:
         body = await read_json(request, services.settings, EstimateBody)
         model = servable(services.store, body.model, "chat" if body.messages else "completions")
-        return json_reply(_shown(model.id, await services.pool.estimate(model, body.request_of())))
+        told = await services.pool.estimates.of(model, body.request_of())
+        return json_reply(_shown(model.id, told))
 
     return routes
 
