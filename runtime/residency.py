@@ -13,16 +13,10 @@ from typing import TypeAlias
 from registry.checkpoint.kv_bits import NOT_QUANTISED, KvBits
 from registry.checkpoint.model import Model
 
-from .budget import Budget, RowMemory, cached_bytes, needed_bytes
+from .budget import Budget, RowMemory
 from .engine_messages import DiskCache, EngineSettings, ModelInfo
 from .engine_process import EngineProcess, Watch
-from .errors import (
-    Draining,
-    LoadRefused,
-    ModelNotLoaded,
-    ModelRemoved,
-    RequestTooLarge,
-)
+from .errors import Draining, LoadRefused, ModelNotLoaded, ModelRemoved
 from .events import Loading
 from .eviction import Eviction
 from .loads import AskTemplate, Loads, OnLoad
@@ -32,7 +26,6 @@ from .memory.meter import LiveMeter, Meter
 from .resident import ResidentModel
 from .schedule import Schedule
 from .slot import Load, Slot, Unloaded
-from .ticket import Ticket
 from .unloads import Unloads
 
 # Asked often, so it has to be quick: whether a model was removed, by whichever process.
@@ -286,27 +279,7 @@ class Residency:
                 elif slot.is_idle and slot.expires_in_s == 0:
                     self._unloads.begin(slot)
                 elif waiting := slot.schedule.short():
-                    self._relieve(slot, waiting)
-
-    def _relieve(self, slot: Slot, waiting: list[Ticket]) -> None:
-        """Rows wait for memory: idle models make way; where nobody is left to, it will not come."""
-        slots = self.slots.values()
-        if any(other.unloading or other.load for other in slots):
-            return
-        room = self.budget.available_bytes() + cached_bytes(slot)  # its engine drops its own
-        missing = needed_bytes(slot, waiting[0]) - room
-        for other in sorted(slots, key=lambda other: other.idle_since):
-            if missing > 0 and other is not slot and other.engine and cached_bytes(other):
-                missing -= cached_bytes(other)
-                other.engine.cache.forget()
-        if (idle := self._eviction.least_used(beside=slot)) is not None:
-            self._unloads.begin(idle)
-        elif not any(other.schedule.num_running for other in slots):
-            for ticket in waiting:
-                if slot.schedule.is_impatient(ticket):
-                    numbers = ticket.num_tokens, needed_bytes(slot, ticket)
-                    free = self.budget.available_bytes(), self.budget.drained_bytes(slot)
-                    slot.schedule.fail_one(ticket, RequestTooLarge(*numbers, *free))
+                    self._eviction.relieve(slot, waiting)
 
     def _working_set(self) -> int | None:
         """As an engine was told by Metal, once there was one; else what can be known without it."""
