@@ -9,7 +9,7 @@ from registry.checkpoint.model import Model
 
 from .errors import InputTooLong, InvalidRequest, LoadFailed
 from .requests import EmbeddingRequest, RerankRequest
-from .text_workers import TextWorkers
+from .text_questions import TextQuestions
 
 # No text has tokens as long as this on average: what is longer is not even tokenized.
 _MAX_CHARS_PER_TOKEN = 64
@@ -45,7 +45,7 @@ def check_kind(model: Model, wanted: ModelKind) -> None:
         )
 
 
-async def embedding(request: EmbeddingRequest, model: Model, workers: TextWorkers) -> Encoding:
+async def embedding(request: EmbeddingRequest, model: Model, questions: TextQuestions) -> Encoding:
     """What to encode for this request. Raises InvalidRequest, InputTooLong, LoadFailed."""
     config = _config(model, "embed")
     try:
@@ -64,7 +64,7 @@ async def embedding(request: EmbeddingRequest, model: Model, workers: TextWorker
         prompted = {index: prompt + text for index, text in texts.items()}
         readable = _readable(prompted, limit, "input", truncate=request.truncate)
         cut = limit if request.truncate else None
-        encoded = await workers.encode_texts(model.folder, readable, max_tokens=cut)
+        encoded = await questions.encode_texts(model.folder, readable, max_tokens=cut)
         for index, tokens in zip(texts, encoded.inputs, strict=True):
             inputs[index] = tokens
     if request.truncate:
@@ -76,7 +76,7 @@ async def embedding(request: EmbeddingRequest, model: Model, workers: TextWorker
     return Encoding(inputs, [], request.dimensions if is_cut else None)
 
 
-async def reranking(request: RerankRequest, model: Model, workers: TextWorkers) -> Encoding:
+async def reranking(request: RerankRequest, model: Model, questions: TextQuestions) -> Encoding:
     """What to encode for this request. Raises as `embedding` does."""
     config = _config(model, "rerank")
     for name in ("query", "documents"):
@@ -88,18 +88,18 @@ async def reranking(request: RerankRequest, model: Model, workers: TextWorkers) 
     readable = _readable(documents, limit, "documents", truncate=truncate)
     if model.model_type not in ENCODER_TYPES:
         cut = limit if truncate else None
-        return await _prompts(request, readable, model, config, workers, cut)
+        return await _prompts(request, readable, model, config, questions, cut)
     if request.instruction is not None:
         raise InvalidRequest(
             f"Model '{model.id}' is not asked in words: it takes no instruction.", "instruction"
         )
     try:
-        encoded = await workers.encode_texts(
+        encoded = await questions.encode_texts(
             model.folder, readable, query=request.query, max_tokens=limit if truncate else None
         )
         _check_lengths(encoded.inputs, limit, "documents")
     except InvalidRequest:  # if it is the query that leaves no room, say so
-        alone = await workers.encode_texts(model.folder, (request.query,))
+        alone = await questions.encode_texts(model.folder, (request.query,))
         _check_lengths(alone.inputs, limit - 1, "query")
         raise
     return Encoding(encoded.inputs, encoded.first_lengths)
@@ -110,14 +110,14 @@ async def _prompts(
     documents: tuple[str, ...],
     model: Model,
     config: EncoderConfig,
-    workers: TextWorkers,
+    questions: TextQuestions,
     max_tokens: int | None,
 ) -> Encoding:
     """Each document in a prompt with the query, for a language model that ranks."""
     instruction = config.prompt(request.instruction) or None
 
     async def encode(texts: tuple[str, ...]) -> list[list[int]]:
-        encoded = await workers.encode_pairs(
+        encoded = await questions.encode_pairs(
             model.folder, request.query, texts, instruction=instruction, max_tokens=max_tokens
         )
         return encoded.inputs

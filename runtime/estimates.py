@@ -13,7 +13,7 @@ from .memory.prediction import Prediction, predict
 from .requests import GenerationRequest
 from .residency import Residency
 from .splices import Splices
-from .text_workers import TextWorkers
+from .text_questions import TextQuestions
 from .ticket import Ticket
 
 
@@ -46,7 +46,7 @@ class Estimates:
     """All methods run on one event loop."""
 
     def __init__(
-        self, residency: Residency, text: TextWorkers, splices: Splices, max_rows: int
+        self, residency: Residency, text: TextQuestions, splices: Splices, max_rows: int
     ) -> None:
         """`max_rows` are those of one model that are computed at once."""
         self._residency = residency

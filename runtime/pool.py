@@ -50,6 +50,7 @@ from .residency import IsRemoved, PoolSettings, Residency
 from .slot import Outcome, Slot
 from .splices import Splices
 from .text_messages import Decoded, Tokens
+from .text_questions import TextQuestions
 from .text_workers import TextWorkers
 from .ticket import Interruption, Ticket
 
@@ -69,7 +70,8 @@ class ModelPool:
         """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
         self.residency = Residency(settings, on_load, is_removed, self._chat_format, meter)
         self._settings = settings
-        self._text = TextWorkers()
+        self._workers = TextWorkers()
+        self._text = TextQuestions(self._workers)
         self._splices = Splices()
         self.caches = Caches(self.residency, self._splices)
         self.estimates = Estimates(self.residency, self._text, self._splices, settings.max_rows)
@@ -216,7 +218,7 @@ class ModelPool:
         self,
         model: Model,
         request: EmbeddingRequest | RerankRequest,
-        prepare: Callable[[Model, TextWorkers], Awaitable[Encoding]],
+        prepare: Callable[[Model, TextQuestions], Awaitable[Encoding]],
     ) -> tuple[Encoding, Embedded]:
         slot = self.residency.slot(model)
         with (
@@ -278,11 +280,11 @@ class ModelPool:
 
     def can_serve(self, model_id: str) -> bool:
         """False while draining, and while the model's engine died too often to be started again."""
-        return self._text.is_alive and self.residency.can_serve(model_id)
+        return self._workers.is_alive and self.residency.can_serve(model_id)
 
     async def start(self) -> None:
         """Start the text workers and the clock that unloads idle models."""
-        await self._text.start()
+        await self._workers.start()
         self.residency.start()
 
     async def drain(self, timeout_s: float) -> None:
@@ -291,4 +293,4 @@ class ModelPool:
 
     async def close(self) -> None:
         """End every child. The pool is of no more use."""
-        await asyncio.gather(self.residency.close(), self._text.close())
+        await asyncio.gather(self.residency.close(), self._workers.close())

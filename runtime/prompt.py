@@ -9,14 +9,14 @@ from .generation import Generation
 from .requests import GenerationRequest
 from .splices import Entry, Splices
 from .text_messages import Tokens
-from .text_workers import TextWorkers
+from .text_questions import TextQuestions
 
 
 class Prompt:
     """What several answers go on from."""
 
     def __init__(
-        self, text: TextWorkers, splices: Splices, folder: Path, request: GenerationRequest
+        self, text: TextQuestions, splices: Splices, folder: Path, request: GenerationRequest
     ) -> None:
         self._text = text
         self._splices = splices

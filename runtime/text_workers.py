@@ -11,34 +11,17 @@ import contextlib
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from registry.checkpoint.chat_format import ChatFormat
-from runtime.errors import Draining, InvalidRequest, TemplateFailed, TextRefused, Unavailable
+from runtime.errors import Draining, Unavailable
 from runtime.processes.child import Child
 
-from .context import num_chars_of
-from .requests import ChatInput, Constraint, Input
-from .text_messages import (
-    Decode,
-    Decoded,
-    Described,
-    DescribeTemplate,
-    EncodePairs,
-    EncodePrompt,
-    EncodeTexts,
-    Job,
-    Known,
-    Refusal,
-    Reply,
-    Texts,
-    Tokens,
-)
+from .text_messages import Job, Refusal, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -93,112 +76,11 @@ class TextWorkers:
         async with self._changed:
             self._changed.notify_all()
 
-    async def encode(
-        self,
-        folder: Path,
-        input: Input,
-        constraint: Constraint | None = None,
-        known: Sequence[Known] = (),
-    ) -> Tokens:
-        """The prompt, and what its answer looks like; tokens of what is known stay what they are.
+    async def do(self, job: Job, num_chars: int) -> Reply:
+        """A worker's reply to a job that has so many characters to read.
 
-        Raises InvalidRequest, for a conversation TemplateFailed; Unavailable when no worker is to
-        be had.
+        Raises TimeoutError after the job's deadline, or Unavailable.
         """
-        num_chars = num_chars_of(input)
-        limit_s = self._deadline_s(folder, num_chars)
-        try:
-            job = EncodePrompt(str(folder), input, constraint, limit_s, list(known))
-            reply = await self._do(job, num_chars)
-        except TimeoutError:
-            if constraint is not None:
-                raise InvalidRequest(
-                    f"Reading the request took longer than {limit_s:.0f} s, so it was stopped: "
-                    "that is this constraint, or the model's chat template.",
-                    constraint.param,
-                ) from None
-            raise _refused(
-                input, f"Reading the request took longer than {limit_s:.0f} s, so it was stopped: "
-                "that is the model's chat template, or the schemas of the tools."
-            ) from None  # fmt: skip
-        if isinstance(reply, Tokens):
-            return reply
-        if isinstance(reply, Refusal) and reply.param is not None:
-            raise InvalidRequest(reply.message, reply.param)
-        raise _refused(input, _message(reply))
-
-    async def decode(self, folder: Path, tokens: tuple[int, ...]) -> Decoded:
-        """The text of tokens, and the word of each. Raises TextRefused, and as `encode` does."""
-        try:
-            job = Decode(str(folder), tokens, self._deadline_s(folder, len(tokens)))
-            reply = await self._do(job, len(tokens))
-        except TimeoutError:
-            raise TextRefused("The tokens took too long to be read.", "tokens") from None
-        if isinstance(reply, Decoded):
-            return reply
-        raise TextRefused(_message(reply), "tokens")
-
-    async def describe_template(self, folder: Path) -> ChatFormat | None:
-        """What the model's template takes; None where that cannot be found out now."""
-        job = DescribeTemplate(str(folder), self._deadline_s(folder, 0))
-        try:
-            reply = await self._do(job, 0)
-        except (TimeoutError, Unavailable):
-            return None
-        return reply.form if isinstance(reply, Described) else None
-
-    async def encode_texts(
-        self,
-        folder: Path,
-        texts: tuple[str, ...],
-        *,
-        query: str | None = None,
-        max_tokens: int | None = None,
-    ) -> Texts:
-        """Each text's tokens with special ones, alone or as a pair with the query.
-
-        `max_tokens` cuts longer ones. Raises TextRefused; Unavailable as `encode` does.
-        """
-        param = "input" if query is None else "documents"
-        num_chars = sum(map(len, texts)) + len(query or "") * len(texts)
-        limit_s = self._deadline_s(folder, num_chars)
-        job = EncodeTexts(str(folder), texts, query, max_tokens, limit_s)
-        return await self._texts(job, num_chars, param)
-
-    async def encode_pairs(
-        self,
-        folder: Path,
-        query: str,
-        documents: tuple[str, ...],
-        *,
-        instruction: str | None = None,
-        max_tokens: int | None = None,
-    ) -> Texts:
-        """A prompt's tokens for each document, by the template of a model that ranks.
-
-        `max_tokens` cuts the documents of longer ones. Raises as `encode_texts` does.
-        """
-        around = len(query) + len(instruction or "")
-        num_chars = sum(len(document) + around for document in documents)
-        limit_s = self._deadline_s(folder, num_chars)
-        job = EncodePairs(str(folder), query, documents, instruction, max_tokens, limit_s)
-        return await self._texts(job, num_chars, "documents")
-
-    async def _texts(self, job: EncodeTexts | EncodePairs, num_chars: int, param: str) -> Texts:
-        try:
-            reply = await self._do(job, num_chars)
-        except TimeoutError:
-            raise TextRefused(
-                f"The model's tokenizer took longer than {job.deadline_s:.0f} s for these texts, "
-                "so it was stopped.",
-                param,
-            ) from None
-        if isinstance(reply, Texts):
-            return reply
-        raise TextRefused(_message(reply), param)
-
-    async def _do(self, job: Job, num_chars: int) -> Reply:
-        """A worker's reply. Raises TimeoutError after the job's deadline, or Unavailable."""
         folder, content = Path(job.folder), _encoder.encode(job)
         async with self._turns[folder, num_chars > self._settings.short_chars]:
             for _ in range(2):
@@ -211,7 +93,8 @@ class TextWorkers:
                     return reply
         raise Unavailable("The process that reads messages died twice over this request.")
 
-    def _deadline_s(self, folder: Path, num_chars: int) -> float:
+    def deadline_s(self, folder: Path, num_chars: int) -> float:
+        """How long a job with so many characters may take."""
         settings = self._settings
         try:
             num_bytes = (folder / "tokenizer.json").stat().st_size
@@ -295,13 +178,3 @@ class TextWorkers:
     async def _retire(self, worker: Child) -> None:
         await worker.kill()
         self._all.discard(worker)
-
-
-def _refused(input: Input, message: str) -> InvalidRequest:
-    return (
-        TemplateFailed(message) if isinstance(input, ChatInput) else TextRefused(message, "prompt")
-    )
-
-
-def _message(reply: Reply) -> str:
-    return reply.message if isinstance(reply, Refusal) else "The reply was for something else."

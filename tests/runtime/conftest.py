@@ -1,4 +1,4 @@
-"""What the tests of the pool and of the residency start from: a pool, and models."""
+"""What tests of the runtime start from: a pool, models, text workers that can be asked."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -8,6 +8,8 @@ import pytest
 from registry.checkpoint.model import Model
 from runtime.pool import ModelPool
 from runtime.residency import PoolSettings
+from runtime.text_questions import TextQuestions
+from runtime.text_workers import TextSettings, TextWorkers
 from tests import processes
 from tests.models.tiny_encoders import make_bert
 from tests.models.tiny_models import make_llama
@@ -46,3 +48,13 @@ def model(tmp_path: Path) -> Model:
 @pytest.fixture
 def embedder(tmp_path: Path) -> Model:
     return Model("bert", make_bert(tmp_path / "bert"))
+
+
+@pytest.fixture
+async def questions() -> AsyncGenerator[TextQuestions, None]:
+    """Bombs are stopped sooner than elsewhere."""
+    workers = TextWorkers(TextSettings(deadline_s=1.5))
+    await workers.start()
+    yield TextQuestions(workers)
+    await workers.close()
+    assert not processes.children("runtime.text")

@@ -19,6 +19,7 @@ from transformers.utils import chat_template_utils
 from runtime.text import prompt, sandbox
 from runtime.text.__main__ import Worker
 from runtime.text.call_ids import nine_letters
+from runtime.text_questions import TextQuestions
 from runtime.text_workers import TextSettings, TextWorkers
 from tests.models.tiny_models import make_llama
 from tests.serving import KEY, ServerProcess, link_model
@@ -218,7 +219,7 @@ async def test_by_a_worker_process(
     try:
         for key, name in itertools.product(CHOSEN, EIGHT):
             request = request_of(BODIES[name])
-            encoded = await workers.encode(templates[key].folder, request.input)
+            encoded = await TextQuestions(workers).encode(templates[key].folder, request.input)
             assert encoded.tokens == replies[key, name]
     finally:
         await workers.close()
