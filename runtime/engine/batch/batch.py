@@ -9,7 +9,7 @@ come next where a grammar says so, `draw` starts drawing the next ones, and the 
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import mlx.core as mx
 import msgspec
@@ -25,6 +25,7 @@ from runtime.events import Failed, Prefill, RowEvent, SetAside
 
 from .account import Account
 from .group import DecodeGroup, Drawn
+from .groups import DecodeGroups
 from .prefill import Prefilling
 from .reuse import Reuse
 from .row import Row
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 _ALL_EXACT = Exactness()
 _REGROUP_STEPS = 64  # how often groups that grew alike in length are looked at for joining
 _MEMORY_STEPS = 8  # how often memory is looked at while no prompt is read
-_PASSED_OVER_STEPS = 3  # so many in a row are not taken by background rows, for others' sake
 
 
 class Batch:
@@ -54,8 +54,8 @@ class Batch:
     ) -> None:
         """Nothing is done that `exactness` does not name as exact for the model."""
         empty = kv_cache.make(model)
-        self._can_merge = exactness.merged and kv_cache.is_mergeable(empty)
-        self._padding = Padding.of(empty)
+        can_merge = exactness.merged and kv_cache.is_mergeable(empty)
+        padding = Padding.of(empty)
         self._is_memory_short = is_memory_short
         self._account = account
         budget = prefix_cache_bytes if exactness.chunked else 0  # a prefix is a first piece
@@ -63,22 +63,21 @@ class Batch:
         self._prefilling = Prefilling(
             model,
             msgspec.structs.replace(
-                exactness, merged=self._can_merge, padded=exactness.padded and self._can_merge
+                exactness, merged=can_merge, padded=exactness.padded and can_merge
             ),
-            self._padding,
+            padding,
             self.reuse,
             prefill_chunk_tokens,
             stall_limit_s,
         )
-        self._groups: list[DecodeGroup] = []
+        self._groups = DecodeGroups(padding, self._lose, can_merge=can_merge)
         self._num_steps = 0
         self._num_at_start = 0  # rows, when the last step began
-        self._num_passed_over = 0  # steps in a row that background rows did not take
 
     @property
     def num_rows(self) -> int:
         """Rows anywhere in the batch."""
-        return len(self._prefilling.rows) + sum(len(group.rows) for group in self._groups)
+        return len(self._rows)
 
     @property
     def is_waiting(self) -> bool:
@@ -88,7 +87,7 @@ class Batch:
     @property
     def cache_bytes(self) -> int:
         """Bytes of KV held for all rows, padding included."""
-        return self._prefilling.num_bytes + sum(group.num_bytes for group in self._groups)
+        return self._prefilling.num_bytes + self._groups.num_bytes
 
     def _held(self) -> Iterator[tuple[Row, RowView]]:
         """The rows that draw, and what the cache holds of each."""
@@ -156,8 +155,8 @@ class Batch:
         self._num_steps += 1
         self._num_at_start = self.num_rows
         self._make_do(events)
-        apart = [group for group in self._groups if group.is_young or self._goes_ahead(group)]
-        groups = self._decoding()
+        apart = self._groups.apart
+        groups = self._groups.take_turn(self.reading)
         self._forward(groups, events)
         tokens = self._read(groups, events)
         over = self._follow(tokens, events)
@@ -167,15 +166,15 @@ class Batch:
             self._note_held(over, events)
         self._leave(over, events)
         self._prefill(events, is_decoding=any(group in self._groups for group in groups))
-        self._place_grown(apart, events)
+        self._groups.place_grown(apart, events)
         if self._num_steps % _REGROUP_STEPS == 0:
-            self._regroup(events)
+            self._groups.regroup(events)
         self._give_back()
         return events
 
     @property
     def _rows(self) -> list[Row]:
-        return [*self._prefilling.rows, *(row for group in self._groups for row in group.rows)]
+        return [*self._prefilling.rows, *self._groups.rows]
 
     def _make_do(self, events: list[RowEvent]) -> None:
         """When memory is short the prefixes that are kept make room, half of them at a time; then
@@ -196,23 +195,9 @@ class Batch:
         """Rows that are over, and are still there, tell what is held and what should be."""
         if self._account is not None:
             for group in list(self._groups):
-                self._attempt(group, DecodeGroup.settle, events, over)
+                self._groups.attempt(group, DecodeGroup.settle, events, over)
             groups = [group.lengths for group in self._groups]
             self._account.note(events, self.reading, groups, self.reuse.cache.num_bytes)
-
-    def _decoding(self) -> list[DecodeGroup]:
-        """The groups of this step: for background rows most steps are not taken while somebody
-        waits for an interactive row's first token."""
-        is_waited_for = _any_urgent(self._prefilling.rows) or any(map(_is_first, self._groups))
-        if is_waited_for and self._num_passed_over < _PASSED_OVER_STEPS:
-            self._num_passed_over += 1
-            return [group for group in self._groups if _any_urgent(group.rows)]
-        self._num_passed_over = 0
-        return list(self._groups)
-
-    def _goes_ahead(self, group: DecodeGroup) -> bool:
-        """Whether its first token is not to wait for a pass that it shares with background rows."""
-        return _is_first(group) and not all(_any_urgent(other.rows) for other in self._groups)
 
     def _give_back(self) -> None:
         """When nothing runs, nobody needs the buffers that MLX keeps for reuse."""
@@ -221,12 +206,12 @@ class Batch:
 
     def _forward(self, groups: list[DecodeGroup], events: list[RowEvent]) -> None:
         for group in groups:
-            self._attempt(group, DecodeGroup.forward, events)
+            self._groups.attempt(group, DecodeGroup.forward, events)
 
     def _read(self, groups: list[DecodeGroup], events: list[RowEvent]) -> list[Drawn]:
         tokens: list[Drawn] = []
         for group in groups:
-            self._attempt(group, lambda group: tokens.extend(group.read()), events)
+            self._groups.attempt(group, lambda group: tokens.extend(group.read()), events)
         return tokens
 
     def _follow(self, tokens: list[Drawn], events: list[RowEvent]) -> set[Row]:
@@ -247,7 +232,7 @@ class Batch:
         """What may be drawn next; rows that cannot go on are over."""
         failed: list[tuple[Row, Exception]] = []
         for group in groups:
-            self._attempt(group, lambda group: failed.extend(group.mask()), events, over)
+            self._groups.attempt(group, lambda group: failed.extend(group.mask()), events, over)
         for row, error in failed:
             if row not in over:
                 logger.error("row %d failed", row.id, exc_info=error)
@@ -256,17 +241,17 @@ class Batch:
 
     def _draw(self, groups: list[DecodeGroup], over: set[Row], events: list[RowEvent]) -> None:
         for group in groups:
-            self._attempt(group, DecodeGroup.draw, events, over)
+            self._groups.attempt(group, DecodeGroup.draw, events, over)
 
     def _leave(self, over: set[Row], events: list[RowEvent], *, keeps: bool = True) -> None:
         """The only way out of a group: its cache is copied once, however many rows leave."""
         changed = [group for group in self._groups if not over.isdisjoint(group.rows)]
         for group in changed:
             if keeps and self.reuse.is_on:
-                self._attempt(group, lambda group: self._keep(group, over), events, over)
-            self._attempt(group, lambda group: group.leave(over), events, over)
+                self._groups.attempt(group, lambda group: self._keep(group, over), events, over)
+            self._groups.attempt(group, lambda group: group.leave(over), events, over)
         if changed:
-            self._regroup(events)
+            self._groups.regroup(events)
 
     def _keep(self, group: DecodeGroup, over: set[Row]) -> None:
         """What rows that are over have read may serve others."""
@@ -292,76 +277,7 @@ class Batch:
             if is_gone and not any(row in rows for rows, _ in failed):
                 row.begin(events)
         for group in ready:
-            self._place(group, events)
-
-    def _place(self, newcomer: DecodeGroup, events: list[RowEvent]) -> None:
-        """Join the group that wastes least on padding with it, or stand alone."""
-        best = min(
-            (group for group in self._groups if self._can_join(group, newcomer)),
-            key=lambda group: self._padding.wasted([*group.lengths, *newcomer.lengths]),
-            default=None,
-        )
-        if best is None:
-            self._groups.append(newcomer)
-        else:
-            rows = [*best.rows, *newcomer.rows]
-            self._attempt(best, lambda best: best.join(newcomer), events, rows=rows)
-
-    def _can_join(self, group: DecodeGroup, other: DecodeGroup) -> bool:
-        if not self._can_merge or group.is_young or other.is_young:
-            return False
-        if self._goes_ahead(group) or self._goes_ahead(other):
-            return False
-        return self._padding.fits([*group.lengths, *other.lengths])
-
-    def _place_grown(self, apart: list[DecodeGroup], events: list[RowEvent]) -> None:
-        """Place the rows that were not to be merged with others when this step began."""
-        for group in apart:
-            if group in self._groups and not (group.is_young or self._goes_ahead(group)):
-                self._groups.remove(group)
-                self._place(group, events)
-
-    def _regroup(self, events: list[RowEvent]) -> None:
-        """Split groups that waste too much since rows left, and join those that no longer would."""
-        whole: list[DecodeGroup] = []
-        parts = [group for group in self._groups if group.rows]
-        while parts:
-            group = parts.pop()
-            if self._padding.fits(group.lengths):
-                whole.append(group)
-                continue
-            rows = list(group.rows)
-            try:
-                parts.append(group.split(self._padding))
-                parts.append(group)
-            except Exception as error:
-                self._lose(rows, error, f"The model failed: {error}", events)
-        self._groups = []
-        for group in sorted(whole, key=lambda group: len(group.rows), reverse=True):
-            self._place(group, events)
-
-    def _attempt(
-        self,
-        group: DecodeGroup,
-        action: Callable[[DecodeGroup], None],
-        events: list[RowEvent],
-        over: Collection[Row] = (),
-        rows: Collection[Row] | None = None,
-    ) -> None:
-        """A failing action costs the rows of its group that are not over, not the engine.
-
-        `rows` are those of the action, where they are not the group's. A group that has failed
-        already is let be.
-        """
-        if group not in self._groups:
-            return
-        rows = list(group.rows if rows is None else rows)
-        try:
-            action(group)
-        except Exception as error:
-            self._groups.remove(group)
-            lost = [row for row in rows if row not in over]
-            self._lose(lost, error, f"The model failed: {error}", events)
+            self._groups.place(group, events)
 
     def _lose(
         self, rows: Collection[Row], error: Exception, message: str, events: list[RowEvent]
@@ -376,12 +292,3 @@ class Batch:
 
 def _aside(row: Row) -> SetAside:
     return SetAside(row.id, *row.follower.take_untold())
-
-
-def _is_first(group: DecodeGroup) -> bool:
-    """Whether an interactive row of it has no token yet."""
-    return any(row.is_urgent and row.first_token_at is None for row in group.rows)
-
-
-def _any_urgent(rows: Iterable[Row]) -> bool:
-    return any(row.is_urgent for row in rows)

@@ -7,7 +7,7 @@ import mlx.core as mx
 import pytest
 
 from runtime.engine.batch.batch import Batch
-from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tokens_of
+from tests.runtime.engine.numbers import load, prompts, row, run_alone, tokens_of
 
 
 @pytest.mark.parametrize("lengths", [[3000] * 4, [3000, 2900, 10, 900]])
@@ -36,16 +36,3 @@ def test_the_count_is_what_mlx_holds(tmp_path: Path, architecture: str, lengths:
     for number in range(len(lengths)):
         batch.remove(number)
     assert batch.cache_bytes == 0
-
-
-def test_states_of_a_fixed_size_decode_in_one_group(tmp_path: Path) -> None:
-    """A recurrence keeps as much of 2,000 tokens as of 10: nothing is padded, so all go along."""
-    model = load(tmp_path, "mamba2")
-    batch = Batch(model)
-    for number, prompt in enumerate(prompts([10, 2000, 30])):
-        batch.add(row(number, prompt, 300))
-    decoding: set[int] = set()
-    while len(decoding) < 3:
-        decoding |= {number for number, _ in tokens_of(batch.step())}
-    assert len(batch._groups) == 1
-    assert len(run(batch)) == 3
