@@ -5,8 +5,7 @@ import contextlib
 import itertools
 import logging
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -18,7 +17,6 @@ from .cache_questions import CacheQuestions
 from .engine_messages import (
     SAVING_S,
     CacheReport,
-    Cancel,
     ChunkPass,
     Command,
     Embed,
@@ -34,6 +32,7 @@ from .engine_messages import (
     Step,
     Stop,
 )
+from .engine_rows import EngineRows
 from .errors import (
     EngineDied,
     EngineFailed,
@@ -41,19 +40,8 @@ from .errors import (
     LoadFailed,
     LoadRefused,
     RuntimeFault,
-    Stalled,
 )
-from .events import (
-    Delta,
-    Embedded,
-    Failed,
-    Finished,
-    Loading,
-    Prefill,
-    PromptScores,
-    RowEvent,
-    SetAside,
-)
+from .events import Embedded, Failed, Finished, Loading, RowEvent, SetAside
 from .generation import Generation
 from .memory import machine
 from .requests import Priority
@@ -73,26 +61,6 @@ class Watch:
     stall_limit_s: float = 30.0  # how long a reader may leave its events lying
     load_silence_s: float = 120.0  # without progress of a load, which tells of every 64 MB
     stop_grace_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What an engine is computing, and who wants to know."""
-
-    generation: Generation | None  # told of text; None for inputs of an encoder
-    ended: asyncio.Future[RowEvent]
-
-    def put(self, event: RowEvent) -> None:
-        if isinstance(event, Delta | Prefill | PromptScores):
-            if self.generation is not None:
-                self.generation.put(event)
-        elif not self.ended.done():
-            self.ended.set_result(event)
-
-    def fail(self, fault: RuntimeFault) -> None:
-        if not self.ended.done():
-            self.ended.set_exception(fault)
-            self.ended.exception()  # seen, should its task be cancelled in this moment
 
 
 class EngineProcess:
@@ -118,7 +86,9 @@ class EngineProcess:
         self._on_end = on_end
         self._on_pass = on_pass
         self._child: Child | None = None
-        self._rows: dict[int, _Row] = {}  # by number
+        self._rows = EngineRows(
+            self._send, lambda: self.death() if self.has_ended.is_set() else None
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._silent_beats = 0
         self._has_worked = False  # since the last beat
@@ -180,7 +150,7 @@ class EngineProcess:
         Leaving early cancels the row. Raises EngineFailed, or what `fail_all` was given.
         """
         value = generation.prompt, generation.sampling, generation.drawn
-        with self._row(number, generation) as ended, generation.row():
+        with self._rows.row(number, generation) as ended, generation.row():
             self._send(Generate(number, *value, priority, generation.form, generation.borders))
             event = await ended
         if isinstance(event, SetAside):
@@ -205,32 +175,16 @@ class EngineProcess:
 
         Raises as `generate` does.
         """
-        with self._row(number) as ended:
+        with self._rows.row(number) as ended:
             self._send(Embed(number, inputs, first_lengths or [], dimensions, priority))
             event = await ended
         if isinstance(event, Embedded):
             return event
         raise _failure(event)
 
-    @contextmanager
-    def _row(
-        self, number: int, generation: Generation | None = None
-    ) -> Iterator[asyncio.Future[RowEvent]]:
-        """A row's last event, to be waited for; a row that has none at the end is cancelled."""
-        row = self._rows[number] = _Row(generation, asyncio.get_running_loop().create_future())
-        if self.has_ended.is_set():
-            row.fail(self.death())
-        try:
-            yield row.ended
-        finally:
-            del self._rows[number]
-            if not row.ended.done() or row.ended.cancelled():
-                self._send(Cancel(number))
-
     def fail_all(self, fault: RuntimeFault) -> None:
         """End every running row with this fault."""
-        for row in self._rows.values():
-            row.fail(fault)
+        self._rows.fail(fault)
 
     async def stop(self) -> None:
         """End the child: asked first, killed after the grace. Running rows get EngineStopped."""
@@ -260,9 +214,7 @@ class EngineProcess:
                         if largest_pass is not None:
                             self._on_pass(largest_pass)
                         for event in events:
-                            # Of a row that was cancelled nobody wants to know.
-                            if (row := self._rows.get(event.id)) is not None:
-                                row.put(event)
+                            self._rows.put(event)
                     case CacheReport() as report:
                         self.cache.answer(report)
                     case Pong():
@@ -293,11 +245,7 @@ class EngineProcess:
             if self._has_worked:
                 self._has_worked = False
                 self.cache.refresh()
-            limit = self._watch.stall_limit_s
-            for row_id, row in self._rows.items():
-                if row.generation is not None and row.generation.unread_s() > limit:
-                    row.fail(Stalled(f"The client read nothing for {limit:g} s."))
-                    self._send(Cancel(row_id))
+            self._rows.cancel_unread(self._watch.stall_limit_s)
 
     def death(self) -> EngineDied:
         """What its rows are told when it has ended."""
