@@ -252,7 +252,8 @@ def test_javascript(encoders: ServerProcess, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout)
     assert printed["first"][: len(REFERENCE)] == pytest.approx(REFERENCE, abs=1e-4)
-    assert printed["floats"] == printed["first"]
+    # Read alone and beside another text: some CPUs add up in another order.
+    assert printed["floats"] == pytest.approx(printed["first"], abs=1e-6)
     assert (printed["count"], printed["dimensions"]) == (2, 384)
 
 
