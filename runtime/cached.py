@@ -8,7 +8,8 @@ import msgspec
 # "": all that was known of it was. "new": nothing like it was read before. "differs": at its
 # first token that differs from the most similar one. "no_checkpoint": the model's state cannot be
 # cut, and none was kept nearer to that token. "evicted": it was known, and had to make room.
-Blocked: TypeAlias = Literal["", "new", "differs", "no_checkpoint", "evicted"]
+# "short": so little of it was known that to read it again is as fast as to copy it.
+Blocked: TypeAlias = Literal["", "new", "differs", "no_checkpoint", "evicted", "short"]
 
 
 class Lookup(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ _REASONS: dict[Blocked, str] = {
     "differs": "From its first token that differs on, nothing can be reused.",
     "no_checkpoint": "The model's state cannot be cut, and none was kept nearer to that token.",
     "evicted": "It was known, and had to make room.",
+    "short": "So little of it was known that to read it again is as fast as to copy it.",
 }
 _STOPS: dict[Stop, str] = {
     "": "All of it came back as it was drawn.",

@@ -25,6 +25,9 @@ from .row import Row
 logger = logging.getLogger(__name__)
 
 _WORTH_WAITING = 64  # tokens that are being read and are known nowhere else
+# As many tokens as a template begins every prompt with are read in the time that it takes to copy
+# them; and a prompt that is read from its beginning is read in one pass with others.
+_WORTH_COPYING, _WORTH_COPYING_SHARE = 64, 0.25  # tokens, or of the prompt
 _BLOCK_TOKENS = 256  # where no border is told, this far at most from a prompt's end
 _LIKELY_OTHER = 32  # tokens at a prompt's end that the next turn may say otherwise
 
@@ -85,12 +88,14 @@ class Reuse:
             if not self.cache.layers.are_full:
                 self._stops.setdefault(wait.leader, set()).add(wait.num_tokens)
             return
-        if reach > 0:
+        is_short = 0 < reach < min(_WORTH_COPYING, _WORTH_COPYING_SHARE * limit)
+        if reach > 0 and not is_short:
             self._restore(row, best, reach)
         if not self.cache.layers.are_full:
             shared = max(prefix.shared for prefix in found)
             self._stops.setdefault(row, set()).update(self._places(row, shared))
-        self.lookups.note(row.id, row.tokens, row.num_cached, max(p.shared for p in found))
+        num_held = max(prefix.shared for prefix in found)
+        self.lookups.note(row.id, row.tokens, row.num_cached, num_held, is_short=is_short)
 
     def _of_rows(self, row: Row, reading: Sequence[Row]) -> list[Prefix]:
         held = [*self._decoding(), *((other, self._view(other)) for other in reading)]

@@ -49,8 +49,18 @@ class Lookups:
         self._noted.clear()
         self._remembered.clear()
 
-    def note(self, id: int, tokens: Sequence[int], num_cached: int, num_held: int) -> None:
-        """Of a prompt so many tokens were reused, and so many at its beginning are held at all."""
+    def note(
+        self,
+        id: int,
+        tokens: Sequence[int],
+        num_cached: int,
+        num_held: int,
+        *,
+        is_short: bool = False,
+    ) -> None:
+        """Of a prompt so many tokens were reused, and so many at its beginning are held at all; or
+        these were too few to be worth it.
+        """
         self.num_tokens += len(tokens)
         self.num_cached += num_cached
         matched, known = num_held, list[int]()
@@ -59,7 +69,8 @@ class Lookups:
             common = common_length(other, asked)
             if common > matched or (common == matched and len(other) > len(known)):
                 matched, known = common, other
-        blocked = _blocked(num_cached, num_held, matched, min(len(tokens) - 1, len(known)))
+        whole = min(len(tokens) - 1, len(known))
+        blocked = "short" if is_short else _blocked(num_cached, num_held, matched, whole)
         start = max(0, matched - _AROUND)
         shown = (
             slice(matched, matched + _AROUND)

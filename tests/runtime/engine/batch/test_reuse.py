@@ -87,6 +87,24 @@ def test_what_conversations_share_is_read_once(
     assert counts[2:] == [700] * 4
 
 
+def test_what_little_all_prompts_begin_with_does_not_part_them(tmp_path: Path) -> None:
+    """A template's first words were read before: the prompts are read in one pass all the same."""
+    model = Recording(load(tmp_path, "llama"))
+    template, *said = prompts([20] + [90] * 5)
+    first, *work = ([*template, *each] for each in said)
+    expected = {number: run_alone(model, prompt, 8) for number, prompt in enumerate(work)}
+    batch = Batch(model, stall_limit_s=60, prefix_cache_bytes=_ROOMY)
+    assert answer(batch, 9, first, 8)[1] == 0
+    model.shapes.clear()
+    for number, prompt in enumerate(work):
+        batch.add(row(number, prompt, 8))
+    assert run(batch) == expected
+    assert (4, 109) in model.shapes
+    (told, *_) = batch.reuse.described(lambda token: b"").lookups
+    assert told.blocked == "short" and told.matched_tokens == 20
+    assert answer(batch, 9, [*first, *said[0][:10]], 8)[1] == 110  # what is worth it is reused
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_rows_that_come_together_wait_for_one_reading(tmp_path: Path, architecture: str) -> None:
     """Of the text that they share; who reads it may also leave before its end."""
