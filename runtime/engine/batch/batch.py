@@ -165,7 +165,7 @@ class Batch:
         if over:
             self._note_held(over, events)
         self._leave(over, events)
-        self._prefill(events, is_decoding=any(group in self._groups for group in groups))
+        self._prefill(events, [row for g in groups if g in self._groups for row in g.rows])
         self._groups.place_grown(apart, events)
         if self._num_steps % _REGROUP_STEPS == 0:
             self._groups.regroup(events)
@@ -258,11 +258,11 @@ class Batch:
         for row in over.intersection(group.rows):
             self.reuse.keep(row, group.view(row, self.reuse.cache.layers))
 
-    def _prefill(self, events: list[RowEvent], *, is_decoding: bool) -> None:
+    def _prefill(self, events: list[RowEvent], decoding: list[Row]) -> None:
         if not self._prefilling.rows:
             return
         before = {row: row.num_prefilled for row in self._prefilling.rows}
-        ready, failed = self._prefilling.chunk(is_decoding)
+        ready, failed = self._prefilling.chunk(decoding)
         for rows, error in failed:
             self._lose(rows, error, f"The prompt could not be read: {error}", events)
         for row, count in before.items():

@@ -6,7 +6,7 @@ twins, get copies of the cache.
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import mlx.core as mx
@@ -28,6 +28,7 @@ from .row import Row
 _CAUTION, _CAUTION_WHOLE = 0.4, 0.8
 # Nobody waits for a token if none decodes, but commands are still read between chunks.
 _CAUTION_ALONE = 4
+_JUST_BEGUN = 4  # tokens: a row with fewer came together with the prompts that wait
 _SCORED_TOKENS = 64  # whose logits are held at once, where a prompt's likelihood is asked for
 _MAX_SCORED_WHOLE = 2048  # of a prompt that has to be read in one piece
 
@@ -99,25 +100,23 @@ class Prefilling:
             twin.num_prefilled, twin.num_cached = row.num_prefilled, row.num_cached
 
     def chunk(
-        self, is_decoding: bool
+        self, decoding: Collection[Row]
     ) -> tuple[list[DecodeGroup], list[tuple[list[Row], Exception]]]:
         """Prefill one chunk. Returns the groups that are ready to decode, and the rows of each
         pass that failed.
 
-        While other rows decode, the chunk is short enough not to stall them. While none
-        does it may be several, over whole prompts: a step that decodes the few which are read first
-        takes about as long as one for all that came together.
+        While other rows decode, the chunk is short enough not to stall them. While none does, or
+        they have just begun, it may be several, over whole prompts: a step that decodes the few
+        which are read first takes about as long as one for all that came together.
         """
         self._reuse.arrive(list(self._twins))
         for row in self._twins:
             self._keep_up(row)
-        share, whole_share = _CAUTION, _CAUTION_WHOLE
-        if not is_decoding:
-            share = whole_share = _CAUTION_ALONE
-        budget = min(self._chunk_tokens, self._pace.budget(share))
-        whole_budget = self._pace.budget(whole_share)
-        if is_decoding:
-            whole_budget = min(self._chunk_tokens, whole_budget)
+        budget = self._pace.budget(_CAUTION if decoding else _CAUTION_ALONE)
+        budget = min(self._chunk_tokens, budget)
+        whole_budget = self._pace.budget(_CAUTION_ALONE)
+        if any(row.num_drawn >= _JUST_BEGUN for row in decoding):
+            whole_budget = min(self._chunk_tokens, self._pace.budget(_CAUTION_WHOLE))
         plan = self._plan(budget, whole_budget)
         started = time.perf_counter()
         groups: list[DecodeGroup] = []

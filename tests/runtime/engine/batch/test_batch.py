@@ -160,12 +160,12 @@ def test_short_prompts_pass_long_ones_but_never_starve_them(tmp_path: Path) -> N
 
 
 def test_prompts_that_come_together_are_read_before_any_draws(tmp_path: Path) -> None:
-    """In passes of a chunk each: few rows would take as long for their steps as all do. Beside
-    rows that draw it is one chunk between two steps.
+    """In passes of a chunk each: few rows would take as long for their steps as all do. Rows that
+    have just begun wait for them; beside others it is one chunk between two steps.
     """
     model = Recording(load(tmp_path, "llama"))
     batch = Batch(model, prefill_chunk_tokens=256, stall_limit_s=60)
-    asked = dict(enumerate(prompts([100] * 14)))
+    asked = dict(enumerate(prompts([100] * 18)))
     for number in range(8):
         batch.add(row(number, asked[number], 9))
     batch.step()
@@ -174,7 +174,13 @@ def test_prompts_that_come_together_are_read_before_any_draws(tmp_path: Path) ->
         batch.add(row(number, asked[number], 9))
     model.shapes.clear()
     batch.step()
-    assert model.shapes == [(8, 1), (2, 99), (1, 58)]
-    tokens = run(batch)
-    for number, prompt in asked.items():
-        assert tokens[number] == run_alone(model, prompt, 9)
+    assert model.shapes == [(8, 1), *[(2, 99)] * 3]
+    for _ in range(4):
+        batch.step()
+    for number in range(14, 18):
+        batch.add(row(number, asked[number], 9))
+    model.shapes.clear()
+    batch.step()
+    assert model.shapes == [(14, 1), (2, 99), (1, 58)]
+    for number, tokens in run(batch).items():
+        assert tokens == run_alone(model, asked[number], 9)[-len(tokens) :]
