@@ -19,10 +19,16 @@ from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.logprobs import likelihoods
 
 from .group import DecodeGroup
-from .pace import Pace
 from .reuse import Reuse
 from .row import Row
 
+# Tokens a second that are assumed until a chunk was measured. A low guess: a first chunk that takes
+# a minute would look like an engine that hangs. Every chunk may double it.
+_FIRST_GUESS = 16.0
+# A pass takes a time of its own, however few its tokens: for fetching the weights, and with latent
+# attention for unpacking all that was read before. Where this is about the limit, shorter and
+# shorter passes would spare nobody the wait, and the prompt would never be read.
+_MIN_FIRST_TOKENS, _MIN_TOKENS, _MIN_TOKENS_ALONE = 4, 16, 32
 # A chunk is planned to take this share of the stall limit. A piece of a long prompt takes longer
 # than the piece before it, since it attends to all of them: it gets more leeway than whole prompts.
 _CAUTION, _CAUTION_WHOLE = 0.4, 0.8
@@ -45,13 +51,14 @@ class Prefilling:
         chunk_tokens: int = 512,
         stall_limit_s: float = 0.25,
     ) -> None:
-        """A pass has at most `chunk_tokens`, fewer as `Pace` says for `stall_limit_s`."""
+        """A pass has at most `chunk_tokens`, fewer when they would take `stall_limit_s`."""
         self._model = model
         self._reuse = reuse
         self._exactness = exactness
         self._padding = padding
         self._chunk_tokens = chunk_tokens
-        self._pace = Pace(stall_limit_s)
+        self._stall_limit_s = stall_limit_s
+        self._tokens_per_s = _FIRST_GUESS
         self._num_chunks = 0
         self.rows: list[Row] = []  # in the order of their coming, twins included
         self._twins: dict[Row, list[Row]] = {}  # of each row that is read
@@ -112,11 +119,11 @@ class Prefilling:
         self._reuse.arrive(list(self._twins))
         for row in self._twins:
             self._keep_up(row)
-        budget = self._pace.budget(_CAUTION if decoding else _CAUTION_ALONE)
+        budget = self._budget(_CAUTION if decoding else _CAUTION_ALONE)
         budget = min(self._chunk_tokens, budget)
-        whole_budget = self._pace.budget(_CAUTION_ALONE)
-        if any(row.num_drawn >= _JUST_BEGUN for row in decoding):
-            whole_budget = min(self._chunk_tokens, self._pace.budget(_CAUTION_WHOLE))
+        whole_budget = self._budget(_CAUTION_ALONE)
+        if decoding and not self._came_together(decoding):
+            whole_budget = min(self._chunk_tokens, self._budget(_CAUTION_WHOLE))
         plan = self._plan(budget, whole_budget)
         started = time.perf_counter()
         groups: list[DecodeGroup] = []
@@ -130,9 +137,22 @@ class Prefilling:
         for row, count in plan:
             rows = [row, *self._twins[row]]
             self._attempt(rows, partial(self._prefill, rows, count, groups), failed)
-        if self._pace.note(num_tokens, budget, time.perf_counter() - started):
-            self._reuse.note_speed(self._pace.tokens_per_s)
+        self._measure(num_tokens, budget, time.perf_counter() - started)
         return groups, failed
+
+    def _came_together(self, decoding: Collection[Row]) -> bool:
+        """Whether those that wait came with those that decode. Beside a long prompt that is read
+        in pieces nobody is waited for: it would wait for all short ones.
+        """
+        is_in_pieces = any(row.num_prefilled > row.num_cached for row in self._twins)
+        return not is_in_pieces and all(row.num_drawn < _JUST_BEGUN for row in decoding)
+
+    def _budget(self, share: float) -> int:
+        """Tokens that take this share of the stall limit, as far as is known."""
+        least = _MIN_TOKENS_ALONE if share == _CAUTION_ALONE else _MIN_TOKENS
+        if self._tokens_per_s == _FIRST_GUESS:
+            least = _MIN_FIRST_TOKENS
+        return max(least, int(self._tokens_per_s * self._stall_limit_s * share))
 
     def _plan(self, budget: int, whole_budget: int) -> list[tuple[Row, int]]:
         """Which rows get how many tokens: the shortest rest first, no background row beside others.
@@ -265,6 +285,16 @@ class Prefilling:
             DecodeGroup.begin(self._model, rows, GroupCache(cache, len(rows)))
             for rows, cache in parts
         ]
+
+    def _measure(self, num_tokens: int, budget: int, elapsed_s: float) -> None:
+        """Learn the speed. The start of a prompt is fast, so one chunk at most doubles it; and a
+        pass over a handful of tokens is slow for its size, so only a full chunk may lower it."""
+        if num_tokens == 0 or elapsed_s <= 0:
+            return
+        measured = min(num_tokens / elapsed_s, 2 * self._tokens_per_s)
+        if 2 * num_tokens >= budget or measured > self._tokens_per_s:
+            self._tokens_per_s = measured
+            self._reuse.note_speed(measured)
 
 
 def _are_twins(row: Row, other: Row) -> bool:

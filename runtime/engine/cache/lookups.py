@@ -58,8 +58,8 @@ class Lookups:
         *,
         is_short: bool = False,
     ) -> None:
-        """Of a prompt so many tokens were reused, and so many at its beginning are held at all; or
-        these were too few to be worth it.
+        """Of a prompt so many tokens were reused, and so many at its beginning are held at all:
+        too few to be worth it, if it `is_short`.
         """
         self.num_tokens += len(tokens)
         self.num_cached += num_cached
@@ -70,7 +70,9 @@ class Lookups:
             if common > matched or (common == matched and len(other) > len(known)):
                 matched, known = common, other
         whole = min(len(tokens) - 1, len(known))
-        blocked = "short" if is_short else _blocked(num_cached, num_held, matched, whole)
+        blocked = _blocked(num_held if is_short else num_cached, num_held, matched, whole)
+        if is_short and not blocked:
+            blocked = "short"
         start = max(0, matched - _AROUND)
         shown = (
             slice(matched, matched + _AROUND)

@@ -159,6 +159,38 @@ def test_short_prompts_pass_long_ones_but_never_starve_them(tmp_path: Path) -> N
     assert 0 in first
 
 
+def test_passes_are_never_so_short_that_nothing_comes_of_them(tmp_path: Path) -> None:
+    """Where the time of a pass is its own, and not that of its tokens."""
+    model = Recording(load(tmp_path, "llama"))
+    batch = Batch(model, stall_limit_s=1e-9)
+    long, short = prompts([100, 60])
+    batch.add(row(0, long, 30))
+    while batch.reading:
+        batch.step()
+    assert model.shapes[:4] == [(1, 4), (1, 32), (1, 32), (1, 31)]
+    model.shapes.clear()
+    batch.add(row(1, short, 2))
+    run(batch)
+    assert [count for _, count in model.shapes if count > 1] == [16, 16, 16, 11]
+
+
+def test_a_long_prompt_is_not_passed_over_for_short_answers(tmp_path: Path) -> None:
+    """Rows that have just begun are no reason to read all short prompts beside it first."""
+    model = Recording(load(tmp_path, "llama"))
+    batch = Batch(model, prefill_chunk_tokens=256, stall_limit_s=60)
+    long, *short = prompts([2000] + [100] * 9)
+    batch.add(row(0, long, 2))
+    batch.step()
+    batch.add(row(1, short[0], 9))
+    while len(batch.reading) > 1:
+        batch.step()
+    for number, prompt in enumerate(short[1:], 2):
+        batch.add(row(number, prompt, 9))
+    model.shapes.clear()
+    batch.step()
+    assert sum(rows * count for rows, count in model.shapes if count > 1) <= 256
+
+
 def test_prompts_that_come_together_are_read_before_any_draws(tmp_path: Path) -> None:
     """In passes of a chunk each: few rows would take as long for their steps as all do. Rows that
     have just begun wait for them; beside others it is one chunk between two steps.

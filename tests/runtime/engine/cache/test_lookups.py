@@ -39,6 +39,17 @@ def test_the_text_around_the_first_difference() -> None:
     assert lookup.asked == "<9><8>"
 
 
+def test_what_was_too_little_to_be_worth_it() -> None:
+    """It is said only where nothing else stood in the way."""
+    lookups = Lookups()
+    lookups.remember(PROMPT[:12])
+    lookups.note(1, PROMPT, 0, 12, is_short=True)
+    lookups.remember(PROMPT)
+    lookups.note(2, [*PROMPT[:12], *[9] * 80], 0, 12, is_short=True)
+    lookups.note(3, [*PROMPT, 9], 0, 12, is_short=True)
+    assert [each.blocked for each in lookups.told(text_of)] == ["evicted", "differs", "short"]
+
+
 def test_what_is_forgotten_is_not_told() -> None:
     lookups = Lookups()
     lookups.note(1, PROMPT, 0, 0)
