@@ -46,7 +46,9 @@ from .pass_meter import PassMeter
 logger = logging.getLogger(__name__)
 
 
-_QUIET_S = 1.0  # when nothing came for so long, there is time for what may be asked for later
+# When nothing came for so long, there is time for what may be asked for later, and memory that was
+# free for more of the same goes back.
+_QUIET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +103,14 @@ class EngineLoop:
             ),
         )
         self._passes = PassMeter(prefill_chunk_tokens)
+        self._is_at_rest = False
 
     def run(self) -> None:
         """Returns after `Stop`."""
         while self._take_commands():
             self._passes.begin(self._batch.reading, self._batch.num_rows)
             events = self._batch.step()
+            self._is_at_rest = False
             if events or not self._batch.num_rows:
                 self._send(Step(events, self._batch.num_rows, self._passes.end(events)))
         self._batch.close(time.monotonic() + SAVING_S)
@@ -157,10 +161,13 @@ class EngineLoop:
         """What came in; when nothing runs, wait for it. Raises Empty."""
         if self._batch.num_rows:
             return self._inbox.get(block=self._batch.is_waiting)
-        if not self._grammars.is_prepared:
+        if not self._is_at_rest:
             with contextlib.suppress(queue.Empty):
                 return self._inbox.get(timeout=_QUIET_S)
-            self._grammars.prepare()
+            self._is_at_rest = True
+            if not self._grammars.is_prepared:
+                self._grammars.prepare()
+            device.give_back()
         return self._inbox.get()
 
     def _begin(self, command: Generate) -> None:

@@ -25,6 +25,7 @@ _UNLOADS = 10  # in all, after the first look; the next request loads the model 
 _LONGEST, _LONGEST_ANSWER = 600, 40  # tokens
 _CACHE = "16MB"  # is full before the memory is looked at first
 _MOST_TIMES = 1.05
+_REST_S = 3  # the engine gives back what is free when it has been quiet for a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class _Traffic:
             await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
             await stream(client, endpoint, "the last", max_tokens=4)
             await until_rows(client, f"{self._server.url}/metrics", 0)
-        await asyncio.sleep(1)
+        await asyncio.sleep(_REST_S)
         return _held(self._server)
 
     async def _one(self, client: httpx.AsyncClient, number: int) -> None:

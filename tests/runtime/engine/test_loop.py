@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from runtime.engine import device
+from runtime.engine import loop as loop_module
 from runtime.engine.loader import load
 from runtime.engine.loop import EngineLoop
 from runtime.engine_messages import Cancel, Generate, PutAside, Report, Step, Stop
@@ -90,3 +92,21 @@ def test_a_grammar_that_cannot_be_followed_fails_its_row(loop: Loop) -> None:
     assert {event.id for event in failed} == {0, 1}
     assert all("nothing" in event.message for event in failed)
     assert [event.id for event in loop.last if isinstance(event, Finished)] == [2]
+
+
+def test_what_is_free_goes_back_when_it_is_quiet(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once after each spell of work, and not between its rows."""
+    given_back_after: list[int] = []
+
+    def give_back() -> None:
+        given_back_after.append(len(loop.last))
+        loop.inbox.put(Stop())
+
+    monkeypatch.setattr(loop_module, "_QUIET_S", 0.01)
+    monkeypatch.setattr(device, "give_back", give_back)
+    for spell in range(2):
+        loop.begin(spell, None)
+        loop.run(until=99)
+    assert given_back_after == [1, 2]
