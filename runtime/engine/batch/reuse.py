@@ -88,7 +88,8 @@ class Reuse:
             if not self.cache.layers.are_full:
                 self._stops.setdefault(wait.leader, set()).add(wait.num_tokens)
             return
-        is_short = self.cache.layers.are_full and 0 < reach < self._worth_copying(limit)
+        worth_copying = min(_WORTH_COPYING, _WORTH_COPYING_SHARE * limit)
+        is_short = self.cache.layers.are_full and 0 < reach < worth_copying
         if reach > 0 and not is_short:
             self._restore(row, best, reach)
         if not self.cache.layers.are_full:
@@ -96,9 +97,6 @@ class Reuse:
             self._stops.setdefault(row, set()).update(self._places(row, shared))
         num_held = max(prefix.shared for prefix in found)
         self.lookups.note(row.id, row.tokens, row.num_cached, num_held, is_short=is_short)
-
-    def _worth_copying(self, limit: int) -> float:
-        return min(_WORTH_COPYING, _WORTH_COPYING_SHARE * limit)
 
     def _of_rows(self, row: Row, reading: Sequence[Row]) -> list[Prefix]:
         held = [*self._decoding(), *((other, self._view(other)) for other in reading)]
