@@ -18,7 +18,15 @@ from tests import processes
 from tests.runtime import deaths
 from tests.runtime.asking import kill, request
 from tests.runtime.deaths import POISON, Death, Place, Plan
-from tests.runtime.known import NUM_ROWS, Answer, Known, make_known, read, same
+from tests.runtime.known import (
+    NUM_ROWS,
+    Answer,
+    Known,
+    make_known,
+    make_known_quantised,
+    read,
+    same,
+)
 
 # Short beats, for the one engine that hangs.
 SETTINGS = PoolSettings(prefill_chunk_tokens=64, watch=Watch(beat_s=0.1, silent_beats=40))
@@ -32,7 +40,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
 
 @pytest.fixture(scope="module")
 def quantised(tmp_path_factory: pytest.TempPathFactory) -> Known:
-    return make_known(tmp_path_factory.mktemp("quantised") / "tiny", kv_bits=8)
+    return make_known_quantised(tmp_path_factory.mktemp("quantised") / "tiny", kv_bits=8)
 
 
 # --- as planned -----------------------------------------------------------------------------------
@@ -120,7 +128,7 @@ async def test_a_quantised_cache_is_the_same_after_a_death(
     pool: ModelPool, quantised: Known
 ) -> None:
     """The next engine is loaded with as many bits, and reads what was drawn to the same numbers."""
-    plan = Plan([Death("prefill", 2), Death("step", 9), Death("hand", 5)], NUM_ROWS)
+    plan = Plan([Death("prefill", 2), Death("step", 9), Death("hand", 5)], len(quantised.answers))
     assert len(await ask(pool, quantised, quantised.answers, plan)) == 3
 
 

@@ -55,17 +55,18 @@ class Answer:
 
 
 class Noisy:
-    """A model whose logits are off by a hundred times what rounding can do."""
+    """A model whose logits are off; if not said, by a hundred times what rounding can do."""
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: LanguageModel, noise: float = 1e-4) -> None:
         self._model = model
+        self._noise = noise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
     def __call__(self, inputs: mx.array, cache: Any) -> mx.array:
         logits: mx.array = self._model(inputs, cache=cache)
-        return logits + mx.random.uniform(-1e-4, 1e-4, logits.shape)
+        return logits + mx.random.uniform(-self._noise, self._noise, logits.shape)
 
 
 def answers(
