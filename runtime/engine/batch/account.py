@@ -34,7 +34,7 @@ class Account:
             predicted += len(lengths) * self.memory.row_bytes
         for row in reading:
             if row.num_prefilled:
-                predicted += group_bytes(self.memory.cache, [row.num_prefilled])
+                predicted += group_bytes(self.memory.cache, [len(row.tokens)])
                 predicted += chunk_bytes(self.memory.cache, self.chunk_tokens)
         mx.synchronize()  # what a pass works with is given back at its end
         measured = mx.get_active_memory()

@@ -14,7 +14,8 @@ import mlx.core as mx
 from registry.checkpoint.exactness import Exactness
 from runtime.engine.cache import kv_cache
 from runtime.engine.cache.kv_cache import MIN_MERGED_TOKENS, Cache, GroupCache
-from runtime.engine.cache.padding import Padding
+from runtime.engine.cache.layers import make_room
+from runtime.engine.cache.padding import Padding, stepped
 from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.logprobs import likelihoods
 
@@ -234,6 +235,8 @@ class Prefilling:
                 self._score(rows, logits[0], start)
             for each in rows:
                 each.num_prefilled += count
+            if row.num_to_prefill:
+                make_room(row.cache, stepped(len(row.tokens)))
             self._reuse.pause(row, list(self._twins))
             for other in self._twins:
                 self._keep_up(other)

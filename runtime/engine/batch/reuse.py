@@ -15,7 +15,8 @@ from runtime.engine.cache.disk.shelf import Shelf
 from runtime.engine.cache.disk.tier import DiskTier
 from runtime.engine.cache.layers import NotCuttable, RowView
 from runtime.engine.cache.lookups import Lookups
-from runtime.engine.cache.prefix import Prefix, RowPrefix, TreePrefix, room_for
+from runtime.engine.cache.padding import stepped
+from runtime.engine.cache.prefix import Prefix, RowPrefix, TreePrefix
 from runtime.engine.cache.prefix_cache import PrefixCache
 from runtime.engine.cache.prefix_tree import common_length
 from runtime.engine.language_model import LanguageModel
@@ -120,9 +121,8 @@ class Reuse:
         return best
 
     def _restore(self, row: Row, prefix: Prefix, num_tokens: int) -> None:
-        room = room_for(num_tokens, len(row.tokens) - num_tokens)
         try:
-            restored = prefix.restore(num_tokens, room)
+            restored = prefix.restore(num_tokens, stepped(len(row.tokens)) - num_tokens)
         except Exception as error:  # for want of memory, say: then the prompt is read
             self._drop(error)
             return

@@ -6,10 +6,12 @@ share the merged form (`BatchKVCache` and its kin), left-padded to the longest r
 
 import copy
 from collections.abc import Sequence
-from typing import Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import mlx.core as mx
-from mlx_lm.models.cache import CacheList, make_prompt_cache
+from mlx_lm.models.cache import BatchKVCache, CacheList, KVCache, make_prompt_cache
+
+from .padding import ROOM_TOKENS
 
 # A row with fewer tokens is not merged yet: a state that is shorter than the convolution over it
 # has no place beside others in mlx-lm's caches, and an empty cache cannot be taken apart again.
@@ -94,7 +96,7 @@ class GroupCache:
         if not rows:
             self.layers = []
         elif len(rows) == 1:  # the plain cache of a single row is cheaper to step
-            self.layers = [layer.extract(rows[0]) for layer in self.layers]
+            self.layers = [_extracted(layer, rows[0]) for layer in self.layers]
         else:
             for layer in self.layers:
                 layer.filter(list(rows))
@@ -103,7 +105,7 @@ class GroupCache:
     def take(self, rows: Sequence[int]) -> "GroupCache":
         """A cache of these rows alone; this one is left as it is."""
         if len(rows) == 1 and self._is_merged:
-            return GroupCache([layer.extract(rows[0]) for layer in self.layers], 1)
+            return GroupCache([_extracted(layer, rows[0]) for layer in self.layers], 1)
         part = GroupCache(copy.deepcopy(self.layers), self._num_rows)
         part.keep(rows)
         return part
@@ -124,7 +126,50 @@ def is_mergeable(cache: Sequence[object]) -> bool:
 
 def merge(caches: Sequence[Cache]) -> Cache:
     """Plain caches of several rows as one merged cache, in that order."""
-    return [layers[0].merge(layers) for layers in zip(*caches, strict=True)]
+    return [_merged(layers) for layers in zip(*caches, strict=True)]
+
+
+def _merged(rows: Sequence[Any]) -> LayerCache:
+    """One layer's cache; of full attention with room for more, other than mlx-lm's own `merge`."""
+    layer: LayerCache
+    full: list[Any] = [row for row in rows if type(row) is KVCache and not row.empty()]
+    if len(full) < len(rows):
+        layer = rows[0].merge(rows)
+        return layer
+    longest = max(row.offset for row in full)
+    padding = [longest - row.offset for row in full]
+    merged: Any = BatchKVCache(padding)
+    merged.keys = _stacked([row.keys for row in full], padding, longest)
+    merged.values = _stacked([row.values for row in full], padding, longest)
+    merged.offset, merged._idx = merged.offset + longest, longest
+    layer = merged
+    return layer
+
+
+def _stacked(arrays: Sequence[mx.array], padding: Sequence[int], longest: int) -> mx.array:
+    """(B, heads, longest and room, head size) of (1, heads, tokens and room, head size) each."""
+    _, num_heads, _, head_size = arrays[0].shape
+    shape = (len(arrays), num_heads, longest + ROOM_TOKENS, head_size)
+    stacked = mx.zeros(shape, arrays[0].dtype)
+    for row, (array, left) in enumerate(zip(arrays, padding, strict=True)):
+        stacked[row : row + 1, :, left:longest] = array[:, :, : longest - left]
+    return stacked
+
+
+def _extracted(layer: LayerCache, row: int) -> LayerCache:
+    """A row's own cache; of full attention with room for more, other than mlx-lm's `extract`."""
+    if type(layer) is not BatchKVCache or layer.empty():
+        return layer.extract(row)
+    merged: Any = layer
+    left, end = merged.left_padding.tolist()[row], merged._idx
+    plain: Any = KVCache()
+    plain.keys, plain.values = (
+        mx.pad(array[row : row + 1, :, left:end], [(0, 0), (0, 0), (0, ROOM_TOKENS), (0, 0)])
+        for array in (merged.keys, merged.values)
+    )
+    plain.offset = end - left
+    own: LayerCache = plain
+    return own
 
 
 def read_together(model: ReadsTokens, prompts: Sequence[Sequence[int]]) -> Cache:

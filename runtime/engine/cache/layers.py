@@ -13,6 +13,7 @@ from mlx.utils import tree_map
 from mlx_lm.models.cache import BatchKVCache, CacheList, KVCache, RotatingKVCache
 
 from .kv_cache import Cache, LayerCache
+from .padding import ALLOCATION_STEP
 from .quantized import MergedQuantizedCache, QuantizedCache
 
 Arrays: TypeAlias = tuple[mx.array, ...]  # of one layer: (1, heads, tokens, -1) each
@@ -58,18 +59,23 @@ class RowView:
         self._layers = layers
         self._index = index
 
-    @property
-    def is_plain(self) -> bool:
-        return self._index is None
-
     def full(self, start: int, stop: int) -> list[Arrays]:
         """Keys and values of these tokens, of each full layer: views, not copies."""
         return [self._cut(self._flat[place], start, stop) for place in self._layers.full]
 
-    def whole(self) -> list[Arrays]:
-        """All that each full layer holds, its room for more included. Of a plain cache."""
+    @property
+    def is_plain(self) -> bool:
+        return self._index is None
+
+    def taken(self) -> list[Arrays]:
+        """All that each full layer of a plain cache holds, and hardly more room than that; the row
+        must not be computed any more.
+        """
         layers = [self._flat[place] for place in self._layers.full]
         _check(all(layer.empty() or layer.offset == self.length for layer in layers))
+        for layer in layers:  # one at a time, so that only one of them is there twice
+            if not layer.empty() and arrays_of(layer)[0].shape[2] > self.length + ALLOCATION_STEP:
+                fill(layer, joined([sliced(arrays_of(layer), 0, self.length)]), self.length)
         return [() if layer.empty() else arrays_of(layer) for layer in layers]
 
     def windows(self, start: int) -> list[Arrays]:
@@ -155,6 +161,19 @@ def fill(layer: Any, arrays: Arrays, num_tokens: int) -> None:
     layer.offset = num_tokens
     if isinstance(layer, RotatingKVCache):
         layer._idx = layer.keys.shape[2]
+
+
+def make_room(cache: Cache, num_tokens: int) -> None:
+    """Have what full layers hold grow at once to room for so many tokens in all.
+
+    mlx-lm's caches grow by a step at a time, and are copied whole for it: at the end of a long
+    prompt that takes longer than to read the next piece.
+    """
+    for layer in flat(cache):
+        if type(layer) in (KVCache, QuantizedCache) and not layer.empty():
+            arrays = arrays_of(layer)
+            if (room := num_tokens - arrays[0].shape[2]) > 0:
+                fill(layer, joined([arrays], room), layer.offset)
 
 
 def set_state(layer: Any, saved: LayerCache) -> None:

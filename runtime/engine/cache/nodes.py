@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from .layers import Arrays, joined, sliced
-from .padding import ALLOCATION_STEP
 from .prefix_tree import Node
 from .trail import Span, Trail
 
@@ -33,12 +32,6 @@ def split(node: Node, count: int) -> Node:
     head.weigh()
     node.weigh()
     return head
-
-
-def is_snug(node: Node) -> bool:
-    """Whether hardly more is held than the node's tokens."""
-    held = max((each[0].shape[2] for each in node.full if each), default=0)
-    return held <= len(node.tokens) + ALLOCATION_STEP
 
 
 def halve(node: Node) -> None:

@@ -6,6 +6,13 @@ from typing import Self
 from mlx_lm.models.cache import ArraysCache, CacheList, RotatingKVCache
 
 ALLOCATION_STEP = 256  # mlx-lm grows a KV cache by this many tokens at a time
+# What rows that were merged or taken apart have room for: to grow, a cache is copied once more.
+ROOM_TOKENS = ALLOCATION_STEP - 1
+
+
+def stepped(num_tokens: int) -> int:
+    """So many, and what is left of the last step."""
+    return -(-num_tokens // ALLOCATION_STEP) * ALLOCATION_STEP
 
 
 class Padding:
@@ -35,7 +42,7 @@ class Padding:
 
     def allocated(self, length: int) -> int:
         """Tokens that a row of `length` takes room for."""
-        return -(-max(self._kept(length), 1) // ALLOCATION_STEP) * ALLOCATION_STEP
+        return stepped(max(self._kept(length), 1))
 
     def wasted(self, lengths: Sequence[int]) -> int:
         """Tokens of padding in a merged cache."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from .layers import Layers, RowView, joined
-from .padding import ALLOCATION_STEP
 from .prefix_cache import PrefixCache, Restored
 from .trail import Trail
 
@@ -105,9 +104,3 @@ class RowPrefix:
         restored = self._cache.restored(num_tokens, lambda n: joined([cut[n]], room), self._trail)
         restored.trail = self._trail.until(num_tokens)  # whichever of the two leaves first
         return restored
-
-
-def room_for(num_tokens: int, num_more: int) -> int:
-    """So many more fill the last step in which mlx-lm makes a cache grow."""
-    whole = -(-(num_tokens + num_more) // ALLOCATION_STEP) * ALLOCATION_STEP
-    return whole - num_tokens

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from .kv_cache import Cache
 from .layers import Arrays, Layers, RowView, fill, flat, joined, num_bytes, set_state, sliced
-from .nodes import cut, halve, is_snug, split, trail_of
+from .nodes import cut, halve, split, trail_of
 from .prefix_tree import Node, PrefixTree, way_to
 from .trail import Trail
 
@@ -109,29 +109,21 @@ class PrefixCache:
             path.append(parent)
         self._complete(path, trail)
         for stop in stops:
-            node = self._node(tokens, parent.stop, stop, view, trail)
+            node = Node(tokens[parent.stop : stop], parent.stop, held_from=stop)
+            is_own = node.start == 0 and stop == view.length and view.is_plain
+            node.full = view.taken() if is_own else view.full(node.start, stop)
+            self._hold(node, trail)
             node.prove(num_proven)
             if not self._make_room(node.num_bytes, path):
                 self._keep_part(node, parent, path)
                 break
-            self._settle(node, parent, is_own=view.is_plain and stop == view.length)
+            self._settle(node, parent, is_own=is_own)
             path.append(node)
             parent = node
 
-    def _node(self, tokens: list[int], start: int, stop: int, view: RowView, trail: Trail) -> Node:
-        """Of the tokens in between; its keys and values are the row's own as yet."""
-        node = Node(tokens[start:stop], start, held_from=stop)
-        is_whole = start == 0 and stop == view.length and view.is_plain
-        node.full = view.whole() if is_whole else view.full(start, stop)
-        self._hold(node, trail)
-        return node
-
     def _settle(self, node: Node, parent: Node, *, is_own: bool = False) -> None:
-        """Put a node into the tree; it holds its own arrays from now on, and hardly more room.
-
-        `is_own`: if it begins at the root, its arrays are nobody else's, and all that there is.
-        """
-        if not (is_own and node.start == 0 and is_snug(node)):
+        """Put a node into the tree. It holds its own arrays from now on; `is_own`: it has them."""
+        if not is_own:
             for number, arrays in enumerate(node.full):
                 node.full[number] = joined([sliced(arrays, 0, len(node.tokens))])
         node.weigh()

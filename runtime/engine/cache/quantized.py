@@ -13,7 +13,7 @@ import mlx.core as mx
 from mlx_lm.models.base import create_causal_mask
 from mlx_lm.models.cache import create_attention_mask, dynamic_roll
 
-from .padding import ALLOCATION_STEP
+from .padding import ALLOCATION_STEP, ROOM_TOKENS
 
 GROUP_SIZES = (64, 32)  # numbers that share a scale and a bias; the largest that divides the head
 
@@ -131,13 +131,15 @@ class QuantizedCache(_Layer):
             return merged
         merged.group_size = like.group_size
         merged.arrays = [
-            mx.zeros((len(caches), array.shape[1], longest, array.shape[3]), array.dtype)
+            mx.zeros(
+                (len(caches), array.shape[1], longest + ROOM_TOKENS, array.shape[3]), array.dtype
+            )
             for array in like.arrays
         ]
         for row, cache in enumerate(caches):
             if cache.arrays:
                 for array, own in zip(merged.arrays, cache._written(), strict=True):
-                    array[row : row + 1, :, longest - cache.num_written :] = own
+                    array[row : row + 1, :, longest - cache.num_written : longest] = own
         return merged
 
 
@@ -210,7 +212,10 @@ class MergedQuantizedCache(_Layer):
         row = QuantizedCache(self.bits)
         row.group_size = self.group_size
         row.arrays = [
-            mx.contiguous(array[idx : idx + 1, :, padding : self.num_written])
+            mx.pad(
+                array[idx : idx + 1, :, padding : self.num_written],
+                [(0, 0), (0, 0), (0, ROOM_TOKENS), (0, 0)],
+            )
             for array in self.arrays
         ]
         row.num_written = self.num_written - padding
@@ -222,9 +227,9 @@ class MergedQuantizedCache(_Layer):
         return padding
 
     def _right_justified(self, longest: int) -> list[mx.array]:
-        """What is written, behind as much padding as `longest` tokens leave."""
-        padding = longest - self.num_written
-        return [mx.pad(array, [(0, 0), (0, 0), (padding, 0), (0, 0)]) for array in self._written()]
+        """What is written, behind as much padding as `longest` tokens leave, with room for more."""
+        around = (longest - self.num_written, ROOM_TOKENS)
+        return [mx.pad(array, [(0, 0), (0, 0), around, (0, 0)]) for array in self._written()]
 
 
 def group_size(*head_sizes: int) -> int:

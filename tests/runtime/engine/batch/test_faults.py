@@ -5,9 +5,10 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
-from mlx_lm.models.cache import BatchKVCache, KVCache
+from mlx_lm.models.cache import BatchKVCache
 
 from runtime.engine.batch.batch import Batch
+from runtime.engine.cache import kv_cache
 from runtime.engine.cache.kv_cache import GroupCache
 from runtime.events import Failed, Finished, RowEvent
 from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tokens_of
@@ -26,23 +27,23 @@ def raises(*args: Any, **kwargs: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "kind, action",
-    [(KVCache, "merge"), (BatchKVCache, "extend"), (BatchKVCache, "filter")],
+    "place, action",
+    [(kv_cache, "_merged"), (BatchKVCache, "extend"), (BatchKVCache, "filter")],
 )
 def test_a_fault_of_a_cache_costs_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type, action: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: object, action: str
 ) -> None:
     """Rows that cannot be joined, or left alone, fail once each; those to come run as ever."""
     model = load(tmp_path, "llama")
     batch = Batch(model, stall_limit_s=60)
-    if action != "merge":
+    if action != "_merged":
         for number in (0, 1):  # read together
             batch.add(row(number, prompts([9])[0], 3 + 20 * number))
         batch.step()
     for number in (2, 3):
         batch.add(row(number, prompts([9])[0], 20))
     with monkeypatch.context() as patch:
-        patch.setattr(kind, action, raises)
+        patch.setattr(place, action, raises)
         failed = [event for event in last_events(batch) if isinstance(event, Failed)]
     assert failed and all("out of order" in event.message for event in failed)
     assert len({event.id for event in failed}) == len(failed)
@@ -61,7 +62,10 @@ def test_a_cancel_that_cannot_be_carried_out_is_told_to_the_others(
         batch.add(row(number, prompts([9])[0], 30))
     while not tokens_of(batch.step()):
         pass
-    monkeypatch.setattr(BatchKVCache, "extract" if num_left == 1 else "filter", raises)
+    if num_left == 1:
+        monkeypatch.setattr(kv_cache, "_extracted", raises)
+    else:
+        monkeypatch.setattr(BatchKVCache, "filter", raises)
     events = batch.remove(0)
     assert events is not None and {event.id for event in events} == set(range(1, num_left + 1))
     assert all(isinstance(event, Failed) for event in events)

@@ -1,4 +1,4 @@
-"""Tests of what a batch holds: its count is what MLX holds, and no row is held twice."""
+"""Tests of what a batch holds: its count is what MLX holds, and no row is held or copied twice."""
 
 import gc
 from pathlib import Path
@@ -7,7 +7,9 @@ import mlx.core as mx
 import pytest
 
 from runtime.engine.batch.batch import Batch
-from tests.runtime.engine.numbers import load, prompts, row, run_alone, tokens_of
+from runtime.engine.cache.kv_cache import Cache
+from runtime.engine.cache.layers import Layers, arrays_of, flat
+from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tokens_of
 
 
 @pytest.mark.parametrize("lengths", [[3000] * 4, [3000, 2900, 10, 900]])
@@ -36,3 +38,35 @@ def test_the_count_is_what_mlx_holds(tmp_path: Path, architecture: str, lengths:
     for number in range(len(lengths)):
         batch.remove(number)
     assert batch.cache_bytes == 0
+
+
+def rooms(cache: Cache) -> set[int]:
+    """Tokens that full layers have room for."""
+    layers = list(flat(cache))
+    return {arrays_of(layers[place])[0].shape[2] for place in Layers(cache).full}
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2", "llama_kv8"])
+def test_a_prompt_in_pieces_has_its_room_from_the_first_on(
+    tmp_path: Path, architecture: str
+) -> None:
+    """It is not copied whole at every step in which mlx-lm's caches grow; what of it is kept, when
+    nobody wants it any more, is what was read."""
+    model = load(tmp_path, architecture)
+    batch = Batch(model, prefill_chunk_tokens=64, prefix_cache_bytes=1 << 30)
+    (prompt,) = prompts([2000])
+    batch.add(row(0, prompt, 5))
+    (reading,) = batch.reading
+    while reading.num_prefilled < 400:
+        batch.step()
+        assert rooms(reading.cache) == {2048}
+    read = reading.num_prefilled
+    whole = batch.cache_bytes
+    batch.remove(0)
+    assert batch.reuse.cache.num_tokens == read
+    assert batch.reuse.cache.num_bytes < whole / 2
+    again = row(1, prompt, 5)
+    batch.add(again)
+    if batch.reuse.cache.layers.are_full:
+        assert again.num_cached == read
+    assert run(batch)[1] == run_alone(model, prompt, 5)

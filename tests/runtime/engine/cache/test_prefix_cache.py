@@ -9,7 +9,8 @@ import pytest
 
 from runtime.engine.cache import kv_cache
 from runtime.engine.cache.layers import RowView, flat
-from runtime.engine.cache.prefix import RowPrefix, TreePrefix, room_for
+from runtime.engine.cache.padding import stepped
+from runtime.engine.cache.prefix import RowPrefix, TreePrefix
 from runtime.engine.cache.prefix_cache import PrefixCache
 from runtime.engine.cache.trail import Trail
 from tests.runtime.engine.numbers import load, prompts
@@ -33,7 +34,7 @@ def filled(model: Any, length: int) -> kv_cache.Cache:
     """A plain cache of full layers as if it had read so many tokens."""
     cache = kv_cache.make(model)
     for layer in flat(cache):
-        shape = (1, 2, length + room_for(length, 0), 16)
+        shape = (1, 2, stepped(length), 16)
         layer.keys, layer.values = mx.random.normal(shape), mx.random.normal(shape)
         layer.offset = length
         mx.eval(layer.keys, layer.values)
@@ -55,7 +56,7 @@ def test_who_goes_on_alone_is_given_all_there_is(tmp_path: Path) -> None:
     first, more = prompts([500, 40])
     put(kept, model, first)
     assert reach(kept, [*first, *more]) == 500
-    restored = TreePrefix(kept, [*first, *more]).restore(500, room_for(500, 40))
+    restored = TreePrefix(kept, [*first, *more]).restore(500, stepped(540) - 500)
     assert (kept.num_bytes, kept.num_tokens) == (0, 0)
     cache = read(model, more, restored.cache)
     tokens = [*first, *more]
@@ -199,6 +200,6 @@ def test_a_hit_of_a_single_user_takes_hardly_more_memory(tmp_path: Path) -> None
         mx.clear_cache()
         mx.reset_peak_memory()
         before = mx.get_active_memory()
-        restored = TreePrefix(kept, [*tokens, 5]).restore(4000, room_for(4000, 20))
+        restored = TreePrefix(kept, [*tokens, 5]).restore(4000, stepped(4020) - 4000)
         assert mx.get_peak_memory() - before <= 2 * entry / layers + 0.1 * entry
         assert restored.num_tokens == 4000

@@ -1,0 +1,66 @@
+"""Tests of runtime.engine.cache.kv_cache: rows that are merged and taken apart."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from runtime.engine.cache import kv_cache
+from runtime.engine.cache.kv_cache import Cache, GroupCache
+from runtime.engine.cache.layers import arrays_of, flat
+from tests.runtime.engine.numbers import load, prompts
+
+
+def read(model: Any, tokens: list[int]) -> Cache:
+    cache = kv_cache.make(model)
+    model(mx.array([tokens]), cache=cache)
+    kv_cache.evaluate(cache)
+    return cache
+
+
+def rooms(cache: Cache) -> set[int]:
+    """Tokens that full layers have room for, padding included."""
+    layers = list(flat(cache))
+    full = [layer for layer in layers if hasattr(layer, "keys") and not hasattr(layer, "max_size")]
+    return {arrays_of(layer)[0].shape[2] for layer in full}
+
+
+def step(model: Any, cache: Cache, tokens: list[int]) -> mx.array:
+    """The logits (B, vocab) behind one more token for each row."""
+    logits: mx.array = model(mx.array(tokens)[:, None], cache=cache)[:, -1]
+    mx.eval(logits)
+    return logits
+
+
+def merged_by_mlx_lm(rows: Sequence[Cache]) -> Cache:
+    return [layers[0].merge(layers) for layers in zip(*rows, strict=True)]
+
+
+def assert_same_without_growth(model: Any, group: GroupCache, expected: Cache) -> None:
+    """Both go on by a few tokens."""
+    kv_cache.evaluate(group.layers)
+    held = rooms(group.layers)
+    tokens = [7, 8, 9, 10][: group._num_rows]
+    for _ in range(3):
+        logits = step(model, group.layers, tokens)
+        assert mx.allclose(logits, step(model, expected, tokens), atol=1e-5)
+    assert rooms(group.layers) == held
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2", "llama_kv8"])
+def test_rows_that_join_or_stay_behind_draw_without_being_copied(
+    tmp_path: Path, architecture: str
+) -> None:
+    """They have room from the start, and are told what mlx-lm's own merged caches tell."""
+    model = load(tmp_path, architecture)
+    *rows, late = (read(model, prompt) for prompt in prompts([300, 280, 77, 190]))
+    theirs, group = merged_by_mlx_lm(rows), GroupCache(kv_cache.merge(rows), len(rows))
+    assert_same_without_growth(model, group, theirs)
+    for layer, other in zip(theirs, merged_by_mlx_lm([late]), strict=True):
+        layer.extend(other)
+    group.join(GroupCache(late, 1))
+    assert_same_without_growth(model, group, theirs)
+    group.keep([1])
+    assert_same_without_growth(model, group, [layer.extract(1) for layer in theirs])
