@@ -50,12 +50,14 @@ class Loading(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prefill(msgspec.Struct, frozen=True, tag=True):
-    """`done` of `total` prompt tokens are in the KV cache; `cached` of them were there before."""
+    """`done` of `total` prompt tokens are in the KV cache; `cached` of them were there before, and
+    for `held` the memory is taken, read or not."""
 
     id: int
     done: int
     total: int
     cached: int = 0
+    held: int = 0
 
 
 class Score(msgspec.Struct, frozen=True, array_like=True):

@@ -65,7 +65,7 @@ class Generation:
         self._num_rows = 0  # in as many engines it was, or as many times in one
         self._num_cached = 0  # tokens of the prompt that were read before it first came
         self._prefill_s = self._decode_s = 0.0
-        self.num_held = 0  # tokens in the cache of its row
+        self.num_held = 0  # tokens that its row holds memory for
         self._drew_at: float | None = None  # when its first text came from this engine
 
     async def __aenter__(self) -> Self:
@@ -189,7 +189,7 @@ class Generation:
                 self._pass()
         else:
             if isinstance(event, Prefill):
-                self.num_held = event.done
+                self.num_held = event.held
                 if not self.drawn:
                     self._num_cached = event.cached
             if isinstance(event, PromptScores):  # no other engine has to compute them

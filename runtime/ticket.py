@@ -28,7 +28,7 @@ class Ticket:
     waited_s: float = 0.0  # in earlier waits
     waits_since: float | None = None
     num_tokens: int = 0  # of its prompt and the answer that room is kept for
-    num_held: Callable[[], int] = lambda: 0  # of these, in its row's cache now
+    num_held: Callable[[], int] = lambda: 0  # of these, what its row holds memory for now
     short_since: float | None = None  # since when it would run if there were memory for it
     fault: Exception | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

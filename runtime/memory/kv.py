@@ -18,8 +18,8 @@ def row_bytes(shape: CacheShape, num_tokens: int) -> int:
 def group_bytes(shape: CacheShape, lengths: Sequence[int]) -> int:
     """At most what rows of these lengths take that decode together.
 
-    Merged, every row takes the room of the longest. That grows by steps from any length at which a
-    chunk of the prompt ended: there is room for up to a step more than there are tokens.
+    Merged, every row takes the room of the longest, and there is room for up to a step more than
+    there are tokens: it is made when rows merge, or a cache grows by steps from any length.
     """
     if not lengths:
         return 0

@@ -33,7 +33,7 @@ class Account:
             predicted += group_bytes(self.memory.cache, lengths)
             predicted += len(lengths) * self.memory.row_bytes
         for row in reading:
-            if row.num_prefilled:
+            if row.cache and row.num_prefilled:  # its twins hold nothing of their own
                 predicted += group_bytes(self.memory.cache, [len(row.tokens)])
                 predicted += chunk_bytes(self.memory.cache, self.chunk_tokens)
         mx.synchronize()  # what a pass works with is given back at its end

@@ -268,10 +268,11 @@ class Batch:
         for row, count in before.items():
             is_read = row.num_cached and row not in self._prefilling.rows
             if row.num_prefilled > count or is_read:
-                total = len(row.tokens)
-                # The prompt's last token is left for the first decode step.
-                done = row.num_prefilled if row.num_to_prefill else total
-                events.append(Prefill(row.id, done, total, row.num_cached))
+                done = held = total = len(row.tokens)
+                if row.num_to_prefill:
+                    done, held = row.num_prefilled, row.num_held
+                # else its last token is left for the first decode step
+                events.append(Prefill(row.id, done, total, row.num_cached, held))
         for row in before:
             is_gone = row not in self._prefilling.rows
             if is_gone and not any(row in rows for rows, _ in failed):

@@ -35,6 +35,7 @@ _MIN_FIRST_TOKENS, _MIN_TOKENS, _MIN_TOKENS_ALONE = 4, 16, 32
 _CAUTION, _CAUTION_WHOLE = 0.4, 0.8
 # Nobody waits for a token if none decodes, but commands are still read between chunks.
 _CAUTION_ALONE = 4
+_GROWN_BYTES = 16 << 20  # of a long prompt's cache, before each piece: memory that is new is slow
 _JUST_BEGUN = 4  # tokens: a row with fewer came together with the prompts that wait
 _SCORED_TOKENS = 64  # whose logits are held at once, where a prompt's likelihood is asked for
 _MAX_SCORED_WHOLE = 2048  # of a prompt that has to be read in one piece
@@ -228,6 +229,8 @@ class Prefilling:
         row = rows[0]
         if count > 0:
             start = row.num_prefilled
+            if count < row.num_to_prefill:
+                make_room(row.cache, stepped(len(row.tokens)), _GROWN_BYTES)
             tokens = mx.array(row.tokens[start : start + count])
             logits = self._model(tokens[None], cache=row.cache)
             kv_cache.evaluate(row.cache)
@@ -235,8 +238,6 @@ class Prefilling:
                 self._score(rows, logits[0], start)
             for each in rows:
                 each.num_prefilled += count
-            if row.num_to_prefill:
-                make_room(row.cache, stepped(len(row.tokens)))
             self._reuse.pause(row, list(self._twins))
             for other in self._twins:
                 self._keep_up(other)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from runtime.engine.answer.follower import Follower, Told
 from runtime.engine.cache.kv_cache import Cache
+from runtime.engine.cache.layers import room_in
 from runtime.engine.cache.trail import Trail
 from runtime.engine.sampling.logprobs import Likelihood
 from runtime.engine.sampling.sampler import NUMERICAL_FAULT
@@ -72,6 +73,13 @@ class Row:
     @property
     def num_to_prefill(self) -> int:
         return len(self.tokens) - 1 - self.num_prefilled
+
+    @property
+    def num_held(self) -> int:
+        """Tokens whose place is taken while it prefills, read or not; 0 of one with a twin's."""
+        if not self.cache:
+            return 0
+        return max(self.num_prefilled, min(room_in(self.cache), len(self.tokens)))
 
     @property
     def length(self) -> int:

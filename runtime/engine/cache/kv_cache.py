@@ -129,21 +129,18 @@ def merge(caches: Sequence[Cache]) -> Cache:
     return [_merged(layers) for layers in zip(*caches, strict=True)]
 
 
-def _merged(rows: Sequence[Any]) -> LayerCache:
-    """One layer's cache; of full attention with room for more, other than mlx-lm's own `merge`."""
-    layer: LayerCache
+def _merged(rows: Sequence[Any]) -> Any:
+    """One layer's cache; of full attention with room for more, unlike mlx-lm's own `merge`."""
     full: list[Any] = [row for row in rows if type(row) is KVCache and not row.empty()]
     if len(full) < len(rows):
-        layer = rows[0].merge(rows)
-        return layer
+        return rows[0].merge(rows)
     longest = max(row.offset for row in full)
     padding = [longest - row.offset for row in full]
     merged: Any = BatchKVCache(padding)
     merged.keys = _stacked([row.keys for row in full], padding, longest)
     merged.values = _stacked([row.values for row in full], padding, longest)
     merged.offset, merged._idx = merged.offset + longest, longest
-    layer = merged
-    return layer
+    return merged
 
 
 def _stacked(arrays: Sequence[mx.array], padding: Sequence[int], longest: int) -> mx.array:
@@ -156,8 +153,8 @@ def _stacked(arrays: Sequence[mx.array], padding: Sequence[int], longest: int) -
     return stacked
 
 
-def _extracted(layer: LayerCache, row: int) -> LayerCache:
-    """A row's own cache; of full attention with room for more, other than mlx-lm's `extract`."""
+def _extracted(layer: LayerCache, row: int) -> Any:
+    """A row's own cache; of full attention with room for more, unlike mlx-lm's own `extract`."""
     if type(layer) is not BatchKVCache or layer.empty():
         return layer.extract(row)
     merged: Any = layer
@@ -168,8 +165,7 @@ def _extracted(layer: LayerCache, row: int) -> LayerCache:
         for array in (merged.keys, merged.values)
     )
     plain.offset = end - left
-    own: LayerCache = plain
-    return own
+    return plain
 
 
 def read_together(model: ReadsTokens, prompts: Sequence[Sequence[int]]) -> Cache:

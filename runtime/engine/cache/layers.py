@@ -50,7 +50,7 @@ class Layers:
 
 
 class RowView:
-    """One row's part of a cache, plain or merged; read only."""
+    """One row's part of a cache, plain or merged. It is only read, until it is given up."""
 
     def __init__(self, cache: Cache, layers: Layers, length: int, index: int | None = None) -> None:
         """`length` tokens are in it; `index` is the row's place where the cache is merged."""
@@ -59,16 +59,16 @@ class RowView:
         self._layers = layers
         self._index = index
 
-    def full(self, start: int, stop: int) -> list[Arrays]:
-        """Keys and values of these tokens, of each full layer: views, not copies."""
-        return [self._cut(self._flat[place], start, stop) for place in self._layers.full]
-
     @property
     def is_plain(self) -> bool:
         return self._index is None
 
-    def taken(self) -> list[Arrays]:
-        """All that each full layer of a plain cache holds, and hardly more room than that; the row
+    def full(self, start: int, stop: int) -> list[Arrays]:
+        """Keys and values of these tokens, of each full layer: views, not copies."""
+        return [self._cut(self._flat[place], start, stop) for place in self._layers.full]
+
+    def give_up(self) -> list[Arrays]:
+        """All that each full layer of a plain cache holds, with hardly more room than that. The row
         must not be computed any more.
         """
         layers = [self._flat[place] for place in self._layers.full]
@@ -163,17 +163,33 @@ def fill(layer: Any, arrays: Arrays, num_tokens: int) -> None:
         layer._idx = layer.keys.shape[2]
 
 
-def make_room(cache: Cache, num_tokens: int) -> None:
-    """Have what full layers hold grow at once to room for so many tokens in all.
+def make_room(cache: Cache, num_tokens: int, most_bytes: int) -> None:
+    """Have what full layers hold grow to room for so many tokens in all; one layer after the
+    other, until so many bytes are written.
 
     mlx-lm's caches grow by a step at a time, and are copied whole for it: at the end of a long
     prompt that takes longer than to read the next piece.
     """
-    for layer in flat(cache):
-        if type(layer) in (KVCache, QuantizedCache) and not layer.empty():
-            arrays = arrays_of(layer)
-            if (room := num_tokens - arrays[0].shape[2]) > 0:
-                fill(layer, joined([arrays], room), layer.offset)
+    for layer in _held(cache, KVCache, QuantizedCache):
+        room = num_tokens - arrays_of(layer)[0].shape[2]
+        if room > 0 and most_bytes > 0:
+            around = [(0, 0), (0, 0), (0, room), (0, 0)]
+            arrays = tuple(mx.pad(array, around) for array in arrays_of(layer))
+            mx.eval(arrays)
+            fill(layer, arrays, layer.offset)
+            most_bytes -= layer.nbytes
+
+
+def room_in(cache: Cache) -> int:
+    """For how many tokens all layers of one row have room that grow, what they hold included."""
+    full, windows = _held(cache, KVCache, QuantizedCache), _held(cache, RotatingKVCache)
+    growing = [layer for layer in windows if layer.keys.shape[2] < layer.max_size]
+    return min((arrays_of(layer)[0].shape[2] for layer in [*full, *growing]), default=0)
+
+
+def _held(cache: Cache, *kinds: type) -> list[Any]:
+    """The layers of these kinds that hold something."""
+    return [layer for layer in flat(cache) if type(layer) in kinds and not layer.empty()]
 
 
 def set_state(layer: Any, saved: LayerCache) -> None:

@@ -6,7 +6,7 @@ from typing import Self
 from mlx_lm.models.cache import ArraysCache, CacheList, RotatingKVCache
 
 ALLOCATION_STEP = 256  # mlx-lm grows a KV cache by this many tokens at a time
-# What rows that were merged or taken apart have room for: to grow, a cache is copied once more.
+# That rows have room for which were merged or taken apart: to grow, a cache is copied once more.
 ROOM_TOKENS = ALLOCATION_STEP - 1
 
 
@@ -36,7 +36,7 @@ class Padding:
         if len(lengths) == 1 or self._kept_tokens == 0:
             return True
         own = sum(self.allocated(length) for length in lengths)
-        # Merged, the longest row is held exactly and then grows by a whole step.
+        # Merged, there is room for up to a step more than the longest row has.
         merged = len(lengths) * (self._kept(max(lengths)) + ALLOCATION_STEP)
         return merged <= 2 * own
 

@@ -111,7 +111,7 @@ class PrefixCache:
         for stop in stops:
             node = Node(tokens[parent.stop : stop], parent.stop, held_from=stop)
             is_own = node.start == 0 and stop == view.length and view.is_plain
-            node.full = view.taken() if is_own else view.full(node.start, stop)
+            node.full = view.give_up() if is_own else view.full(node.start, stop)
             self._hold(node, trail)
             node.prove(num_proven)
             if not self._make_room(node.num_bytes, path):

@@ -56,3 +56,24 @@ def test_what_should_be_held_is_held(tmp_path: Path, architecture: str) -> None:
             # A row that was taken out of a group may hold on to a little of it for a while.
             spread = 1.005 if len(lengths) > 1 else 1
             assert held <= spread * told <= 1.1 * held, (lengths, told / held)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "llama_kv8", "lfm2"])
+def test_a_prompt_that_is_read_is_counted_once(tmp_path: Path, architecture: str) -> None:
+    """With the room that it has from the start; who waits for the same holds nothing."""
+    model = load(tmp_path, architecture, **MODELS[architecture])
+    mx.eval(model.parameters())
+    run_alone(model, [4, 5, 6, 7, 8], 4)
+    gc.collect()
+    mx.clear_cache()
+    memory = ModelMemory(mx.get_active_memory(), shape_of(model), logits_bytes(512))
+    batch = Batch(model, account=Account(memory, 64), prefill_chunk_tokens=64, stall_limit_s=60)
+    short, long = prompts([20, 4000])
+    for number, prompt in enumerate((short, long, long, long)):
+        batch.add(row(number, prompt, 6))
+    answer: list[Finished] = []
+    while not answer:
+        answer = [event for event in batch.step() if isinstance(event, Finished)]
+    assert 256 < batch.reading[0].num_prefilled < 2000
+    told, held = answer[0].timings.predicted_bytes, answer[0].timings.measured_bytes
+    assert held <= told <= 1.1 * held, told / held

@@ -7,8 +7,10 @@ import mlx.core as mx
 import pytest
 
 from runtime.engine.batch.batch import Batch
-from runtime.engine.cache.kv_cache import Cache
-from runtime.engine.cache.layers import Layers, arrays_of, flat
+from runtime.engine.cache.layers import room_in
+from runtime.engine.cache.shape import shape_of
+from runtime.events import Prefill
+from runtime.memory.kv import filled_bytes, row_bytes
 from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tokens_of
 
 
@@ -40,12 +42,6 @@ def test_the_count_is_what_mlx_holds(tmp_path: Path, architecture: str, lengths:
     assert batch.cache_bytes == 0
 
 
-def rooms(cache: Cache) -> set[int]:
-    """Tokens that full layers have room for."""
-    layers = list(flat(cache))
-    return {arrays_of(layers[place])[0].shape[2] for place in Layers(cache).full}
-
-
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2", "llama_kv8"])
 def test_a_prompt_in_pieces_has_its_room_from_the_first_on(
     tmp_path: Path, architecture: str
@@ -57,11 +53,14 @@ def test_a_prompt_in_pieces_has_its_room_from_the_first_on(
     (prompt,) = prompts([2000])
     batch.add(row(0, prompt, 5))
     (reading,) = batch.reading
+    shape, told = shape_of(model), list[int]()
     while reading.num_prefilled < 400:
-        batch.step()
-        assert rooms(reading.cache) == {2048}
-    read = reading.num_prefilled
-    whole = batch.cache_bytes
+        (event,) = (event for event in batch.step() if isinstance(event, Prefill))
+        told.append(event.held)
+        # What is told is there, and no more than was promised.
+        assert filled_bytes(shape, event.held) <= batch.cache_bytes <= row_bytes(shape, 2000)
+    assert told[0] <= 256 and {*told[1:]} == {2000} and room_in(reading.cache) == 2048
+    read, whole = reading.num_prefilled, batch.cache_bytes
     batch.remove(0)
     assert batch.reuse.cache.num_tokens == read
     assert batch.reuse.cache.num_bytes < whole / 2
