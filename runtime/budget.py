@@ -128,15 +128,18 @@ def _of_rows(slot: Slot) -> int:
 
 
 def _held_bytes(slot: Slot) -> int:
-    """What rows that run hold already."""
-    if slot.memory is None:
+    """What rows that run hold already: as they were told to, while their prompts are read and have
+    room for more, else by their tokens.
+    """
+    if (memory := slot.memory) is None:
         return 0
-    lengths = [row.num_held() for row in slot.schedule.running_rows()]
-    return sum(
-        kv.filled_bytes(slot.memory.cache, length) + slot.memory.row_bytes
-        for length in lengths
-        if length
-    )
+    held = 0
+    for row in slot.schedule.running_rows():
+        if (told := row.held_bytes()) is not None:
+            held += told
+        elif length := row.num_held():
+            held += kv.filled_bytes(memory.cache, length) + memory.row_bytes
+    return held
 
 
 def _rank(slot: Slot, ticket: Ticket) -> tuple[bool, float]:

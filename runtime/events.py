@@ -50,14 +50,16 @@ class Loading(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prefill(msgspec.Struct, frozen=True, tag=True):
-    """`done` of `total` prompt tokens are in the KV cache; `cached` of them were there before, and
-    for `held` the memory is taken, read or not."""
+    """`done` of `total` prompt tokens are in the KV cache; `cached` of them were there before.
+
+    While there is more to read, the cache takes `held_bytes`, with room for what is to come.
+    """
 
     id: int
     done: int
     total: int
     cached: int = 0
-    held: int = 0
+    held_bytes: int | None = None
 
 
 class Score(msgspec.Struct, frozen=True, array_like=True):

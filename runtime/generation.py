@@ -65,7 +65,8 @@ class Generation:
         self._num_rows = 0  # in as many engines it was, or as many times in one
         self._num_cached = 0  # tokens of the prompt that were read before it first came
         self._prefill_s = self._decode_s = 0.0
-        self.num_held = 0  # tokens that its row holds memory for
+        self.num_held = 0  # tokens in the cache of its row
+        self.held_bytes: int | None = None  # by that, if it was told
         self._drew_at: float | None = None  # when its first text came from this engine
 
     async def __aenter__(self) -> Self:
@@ -182,14 +183,14 @@ class Generation:
             if self._drew_at is None:
                 self._drew_at = time.monotonic()
             self._draw(event)
-            self.num_held = len(self.prompt) + len(self.drawn)
+            self.num_held, self.held_bytes = len(self.prompt) + len(self.drawn), None
             self._pieces.append(event)
             self._ends.append(len(self.drawn))
             if self._watched is not None and len(self.drawn) >= self._watched[0]:
                 self._pass()
         else:
             if isinstance(event, Prefill):
-                self.num_held = event.held
+                self.num_held, self.held_bytes = event.done, event.held_bytes
                 if not self.drawn:
                     self._num_cached = event.cached
             if isinstance(event, PromptScores):  # no other engine has to compute them
@@ -225,7 +226,7 @@ class Generation:
         try:
             yield
         finally:
-            self.num_held = 0
+            self.num_held, self.held_bytes = 0, None
             now = time.monotonic()
             drew_at = self._drew_at or now
             self._prefill_s += drew_at - began_at

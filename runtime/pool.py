@@ -186,6 +186,7 @@ class ModelPool:
             len(generation.prompt), sampling.max_tokens, generation.sampling.max_tokens or 0
         )
         ticket.num_held = lambda: generation.num_held
+        ticket.held_bytes = lambda: generation.held_bytes
         return encoded
 
     async def tokenize(self, model: Model, input: Input) -> list[int]:

@@ -28,7 +28,8 @@ class Ticket:
     waited_s: float = 0.0  # in earlier waits
     waits_since: float | None = None
     num_tokens: int = 0  # of its prompt and the answer that room is kept for
-    num_held: Callable[[], int] = lambda: 0  # of these, what its row holds memory for now
+    num_held: Callable[[], int] = lambda: 0  # of these, in its row's cache now
+    held_bytes: Callable[[], int | None] = lambda: None  # by that cache, where it was told
     short_since: float | None = None  # since when it would run if there were memory for it
     fault: Exception | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

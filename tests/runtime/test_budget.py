@@ -28,6 +28,7 @@ class Machine:
         self.slots: dict[str, Slot] = {}
         self.budget = Budget(self.slots, self.meter)
         self.held: dict[int, int] = {}  # tokens, by ticket
+        self.rooms: dict[int, int] = {}  # bytes of those that are read, room for more included
         self.num_tickets = 0
         for name in names:
             memory = RowMemory(self.budget, name)
@@ -42,6 +43,7 @@ class Machine:
         ticket = self.slots[name].schedule.enter(number, priority, lambda _: None)
         ticket.num_tokens = num_tokens
         ticket.num_held = lambda: self.held.get(number, 0)
+        ticket.held_bytes = lambda: self.rooms.get(number)
         self.slots[name].schedule.ask(ticket)
         return ticket
 
@@ -84,6 +86,20 @@ def test_what_a_row_was_promised_is_counted_once() -> None:
     assert machine.budget.drained_bytes(machine.slots["a"]) == 3 * row
     machine.leave("a", ticket)
     assert machine.budget.available_bytes() == 3 * row
+
+
+def test_the_room_of_a_prompt_that_is_read_is_counted_once() -> None:
+    """Its cache has room for all of it long before it is read: that is no promise any more. A twin
+    of it holds nothing, however far they are."""
+    row = kv.row_bytes(CacheShape(TOKEN), 1000)
+    machine = Machine(4 * row, "a")
+    first, twin = machine.ask("a", 1000), machine.ask("a", 1000)
+    available = machine.budget.available_bytes()
+    for ticket, num_bytes in ((first, 900 * TOKEN), (twin, 0)):
+        machine.held[ticket.number], machine.rooms[ticket.number] = 100, num_bytes
+        machine.meter.room -= num_bytes
+        assert machine.budget.available_bytes() == available
+        assert machine.budget.drained_bytes(machine.slots["a"]) == 4 * row
 
 
 def test_two_models_share_one_budget() -> None:

@@ -27,14 +27,17 @@ class Account:
         groups: Sequence[Sequence[int]],
         prefix_bytes: int,
     ) -> None:
-        """Each answer's end tells both. `groups` are the lengths of rows that decode together."""
+        """Each answer's end tells both. `groups` are the lengths of rows that decode together.
+
+        What rows hold that are being read is not predicted: their caches grow towards their room.
+        """
         predicted = self.memory.weight_bytes + prefix_bytes
         for lengths in groups:
             predicted += group_bytes(self.memory.cache, lengths)
             predicted += len(lengths) * self.memory.row_bytes
         for row in reading:
-            if row.cache and row.num_prefilled:  # its twins hold nothing of their own
-                predicted += group_bytes(self.memory.cache, [len(row.tokens)])
+            if row.num_prefilled:
+                predicted += row.num_bytes + self.memory.row_bytes
                 predicted += chunk_bytes(self.memory.cache, self.chunk_tokens)
         mx.synchronize()  # what a pass works with is given back at its end
         measured = mx.get_active_memory()

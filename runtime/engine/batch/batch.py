@@ -268,10 +268,10 @@ class Batch:
         for row, count in before.items():
             is_read = row.num_cached and row not in self._prefilling.rows
             if row.num_prefilled > count or is_read:
-                done = held = total = len(row.tokens)
-                if row.num_to_prefill:
-                    done, held = row.num_prefilled, row.num_held
-                # else its last token is left for the first decode step
+                total = len(row.tokens)
+                # The prompt's last token is left for the first decode step.
+                done = row.num_prefilled if row.num_to_prefill else total
+                held = row.num_bytes if row in self._prefilling.rows else None
                 events.append(Prefill(row.id, done, total, row.num_cached, held))
         for row in before:
             is_gone = row not in self._prefilling.rows

@@ -14,7 +14,7 @@ import mlx.core as mx
 from registry.checkpoint.exactness import Exactness
 from runtime.engine.cache import kv_cache
 from runtime.engine.cache.kv_cache import MIN_MERGED_TOKENS, Cache, GroupCache
-from runtime.engine.cache.layers import make_room
+from runtime.engine.cache.layers import grow_to
 from runtime.engine.cache.padding import Padding, stepped
 from runtime.engine.language_model import LanguageModel
 from runtime.engine.sampling.logprobs import likelihoods
@@ -68,7 +68,7 @@ class Prefilling:
     @property
     def num_bytes(self) -> int:
         """Bytes of KV held by the rows."""
-        return sum(kv_cache.num_bytes(row.cache) + row.trail.num_bytes for row in self.rows)
+        return sum(row.num_bytes for row in self.rows)
 
     @property
     def is_waiting(self) -> bool:
@@ -126,10 +126,10 @@ class Prefilling:
         whole_budget = self._budget(_CAUTION_ALONE)
         if decoding and not self._came_together(decoding):
             whole_budget = min(self._chunk_tokens, self._budget(_CAUTION_WHOLE))
-        plan = self._plan(budget, whole_budget)
-        started = time.perf_counter()
         groups: list[DecodeGroup] = []
         failed: list[tuple[list[Row], Exception]] = []
+        plan = self._grown(self._plan(budget, whole_budget), failed)
+        started = time.perf_counter()
         num_tokens = 0
         while len(together := self._whole_prompts(plan, min(self._chunk_tokens, whole_budget))) > 1:
             plan = [(row, count) for row, count in plan if row not in together]
@@ -184,6 +184,16 @@ class Prefilling:
                 whole_budget -= count
         return plan
 
+    def _grown(
+        self, plan: list[tuple[Row, int]], failed: list[tuple[list[Row], Exception]]
+    ) -> list[tuple[Row, int]]:
+        """The plan, once the caches of prompts that are read in pieces have more of their room."""
+        for row, count in plan:
+            if count < row.num_to_prefill:
+                grow = partial(grow_to, row.cache, stepped(len(row.tokens)), _GROWN_BYTES)
+                self._attempt([row, *self._twins[row]], grow, failed)
+        return [(row, count) for row, count in plan if row in self._twins]
+
     def _is_urgent(self, row: Row) -> bool:
         """Whether anybody urgent waits for its reading."""
         waiting = [row, *self._reuse.waiting_for(row)]
@@ -229,8 +239,6 @@ class Prefilling:
         row = rows[0]
         if count > 0:
             start = row.num_prefilled
-            if count < row.num_to_prefill:
-                make_room(row.cache, stepped(len(row.tokens)), _GROWN_BYTES)
             tokens = mx.array(row.tokens[start : start + count])
             logits = self._model(tokens[None], cache=row.cache)
             kv_cache.evaluate(row.cache)

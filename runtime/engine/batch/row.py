@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass, field
 
 from runtime.engine.answer.follower import Follower, Told
+from runtime.engine.cache import kv_cache
 from runtime.engine.cache.kv_cache import Cache
-from runtime.engine.cache.layers import room_in
 from runtime.engine.cache.trail import Trail
 from runtime.engine.sampling.logprobs import Likelihood
 from runtime.engine.sampling.sampler import NUMERICAL_FAULT
@@ -75,11 +75,9 @@ class Row:
         return len(self.tokens) - 1 - self.num_prefilled
 
     @property
-    def num_held(self) -> int:
-        """Tokens whose place is taken while it prefills, read or not; 0 of one with a twin's."""
-        if not self.cache:
-            return 0
-        return max(self.num_prefilled, min(room_in(self.cache), len(self.tokens)))
+    def num_bytes(self) -> int:
+        """What it holds of its own while it prefills; nothing if it is read for its twin's sake."""
+        return kv_cache.num_bytes(self.cache) + self.trail.num_bytes
 
     @property
     def length(self) -> int:

@@ -163,14 +163,16 @@ def fill(layer: Any, arrays: Arrays, num_tokens: int) -> None:
         layer._idx = layer.keys.shape[2]
 
 
-def make_room(cache: Cache, num_tokens: int, most_bytes: int) -> None:
+def grow_to(cache: Cache, num_tokens: int, most_bytes: int) -> None:
     """Have what full layers hold grow to room for so many tokens in all; one layer after the
     other, until so many bytes are written.
 
     mlx-lm's caches grow by a step at a time, and are copied whole for it: at the end of a long
     prompt that takes longer than to read the next piece.
     """
-    for layer in _held(cache, KVCache, QuantizedCache):
+    for layer in flat(cache):
+        if type(layer) not in (KVCache, QuantizedCache) or layer.empty():
+            continue
         room = num_tokens - arrays_of(layer)[0].shape[2]
         if room > 0 and most_bytes > 0:
             around = [(0, 0), (0, 0), (0, room), (0, 0)]
@@ -178,18 +180,6 @@ def make_room(cache: Cache, num_tokens: int, most_bytes: int) -> None:
             mx.eval(arrays)
             fill(layer, arrays, layer.offset)
             most_bytes -= layer.nbytes
-
-
-def room_in(cache: Cache) -> int:
-    """For how many tokens all layers of one row have room that grow, what they hold included."""
-    full, windows = _held(cache, KVCache, QuantizedCache), _held(cache, RotatingKVCache)
-    growing = [layer for layer in windows if layer.keys.shape[2] < layer.max_size]
-    return min((arrays_of(layer)[0].shape[2] for layer in [*full, *growing]), default=0)
-
-
-def _held(cache: Cache, *kinds: type) -> list[Any]:
-    """The layers of these kinds that hold something."""
-    return [layer for layer in flat(cache) if type(layer) in kinds and not layer.empty()]
 
 
 def set_state(layer: Any, saved: LayerCache) -> None:

@@ -13,6 +13,8 @@ from runtime.engine.answer.follower import Follower
 from runtime.engine.answer.reader import AnswerReader
 from runtime.engine.batch.batch import Batch
 from runtime.engine.batch.row import Row
+from runtime.engine.cache.kv_cache import Cache
+from runtime.engine.cache.layers import arrays_of, flat
 from runtime.engine.probe.quantised import hold_quantised
 from runtime.events import Failed, RowEvent, TextDelta
 from runtime.requests import SamplingParams
@@ -78,6 +80,13 @@ def load(folder: Path, architecture: str, **overrides: Any) -> Any:
     model = load_model(make(folder, **{"head_dim": 32} | overrides))[0]
     hold_quantised(model, int(kv_bits))
     return model
+
+
+def rooms(cache: Cache) -> set[int]:
+    """Tokens that full layers have room for, padding included."""
+    layers = list(flat(cache))
+    full = [layer for layer in layers if hasattr(layer, "keys") and not hasattr(layer, "max_size")]
+    return {arrays_of(layer)[0].shape[2] for layer in full}
 
 
 def prompts(lengths: list[int], seed: int = 1, vocab_size: int = 400) -> list[list[int]]:

@@ -7,11 +7,10 @@ import mlx.core as mx
 import pytest
 
 from runtime.engine.batch.batch import Batch
-from runtime.engine.cache.layers import room_in
 from runtime.engine.cache.shape import shape_of
 from runtime.events import Prefill
-from runtime.memory.kv import filled_bytes, row_bytes
-from tests.runtime.engine.numbers import load, prompts, row, run, run_alone, tokens_of
+from runtime.memory.kv import row_bytes
+from tests.runtime.engine.numbers import load, prompts, rooms, row, run, run_alone, tokens_of
 
 
 @pytest.mark.parametrize("lengths", [[3000] * 4, [3000, 2900, 10, 900]])
@@ -46,20 +45,18 @@ def test_the_count_is_what_mlx_holds(tmp_path: Path, architecture: str, lengths:
 def test_a_prompt_in_pieces_has_its_room_from_the_first_on(
     tmp_path: Path, architecture: str
 ) -> None:
-    """It is not copied whole at every step in which mlx-lm's caches grow; what of it is kept, when
-    nobody wants it any more, is what was read."""
+    """It is not copied whole at every step in which mlx-lm's caches grow, and tells what it holds;
+    what of it is kept, when nobody wants it any more, is what was read."""
     model = load(tmp_path, architecture)
     batch = Batch(model, prefill_chunk_tokens=64, prefix_cache_bytes=1 << 30)
     (prompt,) = prompts([2000])
     batch.add(row(0, prompt, 5))
     (reading,) = batch.reading
-    shape, told = shape_of(model), list[int]()
+    batch.step()
     while reading.num_prefilled < 400:
         (event,) = (event for event in batch.step() if isinstance(event, Prefill))
-        told.append(event.held)
-        # What is told is there, and no more than was promised.
-        assert filled_bytes(shape, event.held) <= batch.cache_bytes <= row_bytes(shape, 2000)
-    assert told[0] <= 256 and {*told[1:]} == {2000} and room_in(reading.cache) == 2048
+        assert event.held_bytes == batch.cache_bytes <= row_bytes(shape_of(model), 2000)
+        assert rooms(reading.cache) == {2048}
     read, whole = reading.num_prefilled, batch.cache_bytes
     batch.remove(0)
     assert batch.reuse.cache.num_tokens == read
@@ -69,3 +66,22 @@ def test_a_prompt_in_pieces_has_its_room_from_the_first_on(
     if batch.reuse.cache.layers.are_full:
         assert again.num_cached == read
     assert run(batch)[1] == run_alone(model, prompt, 5)
+
+
+def test_only_what_a_row_holds_itself_is_told(tmp_path: Path) -> None:
+    """Twins are as far as the one that is read for them, also where that one waited for another
+    and has nothing to read any more."""
+    batch = Batch(load(tmp_path, "llama"), prefill_chunk_tokens=64, prefix_cache_bytes=1 << 30)
+    first, more = prompts([300, 2000])
+    batch.add(row(0, [*first, *more], 5))
+    for number in (1, 2, 3):
+        later = row(number, first, 5)
+        later.priority = "background"
+        batch.add(later)
+    told: list[tuple[int, int | None]] = []
+    while len(batch.reading) == 4 or not told:
+        events = [event for event in batch.step() if isinstance(event, Prefill)]
+        reading = {each.id: each.num_bytes for each in batch.reading}
+        told += ((event.id, event.held_bytes) for event in events if event.id in reading)
+        assert all(event.held_bytes == reading.get(event.id) for event in events)
+    assert {(2, 0), (3, 0)} <= {*told}

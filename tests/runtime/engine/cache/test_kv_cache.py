@@ -10,8 +10,7 @@ import pytest
 
 from runtime.engine.cache import kv_cache
 from runtime.engine.cache.kv_cache import Cache, GroupCache
-from runtime.engine.cache.layers import arrays_of, flat
-from tests.runtime.engine.numbers import load, prompts
+from tests.runtime.engine.numbers import load, prompts, rooms
 
 
 def read(model: Any, tokens: list[int]) -> Cache:
@@ -19,13 +18,6 @@ def read(model: Any, tokens: list[int]) -> Cache:
     model(mx.array([tokens]), cache=cache)
     kv_cache.evaluate(cache)
     return cache
-
-
-def rooms(cache: Cache) -> set[int]:
-    """Tokens that full layers have room for, padding included."""
-    layers = list(flat(cache))
-    full = [layer for layer in layers if hasattr(layer, "keys") and not hasattr(layer, "max_size")]
-    return {arrays_of(layer)[0].shape[2] for layer in full}
 
 
 def step(model: Any, cache: Cache, tokens: list[int]) -> mx.array:
