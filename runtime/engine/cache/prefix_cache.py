@@ -143,7 +143,8 @@ class PrefixCache:
             self._settle(node, parent)
 
     def adopt(self, tokens: Sequence[int], start: int, full: list[Arrays], trail: Trail) -> bool:
-        """Keep what was held elsewhere of the last of these tokens, from `start` on.
+        """Keep what was held elsewhere of the last of these tokens, from `start` on: arrays that
+        are nobody else's.
 
         Returns whether it is here now: there has to be room, and all that is before it.
         """
@@ -159,12 +160,15 @@ class PrefixCache:
             self._complete(path, trail)
             return True
         node = Node(tokens[shared:], shared, held_from=len(tokens))
-        node.full = [sliced(arrays, shared - start, len(tokens) - start) for arrays in full]
+        is_own = shared == start
+        if not is_own:
+            full = [sliced(arrays, shared - start, len(tokens) - start) for arrays in full]
+        node.full = full
         node.prove(len(tokens))
         self._hold(node, trail)
         if not self._make_room(node.num_bytes, path):
             return False
-        self._settle(node, parent)
+        self._settle(node, parent, is_own=is_own)
         return True
 
     def _stops(self, shared: int, end: int, trail: Trail) -> list[int]:
