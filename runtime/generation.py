@@ -66,7 +66,7 @@ class Generation:
         self._num_cached = 0  # tokens of the prompt that were read before it first came
         self._prefill_s = self._decode_s = 0.0
         self.num_held = 0  # tokens in the cache of its row
-        self.held_bytes: int | None = None  # by that, if it was told
+        self.held_bytes: int | None = None  # bytes of that cache, where its engine told them
         self._drew_at: float | None = None  # when its first text came from this engine
 
     async def __aenter__(self) -> Self:

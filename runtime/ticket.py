@@ -29,7 +29,7 @@ class Ticket:
     waits_since: float | None = None
     num_tokens: int = 0  # of its prompt and the answer that room is kept for
     num_held: Callable[[], int] = lambda: 0  # of these, in its row's cache now
-    held_bytes: Callable[[], int | None] = lambda: None  # by that cache, where it was told
+    held_bytes: Callable[[], int | None] = lambda: None  # bytes of that cache, where told
     short_since: float | None = None  # since when it would run if there were memory for it
     fault: Exception | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -42,9 +42,7 @@ def test_the_count_is_what_mlx_holds(tmp_path: Path, architecture: str, lengths:
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2", "llama_kv8"])
-def test_a_prompt_in_pieces_has_its_room_from_the_first_on(
-    tmp_path: Path, architecture: str
-) -> None:
+def test_a_prompt_has_its_room_from_the_second_piece_on(tmp_path: Path, architecture: str) -> None:
     """It is not copied whole at every step in which mlx-lm's caches grow, and tells what it holds;
     what of it is kept, when nobody wants it any more, is what was read."""
     model = load(tmp_path, architecture)
