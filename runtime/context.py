@@ -28,11 +28,15 @@ def num_chars_of(input: Input) -> int:
     return len(input.text) + len(input.suffix or "")
 
 
+def is_hopeless(input: Input, context_length: int) -> bool:
+    """Whether a text could never fit, whatever its tokens are."""
+    return num_chars_of(input) > _MAX_CHARS_PER_TOKEN * context_length
+
+
 def refuse_hopeless(input: Input, context_length: int) -> None:
     """Refuse texts that could never fit, before a minute is spent on tokenizing them."""
-    num_chars = num_chars_of(input)
-    if num_chars > _MAX_CHARS_PER_TOKEN * context_length:
-        num_tokens = num_chars // _MAX_CHARS_PER_TOKEN
+    if is_hopeless(input, context_length):
+        num_tokens = num_chars_of(input) // _MAX_CHARS_PER_TOKEN
         raise ContextLengthExceeded(num_tokens, context_length, _param_of(input), at_least=True)
 
 

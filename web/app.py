@@ -15,7 +15,7 @@ from web.transport.reply import failure_reply
 from . import health, page
 from .api import cache, embeddings, jobs, models, rerank
 from .api.anthropic import messages
-from .api.openai import chat, chat_socket, completions, estimate, tokenize
+from .api.openai import chat, chat_socket, completions, estimate, responses, tokenize
 from .dialect import CHAT_DIALECTS, dialect_of
 from .errors import Failure, answer_to
 from .services import Services
@@ -31,6 +31,7 @@ def create_app(services: Services) -> Quart:
     # Quart's defaults would cut every answer after a minute; bodies are bounded in `body`.
     app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None)
     app.url_map.merge_slashes = False  # no redirects: a path is right, or it is a 404
+    runs = responses.Runs()
     for dialect in CHAT_DIALECTS:
         for api in (
             chat,
@@ -44,6 +45,8 @@ def create_app(services: Services) -> Quart:
             jobs,
         ):
             app.register_blueprint(api.blueprint(dialect, services))
+        for blueprint in responses.blueprints(dialect, services, runs):
+            app.register_blueprint(blueprint)
     app.register_blueprint(messages.blueprint(services))
     app.register_blueprint(tokenize.blueprint(services))
     app.register_blueprint(store_routes.blueprint(services))

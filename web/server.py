@@ -21,11 +21,13 @@ from web.door.guard import Guard
 from web.transport.socket import Sockets
 
 from .app import create_app
+from .archive import Archive
 from .services import Services
 from .serving import loadable
 from .settings import WebSettings, check_bind
 from .transport import hypercorn_patches
 from .transport.connections import Limits
+from .transport.resumable import ResumableStreams
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,9 @@ async def serve(
     await pool.start()
     await jobs.resume()
     sockets = Sockets(settings)
-    app: Any = create_app(Services(settings, pool, store, jobs, sockets))
+    streams = ResumableStreams(settings.resume_grace_s)
+    archive = Archive(store.home, settings.archive)
+    app: Any = create_app(Services(settings, pool, store, jobs, sockets, streams, archive))
     guard: Any = Guard(app, settings)
     config = _config(settings)
     server = asyncio.create_task(
@@ -76,6 +80,8 @@ async def serve(
         await sockets.close()
         await jobs.close()
         await pool.close()
+        await streams.close()
+        await archive.close()
         closed.set()
         await server
 

@@ -6,7 +6,9 @@ from registry.jobs.jobs import Jobs
 from registry.store.store import Store
 from runtime.pool import ModelPool
 
+from .archive import Archive
 from .settings import WebSettings
+from .transport.resumable import ResumableStreams
 from .transport.socket import Sockets
 
 
@@ -19,3 +21,5 @@ class Services:
     store: Store
     jobs: Jobs
     sockets: Sockets
+    streams: ResumableStreams
+    archive: Archive

@@ -11,6 +11,15 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """How many responses are kept."""
+
+    max_responses: int = 20_000  # 0: none is stored
+    max_bytes: int = 1 << 30
+    max_age_s: float = 30 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
 class WebSettings:
     """Times in seconds."""
 
@@ -33,6 +42,8 @@ class WebSettings:
     upload_timeout_s: float = 6 * 3600.0
     disk_reserve_bytes: int = 64 << 20  # what an upload leaves free
     max_connections: int = 512
+    resume_grace_s: float = 30.0  # for which a stream goes on whose connection is lost
+    archive: ArchiveLimits = ArchiveLimits()  # of responses that are stored
 
 
 def check_bind(settings: WebSettings) -> None:

@@ -7,12 +7,13 @@ is here and the same for all. `openai.chat_socket` is the way of frames over a s
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import AsyncExitStack
+from typing import Self
 
 from quart import Response, g
 
 from registry.checkpoint.config import Json
 from registry.checkpoint.model import Model
+from runtime.errors import Cancelled
 from runtime.events import Event, Finished, Restarted
 from runtime.generation import Generation
 from runtime.pool import ModelPool
@@ -69,52 +70,103 @@ async def answer(
     streams: bool,
 ) -> Response:
     """What can be refused is refused here, and fast: later the status is 200 in any case."""
-    generations = await _begin(services.pool, model, requests)
+    under_way = UnderWay(services.pool, model, requests)
+    await under_way.begin()
     if not streams:
-        return await _whole(generations, rendering)
-    pieces = _stream(generations, rendering, g.request_id)
+        return await _whole(under_way, rendering)
+    pieces = _stream(under_way, rendering, g.request_id)
     # Now it is under way: should the client be gone already, dropping it ends the answers.
     await anext(pieces)
     return sse.reply(pieces, services.settings.heartbeat_s)
 
 
-async def _begin(
-    pool: ModelPool, model: Model, requests: Sequence[GenerationRequest]
-) -> list[Generation]:
-    """All answers, or none: where one is refused, those begun before are ended."""
-    begun: list[Generation] = []
-    try:
-        for request in requests:
-            begun += await pool.begin_all(model, request)
-    except BaseException:
-        for generation in begun:
+class UnderWay:
+    """The answers to one request, which whoever holds it may cancel at any time.
+
+    As an async context manager it ends them on leaving.
+    """
+
+    def __init__(
+        self, pool: ModelPool, model: Model, requests: Sequence[GenerationRequest]
+    ) -> None:
+        self.is_cancelled = False
+        self._pool = pool
+        self._model = model
+        self._requests = requests
+        self._generations: list[Generation] = []
+        self._beginning: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def begin(self) -> None:
+        """All answers, or none: where one is refused, those begun before are ended.
+
+        Raises what `pool.begin_all` does, and Cancelled.
+        """
+        if self.is_cancelled:
+            raise Cancelled()
+        self._beginning = asyncio.create_task(self._begin())
+        try:
+            await self._beginning
+        except BaseException as error:
+            self._beginning.cancel()
+            await asyncio.wait({self._beginning})
+            await self._end()
+            if self.is_cancelled and isinstance(error, asyncio.CancelledError):
+                raise Cancelled() from None
+            raise
+
+    async def _begin(self) -> None:
+        for request in self._requests:
+            self._generations += await self._pool.begin_all(self._model, request)
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Of the first answer."""
+        return len(self._generations[0].prompt) if self._generations else 0
+
+    def events(self) -> AsyncGenerator[tuple[int, Event], None]:
+        """As they come, with the number of the answer. Raises what the first that fails does."""
+        return follow_all(self._generations)
+
+    def cancel(self) -> None:
+        """Makes `begin` or `events` raise Cancelled."""
+        if self.is_cancelled:
+            return
+        self.is_cancelled = True
+        if self._beginning is not None and not self._beginning.done():
+            self._beginning.cancel()
+        else:
+            self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        for generation in self._generations:
             await generation.cancel()
-        raise
-    return begun
 
 
-async def _whole(generations: Sequence[Generation], rendering: Rendering) -> Response:
+async def _whole(under_way: UnderWay, rendering: Rendering) -> Response:
     """The same stream, folded. A client that leaves cancels this task, and so the answers."""
-    async with AsyncExitStack() as stack:
-        for generation in generations:
-            await stack.enter_async_context(generation)
-        async for number, event in follow_all(generations):
+    async with under_way:
+        async for number, event in under_way.events():
             rendering.answers[number].add(event)
     return json_reply(rendering.whole())
 
 
 async def _stream(
-    generations: Sequence[Generation], rendering: Rendering, request_id: str
+    under_way: UnderWay, rendering: Rendering, request_id: str
 ) -> AsyncGenerator[bytes, None]:
     """The events, after a first empty piece."""
-    async with AsyncExitStack() as stack:
-        for generation in generations:
-            await stack.enter_async_context(generation)
+    async with under_way:
         yield b""
         try:
-            for frame in rendering.begin(len(generations[0].prompt)):
+            for frame in rendering.begin(under_way.num_prompt_tokens):
                 yield sse.event(frame)
-            async for number, event in follow_all(generations):
+            async for number, event in under_way.events():
                 rendering.answers[number].add(event)
                 is_told = False
                 for frame in rendering.frames(number, event):

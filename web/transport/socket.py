@@ -27,7 +27,7 @@ from web.errors import ApiError, Failure, answer_to
 from web.settings import WebSettings
 
 from .encoding import encode
-from .websocket_stream import MAX_FIRST
+from .websocket_stream import CLOSED, MAX_FIRST
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,13 @@ class Socket:
         self._websocket = websocket
         self._settings = settings
         self._allowance = Allowance(_MESSAGES_PER_S, _BURST)
+        self._is_closed = False  # by us
+
+    @property
+    def is_lost(self) -> bool:
+        """Of a socket at its end: neither side has said that it closes it."""
+        scope: Any = self._websocket.scope
+        return not self._is_closed and CLOSED not in scope
 
     async def send(self, frame: bytes) -> None:
         """One JSON object. Waits while the client is slow."""
@@ -99,13 +106,8 @@ class Socket:
 
     async def send_error(self, failure: Failure, stream_id: str | None = None) -> None:
         """An error frame; with a stream's id it is the stream's last frame."""
-        frame: dict[str, Json] = {"type": "error", "status": failure.status}
-        if stream_id is not None:
-            frame["stream_id"] = stream_id
-        body = failure.body(self.dialect)
-        if failure.headers and isinstance(body["error"], dict):
-            body["error"]["headers"] = dict(failure.headers)
-        await self.send(encode(frame | body))
+        names: dict[str, Json] = {} if stream_id is None else {"stream_id": stream_id}
+        await self.send(error_frame(failure, self.dialect, names))
 
     async def serve(self, channel: Channel) -> None:
         """Hand the client's messages to the channel until the socket ends. Raises Closed."""
@@ -117,6 +119,7 @@ class Socket:
 
     async def close(self, code: int, reason: str) -> None:
         """Send a close frame; a second one is not sent."""
+        self._is_closed = True
         with contextlib.suppress(RuntimeError):
             await self._websocket.close(code, reason)
 
@@ -160,6 +163,15 @@ class Socket:
             if len(body) > self._settings.max_message_bytes:
                 raise Closed(_TOO_BIG, "")
             yield body
+
+
+def error_frame(failure: Failure, dialect: Dialect, names: dict[str, Json] | None = None) -> bytes:
+    """An error as sockets tell it."""
+    frame: dict[str, Json] = {"type": "error", "status": failure.status, **(names or {})}
+    body = failure.body(dialect)
+    if failure.headers and isinstance(body["error"], dict):
+        body["error"]["headers"] = dict(failure.headers)
+    return encode(frame | body)
 
 
 class Sockets:

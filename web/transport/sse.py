@@ -5,7 +5,7 @@ error is `event: error` with a top-level `error` object (reference: WHATWG HTML,
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from quart import Response
@@ -42,15 +42,21 @@ def error(body: Any) -> bytes:
     return b"event: error\ndata: " + encode(body) + b"\n\n"
 
 
-def reply(pieces: AsyncIterator[bytes], heartbeat_s: float) -> Response:
+def reply(
+    pieces: AsyncIterator[bytes],
+    heartbeat_s: float,
+    heartbeat: Callable[[], bytes] = lambda: HEARTBEAT,
+) -> Response:
     """A response that streams these pieces, for as long as it takes."""
-    response = Response(with_heartbeat(pieces, heartbeat_s), headers=_HEADERS)
+    response = Response(with_heartbeat(pieces, heartbeat_s, heartbeat), headers=_HEADERS)
     response.timeout = None  # Quart's own would cut it after a minute
     return response
 
 
 async def with_heartbeat(
-    pieces: AsyncIterator[bytes], interval_s: float
+    pieces: AsyncIterator[bytes],
+    interval_s: float,
+    heartbeat: Callable[[], bytes] = lambda: HEARTBEAT,
 ) -> AsyncGenerator[bytes, None]:
     """The pieces, and a heartbeat whenever none came for `interval_s` of wall-clock time."""
     pending: asyncio.Future[bytes] | None = None
@@ -61,7 +67,7 @@ async def with_heartbeat(
             # Not `wait_for`: at its time-out it would cancel the generator, which ends it for good.
             done, _ = await asyncio.wait({pending}, timeout=interval_s)
             if not done:
-                yield HEARTBEAT
+                yield heartbeat()
                 continue
             try:
                 piece = pending.result()

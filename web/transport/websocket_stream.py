@@ -32,6 +32,7 @@ from wsproto.frame_protocol import CloseReason
 from web.door.allowance import Allowance
 
 MAX_FIRST = "mlx_edge.max_first"  # of the scope: characters of the first message
+CLOSED = "mlx_edge.closed"  # of the scope: set when either side has sent a close frame
 
 _LINGER_S = 2.0
 # A message of a mebibyte may come in some hundred fragments.
@@ -80,6 +81,7 @@ class WebSocketStream(WSStream):
     async def _send_wsproto_event(self, event: Any) -> None:
         if isinstance(event, CloseConnection) and not self._is_closing:
             self._is_closing = True
+            self._note_close()
             self._lingering = asyncio.create_task(self._linger())
         await super()._send_wsproto_event(event)
 
@@ -118,11 +120,16 @@ class WebSocketStream(WSStream):
 
     async def _on_close(self, event: CloseConnection) -> None:
         """The client's close frame, the answer to ours, or what the client did wrong."""
+        self._note_close()
         if self.connection.state is ConnectionState.OPEN:
             return await self._close(event.code, event.reason)
         if self.connection.state is ConnectionState.REMOTE_CLOSING:
             await super()._send_wsproto_event(event.response())
         await self.send(StreamClosed(stream_id=self.stream_id))
+
+    def _note_close(self) -> None:
+        scope: Any = self.scope
+        scope[CLOSED] = True
 
     async def _close(self, code: int, reason: str | None = None) -> None:
         """Send a close frame; the application is told at once."""

@@ -5,6 +5,7 @@ from quart import Blueprint, Response, request
 from web.api.answering import answer
 from web.dialect import MIMOE, Dialect
 from web.door.body import read_json
+from web.errors import ApiError
 from web.services import Services
 from web.serving import servable
 
@@ -19,6 +20,11 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
     @routes.post("/chat/completions")
     async def chat_completions() -> Response:
         body = await read_json(request, services.settings, ChatBody)
+        if body.resumable:
+            raise ApiError(
+                400, "'resumable' is for sockets; over HTTP, responses can be come back to.",
+                param="resumable", code="unsupported_parameter",
+            )  # fmt: skip
         model = servable(services.store, body.model)
         asked = generation_request(body, request.headers)
         rendering = rendering_of(dialect, services, model.id, body)

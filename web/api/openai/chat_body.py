@@ -60,6 +60,7 @@ class ChatBody(ConstrainedBody, kw_only=True):
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
+    resumable: bool | None = None  # of a socket
     # Accepted: they change nothing about the answer.
     metadata: Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)] | None = None
     store: bool | None = None

@@ -1,0 +1,31 @@
+"""Text in the fields that OpenAI calls `encrypted_content`: a client keeps it for the next turn.
+
+It is packed, and no secret: what it says was told to the client, who owns it, in plain words too.
+Kept in the client's hands it needs no place here, and outlives the server.
+"""
+
+import base64
+import binascii
+import zlib
+
+_MARK = "mlxe1."
+_MAX_BYTES = 16 << 20  # unpacked
+
+
+def sealed(text: str) -> str:
+    """The text as one word."""
+    packed = zlib.compress(text.encode(), 6)
+    return _MARK + base64.urlsafe_b64encode(packed).decode()
+
+
+def opened(word: str) -> str | None:
+    """The text again; None for a word of somebody else's."""
+    if not word.startswith(_MARK):
+        return None
+    try:
+        packed = base64.urlsafe_b64decode(word[len(_MARK) :])
+        unpacking = zlib.decompressobj()
+        text = unpacking.decompress(packed, _MAX_BYTES)
+        return text.decode() if unpacking.eof else None
+    except (binascii.Error, ValueError, zlib.error):
+        return None

@@ -1,0 +1,129 @@
+"""The tools of a Responses request: functions, and custom ones, which take a text.
+
+To a model a custom tool is a function with one argument. Tools that OpenAI's service runs beside
+the model are not here. Those that agents offer by the way are left out, and `tools` of the response
+shows what is in effect; a request for any other is refused, since its user counts on it.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from registry.checkpoint.config import Json
+from runtime.requests import Tool, ToolUse
+from web.api.functions import parameters_of
+from web.api.openai.tools import tool_use
+from web.errors import ApiError
+
+from .items import CUSTOM_INPUT
+
+LEFT_OUT = ("web_search", "web_search_preview", "image_generation")
+
+
+class Format(msgspec.Struct):
+    """What the input of a custom tool has to be."""
+
+    type: Literal["text", "grammar"] = "text"
+    syntax: Literal["lark", "regex"] | None = None
+    definition: str | None = None
+
+
+class ToolDefinition(msgspec.Struct):
+    """A tool as clients send it, of any type."""
+
+    type: str
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    format: Format | None = None
+
+
+class Tools:
+    """Raises ApiError that names what cannot be honoured."""
+
+    def __init__(
+        self,
+        sent: list[ToolDefinition] | None,
+        choice: str | dict[str, Any] | None,
+        is_parallel: bool | None,
+    ) -> None:
+        in_effect = [
+            (number, tool)
+            for number, tool in enumerate(sent or ())
+            if not tool.type.startswith(LEFT_OUT)
+        ]
+        functions = tuple(_function(number, tool) for number, tool in in_effect)
+        self.use: ToolUse = tool_use(functions, _choice(choice), is_parallel)
+        self.custom = frozenset(tool.name or "" for _, tool in in_effect if tool.type == "custom")
+        self.told: list[Json] = [_told(tool) for _, tool in in_effect]
+
+
+def _function(number: int, tool: ToolDefinition) -> Tool:
+    if tool.type not in ("function", "custom"):
+        raise _wrong(
+            f"has one of the type {tool.type[:100]!r} at {number}, which needs a service that is "
+            "not here; it may be function or custom"
+        )
+    if tool.name is None:
+        raise _wrong(f"has no 'name' at {number}")
+    if tool.type == "custom":
+        return _custom(tool.name, tool)
+    whose = f"'tools' has {tool.name[:100]!r}, whose parameters"
+    parameters = parameters_of(tool.parameters, whose)
+    return Tool(tool.name, tool.description, parameters, bool(tool.strict))
+
+
+def _custom(name: str, tool: ToolDefinition) -> Tool:
+    """A pattern is enforced; what a grammar allows cannot be said of a text within JSON."""
+    text: dict[str, Json] = {"type": "string"}
+    form = tool.format or Format()
+    if form.type == "grammar":
+        if form.syntax != "regex" or not form.definition:
+            raise _wrong(
+                f"has {name[:100]!r}, whose format is a grammar of the syntax {form.syntax!r}: "
+                "it could not be enforced here. Send the syntax regex, or the type text"
+            )
+        text["pattern"] = f"^(?:{form.definition})$"
+    parameters: dict[str, Json] = {
+        "type": "object",
+        "properties": {CUSTOM_INPUT: text},
+        "required": [CUSTOM_INPUT],
+        "additionalProperties": False,
+    }
+    return Tool(name, tool.description, parameters, form.type == "grammar")
+
+
+def _choice(sent: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+    """In the words of chats."""
+    if not isinstance(sent, dict):
+        return sent
+    match sent.get("type"):
+        case "custom":
+            return {**sent, "type": "function"}
+        case "allowed_tools" if "allowed_tools" not in sent:
+            tools = [_choice(tool) for tool in sent.get("tools") or ()]
+            return {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": sent.get("mode", "auto"), "tools": tools},
+            }
+    return sent
+
+
+def _told(tool: ToolDefinition) -> dict[str, Json]:
+    """With all the keys that the API shows of it."""
+    told: dict[str, Json] = {
+        "type": tool.type, "name": tool.name, "description": tool.description
+    }  # fmt: skip
+    if tool.type == "custom":
+        form = tool.format or Format()
+        return told | {"format": msgspec.to_builtins(_without_null(form))}
+    return told | {"parameters": tool.parameters, "strict": bool(tool.strict)}
+
+
+def _without_null(form: Format) -> dict[str, Json]:
+    return {name: value for name, value in msgspec.structs.asdict(form).items() if value}
+
+
+def _wrong(what: str) -> ApiError:
+    return ApiError(400, f"'tools' {what}.", param="tools")

@@ -1,0 +1,82 @@
+"""The frames of one stream in the order of their coming, for readers that come and go."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from web.errors import ApiError
+
+from .frame import Frame
+
+LIMIT_BYTES = 8 << 20  # some 30,000 events; what is beyond drops the oldest
+
+
+class Journal:
+    """Numbered from 0. Whoever writes waits for no reader."""
+
+    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.num_bytes = 0
+        self.is_closed = False
+        self._limit_bytes = limit_bytes
+        self._frames: list[Frame] = []
+        self._num_dropped = 0
+        self._news = asyncio.Event()
+
+    @property
+    def next_number(self) -> int:
+        return self._num_dropped + len(self._frames)
+
+    def append(self, frame: Frame) -> None:
+        """One more."""
+        self._frames.append(frame)
+        self.num_bytes += len(frame.body)
+        while self.num_bytes > self._limit_bytes and len(self._frames) > 1:
+            num_dropped = max(1, len(self._frames) // 8)
+            self.num_bytes -= sum(len(old.body) for old in self._frames[:num_dropped])
+            self._num_dropped += num_dropped
+            del self._frames[:num_dropped]
+        self._tell()
+
+    def close(self) -> None:
+        """That was the last."""
+        self.is_closed = True
+        self._tell()
+
+    def check(self, after: int) -> None:
+        """Raises ApiError where nobody can go on behind this number."""
+        if after != -1 and not 0 <= after < self.next_number:
+            raise ApiError(
+                400, f"There is no event {after} yet; the last one is {self.next_number - 1}.",
+                param="after",
+            )  # fmt: skip
+        if after + 1 < self._num_dropped:
+            raise self._dropped()
+
+    def _dropped(self) -> ApiError:
+        last = self._num_dropped - 1
+        return ApiError(
+            400, f"The events up to {last} are dropped: there were too many. Ask for the whole.",
+            param="after", code="events_dropped",
+        )  # fmt: skip
+
+    async def follow(self, after: int = -1) -> AsyncGenerator[Frame, None]:
+        """The frames behind this number, as they come, until the last.
+
+        Raises ApiError for one that never was, or that is dropped.
+        """
+        self.check(after)
+        number = after + 1
+        while True:
+            if number < self._num_dropped:
+                raise self._dropped()
+            if number < self.next_number:
+                yield self._frames[number - self._num_dropped]
+                number += 1
+            elif self.is_closed:
+                return
+            else:
+                await self._news.wait()
+
+    def _tell(self) -> None:
+        """Wake who waits; who comes later waits for the next."""
+        self._news.set()
+        self._news = asyncio.Event()
