@@ -119,6 +119,9 @@ class ResumableStreams:
             self._by_name[name] = stream
         return stream
 
+    def __len__(self) -> int:
+        return len(self._by_token)
+
     def find(self, token: str) -> ResumableStream:
         """Raises ApiError for one that is foreign, or that nobody came back to in time."""
         if (stream := self._by_token.get(token)) is None:

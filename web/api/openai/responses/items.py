@@ -69,8 +69,8 @@ def references(sent: str | list[Item]) -> list[str]:
     """The ids that an input refers to."""
     if isinstance(sent, str):
         return []
-    found = (item.get("id") for item in sent if item.get("type") == "item_reference")
-    return [item_id for item_id in found if isinstance(item_id, str)]
+    ids = (item.get("id") for item in sent if _kind_of(item) == "item_reference")
+    return [item_id for item_id in ids if isinstance(item_id, str)]
 
 
 def turns_of(
@@ -167,13 +167,17 @@ class _Reader:
 
 
 def _kind(item: Item, number: int) -> str:
-    """The type; a message and a reference may come without."""
-    kind = item.get("type")
-    if kind is None:
-        kind = "message" if "role" in item else "item_reference" if "id" in item else None
+    kind = _kind_of(item)
     if not isinstance(kind, str):
         _wrong(number, "has no 'type'")
     return kind
+
+
+def _kind_of(item: Item) -> object:
+    """The type; a message and a reference may come without."""
+    if (kind := item.get("type")) is not None:
+        return kind
+    return "message" if "role" in item else "item_reference" if "id" in item else None
 
 
 def _referred(item: Item, number: int, known: dict[str, Item]) -> Item:
@@ -184,7 +188,7 @@ def _referred(item: Item, number: int, known: dict[str, Item]) -> Item:
 
 def _parts(item: Item, number: int) -> list[Item]:
     role, content = item.get("role"), item.get("content")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         _wrong(number, f"has the role {role!r:.100}; it may be {', '.join(_ROLES)}")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]

@@ -102,11 +102,11 @@ def _choice(sent: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
         case "custom":
             return {**sent, "type": "function"}
         case "allowed_tools" if "allowed_tools" not in sent:
-            tools = [_choice(tool) for tool in sent.get("tools") or ()]
-            return {
-                "type": "allowed_tools",
-                "allowed_tools": {"mode": sent.get("mode", "auto"), "tools": tools},
-            }
+            tools = sent.get("tools")
+            if isinstance(tools, list):
+                tools = [_choice(tool) for tool in tools]
+            allowed = {"mode": sent.get("mode", "auto"), "tools": tools}
+            return {"type": "allowed_tools", "allowed_tools": allowed}
     return sent
 
 

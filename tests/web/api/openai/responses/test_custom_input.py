@@ -1,0 +1,37 @@
+"""Tests of responses.custom_input: the text in a JSON object that comes in pieces."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from web.api.openai.responses.custom_input import CustomInput, whole
+
+
+@given(st.text(), st.lists(st.integers(1, 9), min_size=1), st.booleans())
+def test_pieces_of_the_arguments_are_pieces_of_the_text(
+    text: str, lengths: list[int], is_ascii: bool
+) -> None:
+    """Wherever it is cut; and no piece holds half of a character."""
+    arguments = json.dumps({"input": text}, ensure_ascii=is_ascii)
+    reader, told, place, number = CustomInput(), [], 0, 0
+    while place < len(arguments):
+        length = lengths[number % len(lengths)]
+        told.append(reader.add(arguments[place : place + length]))
+        place, number = place + length, number + 1
+    assert "".join(told) == text == whole(arguments)
+
+
+def test_blanks_and_what_stands_behind() -> None:
+    reader = CustomInput()
+    assert reader.add(' {\n "input" : "a') == "a"
+    assert reader.add("\\") == ""
+    assert reader.add('n"}') == "\n"
+    assert reader.add(' "x": 1}') == ""
+
+
+@pytest.mark.parametrize("arguments", ["", "plain", "{}", '{"input": 5}', '["input"]', '{"input'])
+def test_what_is_no_such_object_is_told_as_it_is(arguments: str) -> None:
+    assert whole(arguments) == arguments
+    assert CustomInput().add(arguments) == ""

@@ -1,0 +1,249 @@
+"""Tests of web.archive: what is stored is there again, within bounds, whatever happens."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving import ROOT
+from web.archive import FILE, Archive, Stored, Unstorable
+from web.errors import ApiError
+from web.settings import ArchiveLimits
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
+    opened = Archive(tmp_path, ArchiveLimits())
+    yield opened
+    await opened.close()
+
+
+def stored(name: str, previous: str | None = None, **fields: Any) -> Stored:
+    """A response that was asked one thing and said another."""
+    body = {"id": name, "object": "response", "status": "completed"} | fields
+    items = [
+        ("input", {"id": f"{name}-in", "type": "message", "n": 0}),
+        ("output", {"id": f"{name}-out", "type": "message", "n": 1}),
+    ]
+    return Stored(name, previous, body, items)  # type: ignore[arg-type]
+
+
+async def ids(archive: Archive, name: str) -> list[str] | None:
+    items = await archive.chain(name)
+    return None if items is None else [str(item["id"]) for item in items]
+
+
+async def test_what_is_put_is_there_again(archive: Archive) -> None:
+    await archive.put(stored("a", text="grüße"))
+    assert await archive.body("a") == stored("a", text="grüße").body
+    assert [item["id"] for item in await archive.inputs("a") or []] == ["a-in"]
+    assert await archive.referred(["a-out", "no"]) == {"a-out": stored("a").items[1][1]}
+    assert await archive.events("a") is None
+    await archive.put(stored("a", text="anew"))
+    assert (await archive.body("a"))["text"] == "anew"
+    assert await ids(archive, "a") == ["a-in", "a-out"]
+
+
+async def test_nothing_is_made_up(archive: Archive) -> None:
+    for asked in (archive.body("no"), archive.events("no")):
+        with pytest.raises(ApiError) as raised:
+            await asked
+        assert raised.value.status == 404 and raised.value.code == "response_not_found"
+    assert await archive.chain("no") is None and await archive.inputs("no") is None
+    assert await archive.remove("no") is False
+
+
+async def test_a_chain_is_all_that_was_said(archive: Archive) -> None:
+    """In its order, and of this branch alone."""
+    for name, previous in [("a", None), ("b", "a"), ("c", "b"), ("other", "a")]:
+        await archive.put(stored(name, previous))
+    assert await ids(archive, "c") == ["a-in", "a-out", "b-in", "b-out", "c-in", "c-out"]
+    assert await ids(archive, "other") == ["a-in", "a-out", "other-in", "other-out"]
+
+
+async def test_what_goes_on_from_nothing_that_is_there_cannot_be_gone_on_from(
+    archive: Archive,
+) -> None:
+    for name, previous in [("a", None), ("b", "a"), ("c", "b")]:
+        await archive.put(stored(name, previous))
+    assert await archive.remove("a")
+    assert await archive.chain("c") is None
+    assert (await archive.body("c"))["id"] == "c"
+    assert await archive.referred(["a-in"]) == {}
+
+
+@pytest.mark.parametrize("status", ["failed", "queued", "in_progress"])
+async def test_what_is_not_whole_cannot_be_gone_on_from(archive: Archive, status: str) -> None:
+    await archive.put(stored("a", status=status))
+    assert await archive.chain("a") is None
+    assert (await archive.body("a"))["status"] == status
+
+
+async def test_a_circle_ends(archive: Archive) -> None:
+    """Nobody can make one but with an editor."""
+    await archive.put(stored("a", "b"))
+    await archive.put(stored("b", "a"))
+    assert await archive.chain("a") is None
+
+
+async def test_events_are_kept_one_by_one(archive: Archive) -> None:
+    events = [b'{"type":"x","n":%d}' % number for number in range(2000)]
+    a = stored("a")
+    await archive.put(Stored(a.id, None, a.body, a.items, events))
+    assert await archive.events("a") == events
+
+
+async def test_the_oldest_end_of_a_conversation_goes_first(tmp_path: Path) -> None:
+    """A beginning stays for as long as something goes on from it."""
+    archive = Archive(tmp_path, ArchiveLimits(max_responses=4))
+    for name, previous in [("a", None), ("b", "a"), ("x", None), ("c", "b"), ("d", "c")]:
+        await archive.put(stored(name, previous))
+    assert await ids(archive, "d") is not None and await archive.chain("x") is None
+    await archive.put(stored("e", "d"))
+    assert len(await ids(archive, "e") or []) == 10  # of five: nothing else could go
+    await archive.put(stored("y", None))
+    assert await archive.chain("d") is None and await ids(archive, "c") is not None
+    await archive.close()
+
+
+async def test_bytes_and_ages_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(tmp_path, ArchiveLimits(max_bytes=100_000, max_age_s=1000))
+    for number in range(20):
+        await archive.put(stored(f"r{number}", text="x" * 10_000))
+    found = [await archive.inputs(f"r{number}") is not None for number in range(20)]
+    assert found == [False] * 11 + [True] * 9
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 2000)
+    await archive.put(stored("new"))
+    assert await archive.inputs("r19") is None and await archive.inputs("new") is not None
+    await archive.close()
+
+
+@pytest.mark.slow
+async def test_ten_thousand_conversations(tmp_path: Path) -> None:
+    """Within a bound of 5,000 the last 5,000 are whole."""
+    archive = Archive(tmp_path, ArchiveLimits(max_responses=5000))
+    for number in range(10_000):
+        await archive.put(stored(f"r{number}"))
+    assert await archive.chain("r4999") is None
+    assert await ids(archive, "r5000") is not None and await ids(archive, "r9999") is not None
+    await archive.close()
+
+
+async def test_it_outlives_the_process_and_is_for_the_user_alone(tmp_path: Path) -> None:
+    """Killed right behind the put."""
+    script = (
+        "import asyncio, os, signal\n"
+        "from pathlib import Path\n"
+        "from tests.web.test_archive import stored\n"
+        "from web.archive import Archive\n"
+        "from web.settings import ArchiveLimits\n"
+        "async def main():\n"
+        f"    archive = Archive(Path({str(tmp_path)!r}), ArchiveLimits())\n"
+        "    await archive.put(stored('a'))\n"
+        "    await archive.put(stored('b', 'a', status='in_progress'))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    archive = Archive(tmp_path, ArchiveLimits())
+    assert await ids(archive, "a") == ["a-in", "a-out"]
+    body = await archive.body("b")
+    assert body["status"] == "failed"  # nobody is there to end it
+    assert isinstance(body["error"], dict) and body["error"]["code"] == "server_error"
+    await archive.close()
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+async def test_two_servers_share_a_home(tmp_path: Path) -> None:
+    one, two = (Archive(tmp_path, ArchiveLimits()) for _ in range(2))
+    await asyncio.gather(
+        *(one.put(stored(f"a{number}")) for number in range(50)),
+        *(two.put(stored(f"b{number}")) for number in range(50)),
+    )
+    for archive in (one, two):
+        for name in ("a0", "a49", "b0", "b49"):
+            assert await archive.chain(name) is not None
+        await archive.close()
+
+
+@pytest.mark.parametrize("damage", ["no database", "cut", "torn"])
+async def test_a_damaged_file_is_put_aside(tmp_path: Path, damage: str) -> None:
+    """What it held is lost to the server, and nothing else; a person may still look into it."""
+    archive = Archive(tmp_path, ArchiveLimits())
+    for number in range(200):
+        await archive.put(stored(f"r{number}", text="x" * 1000))
+    await archive.close()
+    path = tmp_path / FILE
+    content = path.read_bytes()
+    match damage:
+        case "no database":
+            path.write_bytes(b"what is this? " * 1000)
+        case "cut":
+            path.write_bytes(content[: len(content) // 3])
+        case "torn":
+            path.write_bytes(content[:8192] + os.urandom(len(content) - 8192))
+    archive = Archive(tmp_path, ArchiveLimits())
+    await archive.put(stored("new"))
+    for number in range(200):
+        await archive.inputs(f"r{number}")
+    await archive.put(stored("new"))
+    assert await ids(archive, "new") == ["new-in", "new-out"]
+    await archive.close()
+    assert (tmp_path / f"{FILE}.damaged").exists()
+
+
+async def test_a_full_disk_is_told_and_over_when_there_is_room(
+    tmp_path: Path, archive: Archive
+) -> None:
+    await archive.put(stored("a"))
+
+    def limit(num_pages: int) -> Any:
+        return lambda db: db.execute(f"PRAGMA max_page_count={num_pages}").fetchone()
+
+    (num_pages,) = await archive._do(limit(1))  # no less than there are
+    with pytest.raises(Unstorable, match="full"):
+        await archive.put(stored("b", text="x" * 1_000_000))
+    assert await ids(archive, "a") == ["a-in", "a-out"]
+    assert await archive.chain("b") is None
+    await archive._do(limit(num_pages + 10_000))
+    await archive.put(stored("b", text="x" * 1_000_000))
+    assert await ids(archive, "b") is not None
+
+
+async def test_a_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """By a folder in the place of the file: to root no mode says no."""
+    (tmp_path / FILE).mkdir()
+    archive = Archive(tmp_path, ArchiveLimits())
+    with pytest.raises(Unstorable):
+        await archive.put(stored("a"))
+    with pytest.raises(ApiError) as raised:
+        await archive.body("a")
+    assert raised.value.status == 503 and raised.value.code == "storage_failed"
+    await archive.close()
+
+
+async def test_one_that_is_locked_is_waited_for(tmp_path: Path, archive: Archive) -> None:
+    await archive.put(stored("a"))
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    putting = asyncio.create_task(archive.put(stored("b")))
+    await asyncio.wait({putting}, timeout=0.2)
+    other.execute("COMMIT")
+    other.close()
+    await putting
+    assert await ids(archive, "b") is not None
+
+
+def test_nothing_is_stored_where_nothing_may_be(tmp_path: Path) -> None:
+    assert not Archive(tmp_path, ArchiveLimits(max_responses=0)).is_on
+    assert list(tmp_path.iterdir()) == []
