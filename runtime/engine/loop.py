@@ -197,7 +197,8 @@ class EngineLoop:
         row = Row(
             command.id, tokens, sampling, follower, num_drawn, command.priority, command.borders
         )
-        if verdict is not None and not row.is_scored:  # only the word of its end was lost
+        is_over = verdict is not None and num_drawn and not row.is_scored
+        if verdict is not None and is_over:  # only the word of its end was lost
             self._send(Step([row.finished(verdict)], self._batch.num_rows))
         else:
             self._batch.add(row)

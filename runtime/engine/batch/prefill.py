@@ -210,7 +210,8 @@ class Prefilling:
             return rows
         for row, count in plan:
             is_whole = MIN_MERGED_TOKENS <= count == len(row.tokens) - 1
-            if not is_whole or self._twins[row] or row.is_scored:
+            is_over = row.follower.verdict is not None
+            if not is_whole or self._twins[row] or row.is_scored or is_over:
                 continue
             if self._reuse.waiting_for(row):
                 continue
@@ -253,6 +254,8 @@ class Prefilling:
             for twin in rows[1:]:
                 twin.trail = row.trail.until(row.num_prefilled)
             going_on = [each for each in rows if each.follower.verdict is None]
+            if not going_on:
+                self._reuse.keep_read(row)
             self._finish(self._apart(going_on, row.cache), groups)
             self._forget(rows)
 

@@ -269,6 +269,10 @@ class Reuse:
             self._drop(error)
         self.lookups.remember(tokens[: view.length])
 
+    def keep_read(self, row: Row) -> None:
+        """The same of one that was read, and is not to draw."""
+        self.keep(row, self._view(row))
+
     def described(self, text_of: Callable[[int], bytes]) -> CacheDescription:
         """`text_of` a single token."""
         cache = self.cache

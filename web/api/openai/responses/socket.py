@@ -38,6 +38,12 @@ def blueprint(dialect: Dialect, services: Services, runs: Runs) -> Blueprint:
     return routes
 
 
+class NamedMessage(msgspec.Struct):
+    """What a request goes on from."""
+
+    previous_response_id: str | None = None
+
+
 class CancelMessage(msgspec.Struct):
     """Which response: by its id, or the first of a lane."""
 
@@ -134,9 +140,10 @@ class ResponseStream(SocketStream):
         self._previous_id: str | None = None
 
     async def _answer(self) -> None:
+        named = decode(self._body, NamedMessage)  # also of a message that is wrong else
+        self._previous_id = named.previous_response_id
         body = decode(self._body, ResponseBody)
         self._body = b""
-        self._previous_id = body.previous_response_id
         if body.background:
             raise ApiError(
                 400, "'background' is for HTTP; on a socket a response may be 'resumable'.",

@@ -11,7 +11,7 @@ from web.errors import ApiError
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"at":"sky"}'}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "blue"}
-CALLED = {
+CALLED: dict[str, Any] = {
     "id": "call_1",
     "type": "function",
     "function": {"name": "look", "arguments": '{"at":"sky"}'},
