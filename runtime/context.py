@@ -7,7 +7,7 @@ import msgspec
 from registry.checkpoint.model import Model
 
 from .errors import ContextLengthExceeded, InvalidRequest, LoadFailed
-from .requests import ChatInput, GenerationRequest, Input, SamplingParams, TextInput
+from .requests import ChatInput, ChatMessage, GenerationRequest, Input, SamplingParams, TextInput
 
 # No text has tokens as long as this on average; the longest are runs of blanks, of up to 128.
 _MAX_CHARS_PER_TOKEN = 64
@@ -24,8 +24,14 @@ def context_length_of(model: Model) -> int:
 def num_chars_of(input: Input) -> int:
     """How long the text is that a prompt is made of."""
     if isinstance(input, ChatInput):
-        return sum(len(message.content or "") for message in input.messages)
+        return sum(map(_num_chars, input.messages))
     return len(input.text) + len(input.suffix or "")
+
+
+def _num_chars(message: ChatMessage) -> int:
+    """What it says, thinks and calls."""
+    calls = sum(len(str(call.get("function"))) for call in message.tool_calls or ())
+    return len(message.content or "") + len(message.reasoning_content or "") + calls
 
 
 def is_hopeless(input: Input, context_length: int) -> bool:

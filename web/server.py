@@ -21,7 +21,7 @@ from web.door.guard import Guard
 from web.transport.socket import Sockets
 
 from .app import create_app
-from .archive import Archive
+from .archive.responses import Archive
 from .services import Services
 from .serving import loadable
 from .settings import WebSettings, check_bind

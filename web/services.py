@@ -6,7 +6,7 @@ from registry.jobs.jobs import Jobs
 from registry.store.store import Store
 from runtime.pool import ModelPool
 
-from .archive import Archive
+from .archive.responses import Archive
 from .settings import WebSettings
 from .transport.resumable import ResumableStreams
 from .transport.socket import Sockets

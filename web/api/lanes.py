@@ -53,6 +53,7 @@ class Lanes:
             return await self._socket.send_error(failure, stream.id)
         self._streams.append(stream)
         stream.task = asyncio.create_task(self._run(stream))
+        self._socket.hold(stream.task)
 
     async def _run(self, stream: "SocketStream") -> None:
         try:
@@ -118,9 +119,11 @@ class SocketStream(ABC):
         except Exception as error:
             self._is_ending = True
             failure = answer_to(error, self._socket.request_id)
-            self._failed(failure)
             return await self._socket.send_error(failure, self.id)
-        await self._send_cancelled()
+        try:
+            await self._send_cancelled()
+        except Exception as error:
+            await self._socket.send_error(answer_to(error, self._socket.request_id), self.id)
 
     @abstractmethod
     async def _answer(self) -> None:
@@ -133,9 +136,6 @@ class SocketStream(ABC):
     @abstractmethod
     async def _send_cancelled(self) -> None:
         """The last frame of one that was cancelled before it began."""
-
-    def _failed(self, failure: Failure) -> None:  # noqa: B027
-        """It is about to end with an error."""
 
     async def _send(self, frame: Frame) -> None:
         await self._socket.send(named(frame.body, self.id))
@@ -156,6 +156,7 @@ class ResumedStream(SocketStream):
         self, socket: Socket, stream_id: str | None, stream: ResumableStream, after: int = -1
     ) -> None:
         super().__init__(socket, stream_id)
+        self.answer_id = stream.name
         self._stream = stream
         self._after = after
 
@@ -171,10 +172,10 @@ class ResumedStream(SocketStream):
 
 
 async def resume(
-    lanes: Lanes, streams: ResumableStreams, socket: Socket, message: ResumeMessage
+    lanes: Lanes, streams: ResumableStreams, socket: Socket, kind: str, message: ResumeMessage
 ) -> None:
-    """Begin to follow a stream in a lane: the one it had, if none is named."""
-    stream = streams.find(message.resume_token)
+    """Begin to follow a stream of this kind in a lane: the one it had, if none is named."""
+    stream = streams.find(message.resume_token, kind)
     stream_id = message.stream_id if message.stream_id is not None else stream.stream_id
     if lanes.has(stream_id):
         raise ApiError(

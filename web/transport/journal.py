@@ -7,7 +7,9 @@ from web.errors import ApiError
 
 from .frame import Frame
 
-LIMIT_BYTES = 8 << 20  # some 30,000 events; what is beyond drops the oldest
+# Some 100,000 events; what is beyond drops the oldest. A reader that is still there has them long
+# before, or is cut off for taking nothing.
+LIMIT_BYTES = 32 << 20
 
 
 class Journal:
@@ -25,6 +27,11 @@ class Journal:
     def next_number(self) -> int:
         return self._num_dropped + len(self._frames)
 
+    @property
+    def frames(self) -> list[Frame] | None:
+        """All of them; None if some are dropped."""
+        return None if self._num_dropped else self._frames
+
     def append(self, frame: Frame) -> None:
         """One more."""
         self._frames.append(frame)
@@ -41,12 +48,12 @@ class Journal:
         self.is_closed = True
         self._tell()
 
-    def check(self, after: int) -> None:
-        """Raises ApiError where nobody can go on behind this number."""
+    def check(self, after: int, param: str = "after") -> None:
+        """Raises ApiError where nobody can go on behind this number; `param` is its name."""
         if after != -1 and not 0 <= after < self.next_number:
             raise ApiError(
                 400, f"There is no event {after} yet; the last one is {self.next_number - 1}.",
-                param="after",
+                param=param,
             )  # fmt: skip
         if after + 1 < self._num_dropped:
             raise self._dropped()

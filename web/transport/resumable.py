@@ -25,34 +25,35 @@ class ResumableStream:
     def __init__(
         self,
         streams: "ResumableStreams",
-        stream_id: str | None,
         cancel: Callable[[], None],
-        *,
+        kind: str,
+        stream_id: str | None,
         name: str | None,
+        *,
         outlives_readers: bool,
     ) -> None:
-        """`cancel` makes the frames come to their end soon; it is called when nobody will come
-        back, but not for one that outlives its readers."""
         self.token = f"rt_{secrets.token_urlsafe(24)}"
+        self.cancel = cancel
+        self.kind = kind
         self.stream_id = stream_id
         self.name = name
         self.journal = Journal()
-        self.cancel = cancel
         self._streams = streams
         self._outlives_readers = outlives_readers
-        self._num_readers = 0
+        self._readers: list[object] = []  # in the order of their coming
         self._grace: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
         """Whether it is over and nobody reads it."""
-        return self.journal.is_closed and not self._num_readers
+        return self.journal.is_closed and not self._readers
 
     def write(self, frames: AsyncGenerator[Frame, None]) -> None:
         """Begin: all of them go into the journal, which is kept for a while behind the last."""
         writer = asyncio.create_task(self._write(frames))
         self._streams.writers.add(writer)
         writer.add_done_callback(self._streams.writers.discard)
+        self._wait()  # its first reader may be gone before it comes
 
     async def _write(self, frames: AsyncGenerator[Frame, None]) -> None:
         try:
@@ -61,30 +62,41 @@ class ResumableStream:
                     self.journal.append(frame)
         finally:
             self.journal.close()
-            if not self._num_readers and self._grace is None:
+            if not self._readers and self._grace is None:
                 self._wait()
+            self._streams.make_room()
 
     @contextmanager
     def read(self, was_lost: Callable[[], bool] = lambda: True) -> Iterator[Journal]:
-        """Held by a reader; `was_lost` is asked at the end: whether its client said nothing."""
-        self._num_readers += 1
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
+        """Held by a reader; `was_lost` is asked at the end: whether its client said nothing.
+
+        Who came last is the client: if that one says it leaves, another connection of it, whose end
+        was not seen yet, keeps nothing alive.
+        """
+        reader = object()
+        self._readers.append(reader)
+        self.stop_waiting()
         try:
             yield self.journal
         finally:
-            self._num_readers -= 1
-            if not self._num_readers:
-                if self.journal.is_closed or self._outlives_readers or was_lost():
-                    self._wait()
-                else:
-                    self._expire()
+            is_last = self._readers[-1] is reader
+            self._readers.remove(reader)
+            if is_last and not (self.journal.is_closed or self._outlives_readers or was_lost()):
+                self._expire()
+            elif not self._readers:
+                self._wait()
 
     def _wait(self) -> None:
+        """For a reader to come, or to come back."""
         if self.journal.is_closed or not self._outlives_readers:
             loop = asyncio.get_running_loop()
             self._grace = loop.call_later(self._streams.grace_s, self._expire)
+
+    def stop_waiting(self) -> None:
+        """A reader is there, or nobody can come."""
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
 
     def _expire(self) -> None:
         self._streams.forget(self)
@@ -97,22 +109,27 @@ class ResumableStreams:
 
     def __init__(self, grace_s: float) -> None:
         self.grace_s = grace_s
+        self.writers: set[asyncio.Task[None]] = set()
         self._by_token: dict[str, ResumableStream] = {}
         self._by_name: dict[str, ResumableStream] = {}
-        self.writers: set[asyncio.Task[None]] = set()
 
     def open(
         self,
         cancel: Callable[[], None],
+        kind: str,
         stream_id: str | None = None,
         *,
         name: str | None = None,
         outlives_readers: bool = False,
     ) -> ResumableStream:
-        """A new one, to be written; the oldest that are over make room for it."""
-        self._make_room()
+        """A new one, to be written; the oldest that are over make room for it.
+
+        `cancel` makes its frames come to their end soon; it is called when nobody will come back,
+        but not for one that outlives its readers. `kind` are streams with frames alike.
+        """
+        self.make_room()
         stream = ResumableStream(
-            self, stream_id, cancel, name=name, outlives_readers=outlives_readers
+            self, cancel, kind, stream_id, name, outlives_readers=outlives_readers
         )
         self._by_token[stream.token] = stream
         if name is not None:
@@ -122,12 +139,13 @@ class ResumableStreams:
     def __len__(self) -> int:
         return len(self._by_token)
 
-    def find(self, token: str) -> ResumableStream:
+    def find(self, token: str, kind: str) -> ResumableStream:
         """Raises ApiError for one that is foreign, or that nobody came back to in time."""
-        if (stream := self._by_token.get(token)) is None:
+        stream = self._by_token.get(token)
+        if stream is None or stream.kind != kind:
             raise ApiError(
-                404, "No stream is kept under this resume_token: it is none of this server's, or "
-                f"nobody came back within {self.grace_s:g} s.",
+                404, "No stream is kept under this resume_token: it is none of this socket's kind, "
+                f"or nobody came back within {self.grace_s:g} s.",
                 param="resume_token", code="resume_token_not_found",
             )  # fmt: skip
         return stream
@@ -138,20 +156,24 @@ class ResumableStreams:
 
     def forget(self, stream: ResumableStream) -> None:
         """Nobody can come back to it."""
+        stream.stop_waiting()
         self._by_token.pop(stream.token, None)
         if stream.name is not None:
             self._by_name.pop(stream.name, None)
 
-    async def close(self) -> None:
-        """Wait for what is still written: answers that the drain has ended."""
-        if self.writers:
-            await asyncio.wait(self.writers, timeout=_CLOSE_S)
-
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
+        """Of those that are over and not read the oldest go, where they are too many."""
         over = [stream for stream in self._by_token.values() if stream.is_idle]
         num_bytes = sum(stream.journal.num_bytes for stream in over)
         for stream in over:
             if num_bytes <= _MAX_KEPT_BYTES and len(self._by_token) < _MAX_KEPT:
                 break
             num_bytes -= stream.journal.num_bytes
+            self.forget(stream)
+
+    async def close(self) -> None:
+        """Wait for what is still written: answers that the drain has ended."""
+        if self.writers:
+            await asyncio.wait(self.writers, timeout=_CLOSE_S)
+        for stream in list(self._by_token.values()):
             self.forget(stream)

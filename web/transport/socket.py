@@ -93,12 +93,23 @@ class Socket:
         self._settings = settings
         self._allowance = Allowance(_MESSAGES_PER_S, _BURST)
         self._is_closed = False  # by us
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def is_lost(self) -> bool:
         """Of a socket at its end: neither side has said that it closes it."""
         scope: Any = self._websocket.scope
         return not self._is_closed and CLOSED not in scope
+
+    def hold(self, task: "asyncio.Task[None]") -> None:
+        """What still has to send something before the socket is closed at the server's end."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def tasks(self) -> "set[asyncio.Task[None]]":
+        """Those that are not over."""
+        return self._tasks
 
     async def send(self, frame: bytes) -> None:
         """One JSON object. Waits while the client is slow."""
@@ -220,6 +231,9 @@ class Sockets:
         Not one that reads nothing: its close frame would wait behind the rest.
         """
         self._is_closing = True
+        # What was answered is drained, and has but its last frame to tell.
+        if ending := [task for socket in self._open for task in socket.tasks]:
+            await asyncio.wait(ending, timeout=_CLOSE_S)
         closing = [asyncio.create_task(self._close(socket)) for socket in self._open]
         if closing:
             await asyncio.wait(closing, timeout=_CLOSE_S)

@@ -6,7 +6,7 @@ error is `event: error` with a top-level `error` object (reference: WHATWG HTML,
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from quart import Response
 
@@ -18,6 +18,8 @@ _HEADERS = {
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
 }
+T = TypeVar("T")
+
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": keep-alive\n\n"
 
@@ -54,12 +56,10 @@ def reply(
 
 
 async def with_heartbeat(
-    pieces: AsyncIterator[bytes],
-    interval_s: float,
-    heartbeat: Callable[[], bytes] = lambda: HEARTBEAT,
-) -> AsyncGenerator[bytes, None]:
+    pieces: AsyncIterator[T], interval_s: float, heartbeat: Callable[[], T]
+) -> AsyncGenerator[T, None]:
     """The pieces, and a heartbeat whenever none came for `interval_s` of wall-clock time."""
-    pending: asyncio.Future[bytes] | None = None
+    pending: asyncio.Future[T] | None = None
     try:
         while True:
             if pending is None:

@@ -14,9 +14,9 @@ from quart import Blueprint, websocket
 from registry.checkpoint.config import Json
 from runtime.errors import Cancelled
 from runtime.events import Event, Usage
-from web.api.answering import UnderWay
 from web.api.lanes import Lanes, ResumeMessage, SocketStream, follow, resume
 from web.api.progress import progress_of
+from web.api.under_way import UnderWay
 from web.dialect import Dialect
 from web.door.body import decode
 from web.errors import ApiError, answer_to
@@ -61,7 +61,8 @@ class ChatChannel(Lanes):
                 self.cancel(message.stream_id)
             case "resume":
                 resumed = decode(body, ResumeMessage)
-                await resume(self, self._services.streams, self._socket, resumed)
+                kind = _kind(self._socket)
+                await resume(self, self._services.streams, self._socket, kind, resumed)
             case _:
                 raise ApiError(
                     400,
@@ -109,7 +110,7 @@ class ChatStream(SocketStream):
                     self._is_ending = chat.is_whole  # a cancel comes too late
                     await self._send(frame)
             return
-        stream = self._services.streams.open(chat.cancel, self.id)
+        stream = self._services.streams.open(chat.cancel, _kind(self._socket), self.id)
         stream.write(numbered(chat.frames(), stream.token))
         await follow(self._socket, self.id, stream)
 
@@ -119,6 +120,11 @@ class ChatStream(SocketStream):
 
     async def _send_cancelled(self) -> None:
         await self._send(Frame(encode(_DONE | {"id": None} | _CANCELLED | _usage([]))))
+
+
+def _kind(socket: Socket) -> str:
+    """Of streams that can be come back to on this socket."""
+    return f"chat {socket.dialect.name}"
 
 
 async def numbered(frames: AsyncGenerator[Frame, None], token: str) -> AsyncGenerator[Frame, None]:

@@ -10,6 +10,7 @@ import msgspec
 from werkzeug.datastructures import Headers
 
 from registry.checkpoint.config import Json
+from runtime.context import context_length_of
 from runtime.requests import ChatMessage
 from web.api.answer import Answer
 from web.api.thinking import thinking_options
@@ -46,10 +47,7 @@ async def compacted(
     if not conversation.input.messages:
         raise ApiError(400, "There is nothing to compact: 'input' says nothing.", param="input")
     answer = await _summary(services, body, headers, conversation)
-    items = [*conversation.before.items, *conversation.said]
-    output: list[Item] = [
-        item for item in items if item["type"] == "message" and item["role"] == "user"
-    ]
+    output = _said_by_people(conversation)
     summary = "".join(answer.text).strip()
     output.append(
         {"id": new_id("compaction"), "type": "compaction", "encrypted_content": sealed(summary)}
@@ -61,6 +59,19 @@ async def compacted(
         "output": list(output),
         "usage": usage_of(answer.usage),
     }
+
+
+def _said_by_people(conversation: Conversation) -> list[Item]:
+    """Their messages, as they are; the last ones, in about a quarter of the context."""
+    room = context_length_of(conversation.model)  # in characters, of which a token has some four
+    kept: list[Item] = []
+    for item in reversed([*conversation.before.items, *conversation.said]):
+        if item["type"] == "message" and item["role"] != "assistant":
+            room -= sum(len(part["text"]) for part in item["content"])
+            if room < 0 and kept:
+                break
+            kept.append(item)
+    return kept[::-1]
 
 
 async def _summary(

@@ -6,10 +6,14 @@ import re
 from .items import CUSTOM_INPUT
 
 _HEAD = re.compile(rf'\s*\{{\s*"{CUSTOM_INPUT}"\s*:\s*"')
-# As much of a JSON string as can be read for itself: no part of an escape, and no half of two.
+# As much of a JSON string as can be read for itself: no part of an escape, and of a pair that makes
+# one character both. Half of a pair stands alone once it is clear what follows.
 _TEXT = re.compile(
-    r'(?:[^"\\]|\\["\\/bfnrt]|\\u(?!d[89ab])[0-9a-f]{4}|\\ud[89ab][0-9a-f]{2}(?:\\u[0-9a-f]{4}))*',
-    re.IGNORECASE,
+    r"""(?: [^"\\] | \\["\\/bfnrt]
+        | \\u(?!d[89ab])[0-9a-f]{4}
+        | \\ud[89ab][0-9a-f]{2} (?: \\ud[c-f][0-9a-f]{2}
+                                 | (?= [^\\] | \\[^u] | \\u[^d] | \\ud[^c-f] )) )*""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -41,7 +45,7 @@ def whole(arguments: str) -> str:
     except ValueError:
         return arguments
     text = value.get(CUSTOM_INPUT) if isinstance(value, dict) else None
-    return text if isinstance(text, str) else arguments
+    return _sound(text) if isinstance(text, str) else arguments
 
 
 def _read(text: str) -> str:
@@ -49,4 +53,9 @@ def _read(text: str) -> str:
         read: str = json.loads(f'"{text}"', strict=False)
     except ValueError:
         return ""
-    return read
+    return _sound(read)
+
+
+def _sound(text: str) -> str:
+    """Without halves of characters, which nothing can be sent with."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -6,17 +6,17 @@ from werkzeug.datastructures import Headers
 
 from registry.checkpoint.model import Model
 from runtime.requests import ChatInput, GenerationRequest
-from web.archive import Item
 from web.errors import ApiError
 from web.services import Services
 from web.serving import servable
 
 from .body import CountBody, ResponseBody
 from .history import Before, History
-from .items import kept, references, turns_of
+from .items import Item, normal, references
 from .response_object import ResponseObject
 from .tools import Tools
 from .truncation import truncated
+from .turns import turns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ async def conversation_of(services: Services, body: CountBody, history: History)
     tools = body.asked_tools()
     before = await history.before(body.previous_response_id)
     sent = body.input if body.input is not None else []
-    said = kept(sent, await history.referred(references(sent)))
+    said = normal(sent, await history.referred(references(sent), before))
     turns = turns_of([*before.items, *said], body.instructions, len(before.items))
     input = body.chat(turns, tools)
     if body.truncation == "auto":

@@ -44,6 +44,10 @@ class ResponseObject:
         if status == "completed":
             self._completed_at = int(time.time())
 
+    @property
+    def is_over(self) -> bool:
+        return self.status not in ("queued", "in_progress")
+
     def told(self) -> dict[str, Any]:
         """As it is now."""
         told: dict[str, Any] = {
@@ -61,11 +65,6 @@ class ResponseObject:
         if self.timings is not None:
             told["timings"] = self.timings
         return told | self._said
-
-    def kept(self) -> dict[str, Json]:
-        """The same in plain values."""
-        told: dict[str, Json] = msgspec.json.decode(msgspec.json.encode(self.told()))
-        return told
 
 
 def _said(body: ResponseBody, model: Model, tools: Tools) -> dict[str, Json]:

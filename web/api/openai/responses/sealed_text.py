@@ -9,7 +9,10 @@ import binascii
 import zlib
 
 _MARK = "mlxe1."
-_MAX_BYTES = 16 << 20  # unpacked
+
+
+class TooLong(ValueError):
+    """It would unfold to more than is wanted."""
 
 
 def sealed(text: str) -> str:
@@ -18,14 +21,16 @@ def sealed(text: str) -> str:
     return _MARK + base64.urlsafe_b64encode(packed).decode()
 
 
-def opened(word: str) -> str | None:
-    """The text again; None for a word of somebody else's."""
+def opened(word: str, limit_bytes: int) -> str | None:
+    """The text again; None for a word of somebody else's. Raises TooLong."""
     if not word.startswith(_MARK):
         return None
+    unpacking = zlib.decompressobj()
     try:
         packed = base64.urlsafe_b64decode(word[len(_MARK) :])
-        unpacking = zlib.decompressobj()
-        text = unpacking.decompress(packed, _MAX_BYTES)
+        text = unpacking.decompress(packed, max(1, limit_bytes))
+        if unpacking.unconsumed_tail:
+            raise TooLong
         return text.decode() if unpacking.eof else None
-    except (binascii.Error, ValueError, zlib.error):
+    except (binascii.Error, UnicodeDecodeError, zlib.error):
         return None

@@ -4,6 +4,7 @@ What is not stored belongs to the connection: the next request on it may go on f
 events of a client are OpenAI's; `response.cancel` and `resume` are ours.
 """
 
+from collections.abc import Iterable
 from contextlib import aclosing
 
 import msgspec
@@ -14,15 +15,18 @@ from runtime.errors import Cancelled
 from web.api.lanes import Lanes, ResumeMessage, SocketStream, follow, resume
 from web.dialect import Dialect
 from web.door.body import decode
-from web.errors import ApiError, Failure
+from web.errors import ApiError
 from web.services import Services
 from web.transport.encoding import encode
+from web.transport.frame import Frame
 from web.transport.socket import Message, Socket, StreamId
 
 from .body import ResponseBody
 from .history import ConnectionMemory, History
 from .request import read
 from .run import Run, Runs
+
+KIND = "responses"  # of streams: they are alike in both dialects
 
 
 def blueprint(dialect: Dialect, services: Services, runs: Runs) -> Blueprint:
@@ -84,7 +88,7 @@ class ResponseChannel(Lanes):
                 await self._refuse_steer(decode(body, SteerMessage))
             case "resume":
                 resumed = decode(body, ResumeMessage)
-                await resume(self, self._services.streams, self._socket, resumed)
+                await resume(self, self._services.streams, self._socket, KIND, resumed)
             case _:
                 raise ApiError(
                     400,
@@ -137,13 +141,28 @@ class ResponseStream(SocketStream):
         self._memory = memory
         self._wants_progress = wants_progress
         self._run: Run | None = None
-        self._previous_id: str | None = None
 
     async def _answer(self) -> None:
-        named = decode(self._body, NamedMessage)  # also of a message that is wrong else
-        self._previous_id = named.previous_response_id
-        body = decode(self._body, ResponseBody)
+        try:
+            run = await self._read()
+            try:
+                await run.begin()
+            except Cancelled:
+                return await self._send_all(run.never_begun())
+        except Exception:  # what it was to go on from is not kept for another try
+            named = decode(self._body, NamedMessage)
+            if named.previous_response_id is not None:
+                self._memory.evict(named.previous_response_id)
+            raise
         self._body = b""
+        if run.request.body.resumable:
+            return await follow(self._socket, self.id, run.outlive(KIND, self.id))
+        async with aclosing(run.frames()) as frames:
+            async for frame in frames:
+                await self._send(frame)
+
+    async def _read(self) -> Run:
+        body = decode(self._body, ResponseBody)
         if body.background:
             raise ApiError(
                 400, "'background' is for HTTP; on a socket a response may be 'resumable'.",
@@ -159,27 +178,15 @@ class ResponseStream(SocketStream):
         self.answer_id = run.response.id
         if self._is_cancelled:
             run.cancel()
-        try:
-            await run.begin()
-        except Cancelled:
-            for frame in run.never_begun():
-                await self._send(frame)
-            return
-        if body.resumable:
-            return await follow(self._socket, self.id, run.outlive(self.id))
-        async with aclosing(run.frames()) as frames:
-            async for frame in frames:
-                await self._send(frame)
+        return run
 
     def _cancel(self) -> None:
         if self._run is not None:
             self._run.cancel()
 
     async def _send_cancelled(self) -> None:
-        failure = Failure(400, "It was cancelled before it began.", Cancelled.code)
-        await self._socket.send_error(failure, self.id)
+        await self._send_all((await self._read()).never_begun())
 
-    def _failed(self, failure: Failure) -> None:
-        """What it went on from is not kept for another try."""
-        if self._previous_id is not None:
-            self._memory.evict(self._previous_id)
+    async def _send_all(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            await self._send(frame)

@@ -5,6 +5,7 @@ the model are not here. Those that agents offer by the way are left out, and `to
 shows what is in effect; a request for any other is refused, since its user counts on it.
 """
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +18,8 @@ from web.errors import ApiError
 
 from .items import CUSTOM_INPUT
 
-LEFT_OUT = ("web_search", "web_search_preview", "image_generation")
+# With the versions that some have behind them, as in web_search_2025_08_26.
+_LEFT_OUT = re.compile(r"(web_search|web_search_preview|image_generation)(_\d{4}(_\d\d)*)?")
 
 
 class Format(msgspec.Struct):
@@ -51,7 +53,7 @@ class Tools:
         in_effect = [
             (number, tool)
             for number, tool in enumerate(sent or ())
-            if not tool.type.startswith(LEFT_OUT)
+            if not _LEFT_OUT.fullmatch(tool.type)
         ]
         functions = tuple(_function(number, tool) for number, tool in in_effect)
         self.use: ToolUse = tool_use(functions, _choice(choice), is_parallel)

@@ -23,6 +23,24 @@ def test_pieces_of_the_arguments_are_pieces_of_the_text(
     assert "".join(told) == text == whole(arguments)
 
 
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        ("\\ud83d\\ude42", "🙂"), ("\\ud800", "\ufffd"), ("a\\ud800b", "a\ufffdb"),
+        ("\\udc00\\udc00", "\ufffd" * 2), ("\\ud83d\\u0041", "\ufffdA"), ("\\ud83d\\n", "\ufffd\n"),
+        ("\\ud83d\\ud83d\\ude42", "\ufffd🙂"), ("\\uD83D\\uDE42", "🙂"),
+    ],
+)  # fmt: skip
+def test_half_of_a_character_is_none(escaped: str, text: str) -> None:
+    """What a model writes may hold one, and nothing can be sent with it."""
+    arguments = '{"input": "' + escaped + '"}'
+    for length in range(1, len(arguments) + 1):
+        reader = CustomInput()
+        pieces = [arguments[i : i + length] for i in range(0, len(arguments), length)]
+        assert "".join(map(reader.add, pieces)) == text
+    assert whole(arguments) == text
+
+
 def test_blanks_and_what_stands_behind() -> None:
     reader = CustomInput()
     assert reader.add(' {\n "input" : "a') == "a"

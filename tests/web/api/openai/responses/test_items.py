@@ -1,12 +1,13 @@
-"""Tests of responses.items: items become turns that chat templates read, and are kept as sent."""
+"""Tests of responses.items and turns: what is kept of items, and what templates read of them."""
 
 from typing import Any
 
 import pytest
 
 from runtime.requests import ChatMessage
-from web.api.openai.responses.items import kept, references, turns_of
+from web.api.openai.responses.items import MAX_REFERENCES, normal, references
 from web.api.openai.responses.sealed_text import sealed
+from web.api.openai.responses.turns import _MAX_OPENED, turns_of
 from web.errors import ApiError
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"at":"sky"}'}
@@ -19,7 +20,7 @@ CALLED: dict[str, Any] = {
 
 
 def turns(*sent: dict[str, Any], instructions: str | None = None) -> list[ChatMessage]:
-    return list(turns_of(kept(list(sent), {}), instructions, 0))
+    return list(turns_of(normal(list(sent), {}), instructions, 0))
 
 
 def said(role: str, *texts: str, kind: str = "input_text") -> dict[str, Any]:
@@ -32,7 +33,7 @@ def thought(text: str, **fields: Any) -> dict[str, Any]:
 
 
 def test_a_text_is_a_users_message() -> None:
-    (item,) = kept("hello", {})
+    (item,) = normal("hello", {})
     assert item.pop("id").startswith("msg_")
     assert item == {
         "type": "message",
@@ -83,11 +84,14 @@ def test_what_was_thought_said_and_called_in_one_go_is_one_turn() -> None:
     ]
 
 
-def test_what_comes_behind_calls_is_another_turn() -> None:
-    """An assistant's words behind its calls were said later; and so was what it thought."""
-    told = turns(CALL, said("assistant", "a", kind="output_text"), thought("b"), CALL)
-    assert [turn.content for turn in told] == [None, "a", None]
-    assert told[2].reasoning_content == "b" and told[2].tool_calls == [CALLED]
+def test_a_turn_ends_where_another_begins() -> None:
+    """Words, calls and words again are two turns; so are calls and thoughts behind them."""
+    words = said("assistant", "a", kind="output_text")
+    assert turns(CALL, words) == [ChatMessage("assistant", "a", tool_calls=[CALLED])]
+    assert [turn.content for turn in turns(words, CALL, words)] == ["a", "a"]
+    assert turns(words, thought("b"), CALL)[0].reasoning_content == "b"
+    first, second = turns(CALL, thought("b"), CALL)
+    assert first.reasoning_content is None and second.reasoning_content == "b"
 
 
 def test_calls_without_words_have_none() -> None:
@@ -97,7 +101,7 @@ def test_calls_without_words_have_none() -> None:
 def test_custom_tools_are_functions_with_one_argument() -> None:
     call = {"type": "custom_tool_call", "call_id": "c", "name": "run", "input": 'say "hi"\n'}
     told = turns(call, {"type": "custom_tool_call_output", "call_id": "c", "output": "hi"})
-    function = {"name": "run", "arguments": '{"input":"say \\"hi\\"\\n"}'}
+    function = {"name": "run", "arguments": '{"input": "say \\"hi\\"\\n"}'}
     assert told[0].tool_calls == [{"id": "c", "type": "function", "function": function}]
     assert told[1] == ChatMessage("tool", "hi", tool_call_id="c")
 
@@ -121,14 +125,16 @@ def test_a_compaction_is_what_the_system_says() -> None:
 
 
 def test_references_stand_for_items_that_are_kept() -> None:
-    known = {"msg_1": kept("hello", {})[0] | {"id": "msg_1"}}
+    known = {"msg_1": normal("hello", {})[0] | {"id": "msg_1"}}
     sent: list[dict[str, Any]] = [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_1"}]
-    assert references([*sent, CALL]) == ["msg_1", "msg_1"]
-    assert kept(sent, known) == [known["msg_1"]] * 2
+    assert references([*sent, CALL]) == {"msg_1"}
+    with pytest.raises(ApiError, match="references"):
+        references(sent * MAX_REFERENCES)
+    assert normal(sent, known) == [known["msg_1"]] * 2
 
 
 def test_ids_stay_and_are_made_where_there_is_none() -> None:
-    own, made, empty = kept([CALL | {"id": "fc_own"}, CALL, CALL | {"id": ""}], {})
+    own, made, empty = normal([CALL | {"id": "fc_own"}, CALL, CALL | {"id": ""}], {})
     assert own["id"] == "fc_own"
     assert made["id"].startswith("fc_") and empty["id"].startswith("fc_")
     assert made["id"] != empty["id"]
@@ -155,6 +161,7 @@ def test_ids_stay_and_are_made_where_there_is_none() -> None:
         ([{"type": "function_call", "name": "x", "arguments": ""}], "in its field 'call_id'"),
         ([{"type": "reasoning", "content": [5]}], "no list of texts"),
         ([{"type": "reasoning", "content": "hm"}], "no list of texts"),
+        ([{"type": "reasoning", "content": 5}], "no list of texts"),
         ([{"type": "compaction", "encrypted_content": "gAAAA"}], "not made here"),
         ([{"type": "item_reference", "id": "msg_no"}], "refers to the item 'msg_no'"),
         ([{"type": "item_reference", "id": ["x"]}], "refers to the item"),
@@ -169,6 +176,14 @@ def test_what_is_wrong_is_named(sent: list[dict[str, Any]], what: str) -> None:
 
 def test_numbers_are_those_of_the_request() -> None:
     """What earlier responses said is not counted."""
-    before = kept([CALL], {})
+    before = normal([CALL], {})
     with pytest.raises(ApiError, match=r"input\[0\] is the output"):
-        turns_of([*before, *kept([OUTPUT | {"call_id": "no"}], {})], None, len(before))
+        turns_of([*before, *normal([OUTPUT | {"call_id": "no"}], {})], None, len(before))
+
+
+def test_what_unfolds_without_end_is_refused() -> None:
+    """Each within bounds, and all of them not."""
+    item = {"type": "reasoning", "encrypted_content": sealed("x" * (_MAX_OPENED // 3))}
+    assert len(turns(*[item] * 3)) == 1
+    with pytest.raises(ApiError, match=r"input\[3\] holds more than"):
+        turns(*[item] * 4)

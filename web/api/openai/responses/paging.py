@@ -1,0 +1,64 @@
+"""Lists in pages, as their queries ask."""
+
+from typing import Literal
+
+from quart import Request
+
+from registry.checkpoint.config import Json
+from web.errors import ApiError
+
+from .items import Item
+
+_MAX_LISTED = 100
+
+
+def page(items: list[Item], request: Request) -> dict[str, Json]:
+    """`limit` items behind `after`, the last first unless `order` says `asc`. Raises ApiError."""
+    listed = items if _order(request) == "asc" else items[::-1]
+    if (after := request.args.get("after")) is not None:
+        places = [place for place, item in enumerate(listed) if item["id"] == after]
+        if not places:
+            raise ApiError(400, f"There is no item {after[:100]!r} here.", param="after")
+        listed = listed[places[0] + 1 :]
+    limit = number_in(request, "limit", 20, 1, _MAX_LISTED)
+    shown = listed[:limit]
+    return {
+        "object": "list",
+        "data": list(shown),
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": len(listed) > limit,
+    }
+
+
+def _order(request: Request) -> Literal["asc", "desc"]:
+    match request.args.get("order", "desc"):
+        case "asc":
+            return "asc"
+        case "desc":
+            return "desc"
+        case other:
+            what = f"'order' is {other[:100]!r}; it may be asc or desc."
+            raise ApiError(400, what, param="order")
+
+
+def flag_in(request: Request, name: str) -> bool:
+    """Of the query; false if it is not there. Raises ApiError."""
+    value = request.args.get(name, "false").lower()
+    if value not in ("true", "false", "1", "0"):
+        raise ApiError(400, f"'{name}' is {value[:100]!r}; it may be true or false.", param=name)
+    return value in ("true", "1")
+
+
+def number_in(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """Of the query. Raises ApiError for what is none between these two."""
+    text = request.args.get(name)
+    if text is None:
+        return default
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise ApiError(400, f"'{name}' is {text[:100]!r}; it may be {least} to {most}.", param=name)
+    return number

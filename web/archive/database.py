@@ -1,0 +1,92 @@
+"""A SQLite file with a thread of its own: opened when first asked, begun anew when damaged."""
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",  # a killed server loses nothing; a machine without power the last second
+    "foreign_keys=ON",
+    "secure_delete=ON",
+)
+_DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Database:
+    """Used on one event loop, by as many processes as like."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        """`schema` may be run on a file that has it."""
+        self._path = path
+        self._schema = schema
+        self._thread = ThreadPoolExecutor(1, path.stem)
+        self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
+
+    async def do(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """In the thread, and in one transaction. Raises OSError, sqlite3.Error."""
+        if self._is_closed:
+            raise sqlite3.ProgrammingError("it is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._done, action)
+
+    async def close(self) -> None:
+        """Of no more use."""
+        self._is_closed = True
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown(wait=False)
+
+    def _done(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return self._committed(action)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGES:
+                raise  # locked, full, read-only, or a fault of ours: the file is sound
+            logger.error("%s is damaged (%s); a new one is begun.", self._path, error)
+            self._put_aside()
+            return self._committed(action)
+
+    def _committed(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        if self._connection is None:
+            self._connection = self._opened()
+        with self._connection:
+            return action(self._connection)
+
+    def _opened(self) -> sqlite3.Connection:
+        # What people say to their model is theirs alone.
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            connection.executescript(self._schema)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _put_aside(self) -> None:
+        """For a person to look into; what is not written back yet goes along."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+        aside = f"{self._path}.damaged-{time.time_ns()}"
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
