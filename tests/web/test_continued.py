@@ -1,6 +1,8 @@
 """Answers whose engines die, from outside: whole, over SSE, over the socket, in both dialects."""
 
 import asyncio
+import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,7 @@ from openai import AsyncOpenAI
 from runtime.requests import ChatInput
 from tests.runtime.deaths import POISON, Death, Plan
 from tests.runtime.known import Answer, Known, make_known
-from tests.serving import KEY, ServerProcess, link_model
+from tests.serving import KEY, ROOT, ServerProcess, link_model
 from tests.sockets import opened
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -170,3 +172,41 @@ async def test_a_poisonous_request_gets_a_500(mortal: Mortal) -> None:
         assert completion.choices[0].message.content == answer.text
     assert Plan.read(mortal.known.model.folder).died == ["poison", "poison"]
     mortal.server.wait_until_empty()
+
+
+async def test_the_connection_the_client_and_the_engine_at_once(
+    mortal: Mortal, deaths: list[Death]
+) -> None:
+    """A response whose client is lost, begins again in another process and finds it, whole."""
+    answer = mortal.answers[0]
+    chat = body(answer)
+    asked = {
+        "input": chat.pop("messages")[0]["content"], "max_output_tokens": chat.pop("max_tokens")
+    }  # fmt: skip
+    messages = [
+        {"type": "response.create", "stream_id": lane, "resumable": True, **chat, **asked}
+        for lane in ("a", "b")
+    ]
+    lost: dict[str, list[dict[str, Any]]] = {"a": [], "b": []}
+    async with opened(mortal.server, "/v1/responses") as socket:
+        for message in messages:
+            await socket.send(**message)
+        while not all(lost.values()):
+            event = await socket.receive()
+            lost[event["stream_id"]].append(event)
+        socket.connection.transport.abort()
+        await socket.connection.wait_closed()
+    for events in lost.values():
+        client = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.resuming", mortal.server.url, events[0]["resume_token"],
+            str(events[-1]["sequence_number"]), cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        told, _ = await client.communicate()
+        events += json.loads(told)
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
+        said = [e["delta"] for e in events if e["type"] == "response.output_text.delta"]
+        assert "".join(said) == answer.text
+        assert events[-1]["response"]["usage"]["output_tokens"] == len(answer.tokens)
+        restarts = [e["progress"] for e in events if "progress" in e]
+        assert {restart["stage"] for restart in restarts} == {"restarted"}
+    mortal.check(deaths)
