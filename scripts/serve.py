@@ -21,7 +21,13 @@ from scripts.starter import bring, skip
 from web.default_model import default_model
 from web.server import serve as serve_web
 from web.serving import note_loads
-from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
+from web.settings import (
+    DEFAULT_API_KEY,
+    MAX_RESPONSES,
+    ArchiveLimits,
+    WebSettings,
+    check_bind,
+)
 
 
 @click.command()
@@ -47,6 +53,9 @@ from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
               "outlive a restart: 10GB. At most half of the free space is taken.")  # fmt: skip
 @click.option("--kv-bits", type=click.Choice(["4", "8", "16"]), default="16", show_default=True,
               help="Hold KV caches in so many bits, where models can; else 16.")  # fmt: skip
+@click.option("--stored-responses", type=click.IntRange(0), default=MAX_RESPONSES,
+              show_default=True, help="How many responses are kept in the home, for 30 days after "
+              "the last turn; 0: none.")  # fmt: skip
 @click.option("--allow-host", multiple=True, help="Another Host header to accept; repeatable.")
 @click.option("--allow-origin", multiple=True, help="A web page's origin to accept; repeatable.")
 @click.option("--drain-timeout", type=Duration(), default="20s", show_default=True,
@@ -74,6 +83,7 @@ def serve(
     prefix_cache: int | None,
     disk_cache: int,
     kv_bits: str,
+    stored_responses: int,
     allow_host: tuple[str, ...],
     allow_origin: tuple[str, ...],
     drain_timeout: float,
@@ -94,6 +104,7 @@ def serve(
         drain_timeout_s=drain_timeout,
         preload=preload,
         hub=provision.hub,
+        archive=ArchiveLimits(max_responses=stored_responses),
     )
     try:
         check_bind(settings)

@@ -10,11 +10,14 @@ DEFAULT_API_KEY = "1234"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+MAX_RESPONSES = 20_000
+
+
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
     """How many responses are kept."""
 
-    max_responses: int = 20_000  # 0: none is stored
+    max_responses: int = MAX_RESPONSES  # 0: none is stored
     max_bytes: int = 1 << 30
     max_age_s: float = 30 * 86400.0
 
