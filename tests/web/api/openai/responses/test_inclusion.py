@@ -39,8 +39,8 @@ def test_thoughts_are_sealed_when_they_are_asked_for() -> None:
     foreign = {"type": "reasoning", "summary": [], "encrypted_content": "x"}
     bare = {"type": "reasoning", "summary": []}
     _, told, as_sent, empty = including([ASKED, THOUGHT, foreign, bare], [SEALED_REASONING])
-    assert opened(told["encrypted_content"]) == "hm" and told["content"] == THOUGHT["content"]
-    assert as_sent == foreign and opened(empty["encrypted_content"]) == ""
+    assert opened(told["encrypted_content"], 100) == "hm" and told["content"] == THOUGHT["content"]
+    assert as_sent == foreign and opened(empty["encrypted_content"], 100) == ""
     assert "encrypted_content" not in THOUGHT
 
 
