@@ -52,7 +52,7 @@ def fit(
     """The sampling with `max_tokens` set to no more than what is left of the context."""
     param = _param_of(input)
     if not tokens:
-        raise InvalidRequest(f"The {param} make no tokens at all; say something.", param)
+        raise InvalidRequest(f"'{param}' makes no tokens at all; say something.", param)
     room = context_length - len(tokens)
     if room < (0 if sampling.max_tokens == 0 else 1):
         raise ContextLengthExceeded(len(tokens), context_length, param)
@@ -61,7 +61,7 @@ def fit(
 
 
 def _param_of(input: Input) -> str:
-    return "messages" if isinstance(input, ChatInput) else "prompt"
+    return input.param if isinstance(input, ChatInput) else "prompt"
 
 
 def check_vocabulary(request: GenerationRequest, vocab_size: int | None) -> None:

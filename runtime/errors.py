@@ -97,8 +97,8 @@ class TemplateFailed(InvalidRequest):
 
     code = "chat_template_error"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, param="messages")
+    def __init__(self, message: str, param: str = "messages") -> None:
+        super().__init__(message, param)
 
 
 class TextRefused(InvalidRequest):

@@ -148,6 +148,7 @@ class ChatInput(msgspec.Struct, frozen=True, tag=True):
     options: dict[str, Json] = {}  # of the template
     turn: Turn = "new"
     tool_use: ToolUse = ToolUse()
+    param: str = "messages"  # of the request, for what is said of it
 
 
 class TextInput(msgspec.Struct, frozen=True, tag=True):

@@ -137,9 +137,9 @@ class TextQuestions:
 
 
 def _refused(input: Input, message: str) -> InvalidRequest:
-    return (
-        TemplateFailed(message) if isinstance(input, ChatInput) else TextRefused(message, "prompt")
-    )
+    if isinstance(input, ChatInput):
+        return TemplateFailed(message, input.param)
+    return TextRefused(message, "prompt")
 
 
 def _message(reply: Reply) -> str:

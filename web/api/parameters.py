@@ -277,4 +277,5 @@ COMPLETIONS |= {
     "max_completion_tokens": (),
     "continue_final_message": (True,),
     "add_generation_prompt": (False,),
+    "resumable": (False,),
 }

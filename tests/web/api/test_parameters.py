@@ -9,6 +9,7 @@ import pytest
 from tests.serving import KEY, ServerProcess
 from web.api.anthropic.message_parameters import MESSAGES
 from web.api.encoder_parameters import EMBEDDINGS, RERANK
+from web.api.openai.responses.parameters import RESPONSES
 from web.api.parameters import CHAT, COMPLETIONS
 from web.door.body import Neutral
 
@@ -41,6 +42,9 @@ PASSING: dict[str, Any] = {
 BASES: dict[str, dict[str, Any]] = {
     "chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
     "completions": {"prompt": "hi"},
+    "responses": {"input": "hi"},
+    "responses/input_tokens": {"input": "hi"},
+    "responses/compact": {"input": "hi"},
     "messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1},
     "embeddings": {"input": "hi"},
     "rerank": {"query": "hi", "documents": ["a"]},
@@ -75,6 +79,10 @@ def test_what_changes_nothing_passes(name: str, server: ServerProcess) -> None:
         ("/v1/chat/completions", CHAT),
         ("/mimik-ai/openai/v1/chat/completions", CHAT),
         ("/v1/completions", COMPLETIONS),
+        ("/v1/responses", RESPONSES),
+        ("/mimik-ai/openai/v1/responses", RESPONSES),
+        ("/v1/responses/input_tokens", RESPONSES),
+        ("/v1/responses/compact", RESPONSES),
         ("/v1/messages", MESSAGES),
         ("/v1/embeddings", EMBEDDINGS),
         ("/v1/rerank", RERANK),

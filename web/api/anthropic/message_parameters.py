@@ -38,6 +38,7 @@ MESSAGES |= {
     "chat_template_kwargs": ({},),
     "continue_final_message": (),
     "add_generation_prompt": (True,),
+    "resumable": (False,),
 }
 SYNONYMS: Synonyms = {
     name: own for name, own in parameters.SYNONYMS.items() if name != "stop_sequences"

@@ -1,12 +1,15 @@
-"""The three APIs that generate text, asked alike: `ask` sends fields and reads the answer."""
+"""The four APIs that generate text, asked alike: `ask` sends fields and reads the answer."""
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import httpx
 
 from tests.serving import KEY
+
+TEXT_DELTA = "response.output_text.delta"
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,22 @@ class Api:
     headers: ClassVar[dict[str, str]] = {"Authorization": f"Bearer {KEY}"}
     said: ClassVar[dict[str, Any]]  # by its least body
     ending: ClassVar[dict[str, str]]  # its words for how answers end
+    num_tokens: ClassVar[int] = 12  # of an answer, if nothing is said
+    lengths: ClassVar[tuple[str, ...]] = ("max_tokens",)  # the field for it, and its other names
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
 
     def post(self, **fields: Any) -> httpx.Response:
-        body = {"model": "tiny", "max_tokens": 12, "temperature": 0} | self.said | fields
+        return self.client.send(self.request(**fields))
+
+    def request(self, **fields: Any) -> httpx.Request:
+        body = {"model": "tiny", "temperature": 0} | self.said | fields
+        if fields.keys().isdisjoint(self.lengths):
+            body[self.lengths[0]] = self.num_tokens
         content = json.dumps({name: value for name, value in body.items() if value is not ...})
         headers = self.headers | {"Content-Type": "application/json"}
-        return self.client.post(self.path, content=content, headers=headers)
+        return self.client.build_request("POST", self.path, content=content, headers=headers)
 
     def ask(self, **fields: Any) -> Reply:
         """`...` leaves out what is sent otherwise."""
@@ -71,7 +81,9 @@ class Api:
 
     def events(self, **fields: Any) -> list[dict[str, Any]]:
         """The data of a stream's events."""
-        response = self.post(**fields, stream=True)
+        return self.events_in(self.post(**fields, stream=True))
+
+    def events_in(self, response: httpx.Response) -> list[dict[str, Any]]:
         assert response.headers["content-type"].startswith("text/event-stream"), response.text
         lines = [line for line in response.text.splitlines() if line.startswith("data: ")]
         return [json.loads(line[6:]) for line in lines if line != "data: [DONE]"]
@@ -84,7 +96,12 @@ class Api:
 class Chats(Api):
     path = "/v1/chat/completions"
     said: ClassVar[dict[str, Any]] = {"messages": [{"role": "user", "content": "hello"}]}
-    ending: ClassVar[dict[str, str]] = {"stop": "stop", "sequence": "stop", "length": "length"}
+    ending: ClassVar[dict[str, str]] = {
+        "stop": "stop",
+        "sequence": "stop",
+        "length": "length",
+        "call": "tool_calls",
+    }
 
     def named(self, error: dict[str, Any], name: str) -> None:
         assert error["param"] == name, error
@@ -134,6 +151,7 @@ class Messages(Api):
         "stop": "end_turn",
         "sequence": "stop_sequence",
         "length": "max_tokens",
+        "call": "tool_use",
     }
 
     def read(self, body: dict[str, Any]) -> Reply:
@@ -152,3 +170,67 @@ class Messages(Api):
     def streamed(self, **fields: Any) -> str:
         deltas = (event.get("delta", {}) for event in self.events(**fields))
         return "".join(delta.get("text", "") for delta in deltas)
+
+
+class Responses(Api):
+    path = "/v1/responses"
+    said: ClassVar[dict[str, Any]] = {"input": "hello"}
+    ending: ClassVar[dict[str, str]] = {
+        "stop": "completed",
+        "sequence": "completed",
+        "length": "max_output_tokens",
+        "call": "completed",
+    }
+    num_tokens = 16  # no fewer may be asked for
+    lengths = ("max_output_tokens", "max_tokens", "max_completion_tokens", "max_new_tokens")
+
+    def named(self, error: dict[str, Any], name: str) -> None:
+        assert error["param"] == name, error
+
+    def read(self, body: dict[str, Any]) -> Reply:
+        items, usage = body["output"], body["usage"]
+        return Reply(
+            body,
+            _text_of(items, "message"),
+            (body["incomplete_details"] or {}).get("reason", body["status"]),
+            usage["input_tokens"],
+            usage["output_tokens"],
+            usage["output_tokens_details"]["reasoning_tokens"],
+            _text_of(items, "reasoning"),
+            tuple(_call(item) for item in items if "call_id" in item),
+        )
+
+    def question(self, words: str) -> dict[str, Any]:
+        return {"input": words}
+
+    def streamed(self, **fields: Any) -> str:
+        return self.text_of(self.events(**fields))
+
+    def text_of(self, events: list[dict[str, Any]]) -> str:
+        return "".join(event["delta"] for event in events if event["type"] == TEXT_DELTA)
+
+    def events_until(self, name: str, **fields: Any) -> list[dict[str, Any]]:
+        """Those of a stream that is left at the first one of this name."""
+        events: list[dict[str, Any]] = []
+        response = self.client.send(self.request(**fields, stream=True), stream=True)
+        with closing(response):
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    events.append(json.loads(line[6:]))
+                    if events[-1]["type"] == name:
+                        return events
+        raise AssertionError(f"no {name} came: {events}")
+
+    def get(self, response_id: str, **query: Any) -> httpx.Response:
+        """A response, asked for again."""
+        return self.client.get(f"{self.path}/{response_id}", params=query, headers=self.headers)
+
+
+def _text_of(items: list[dict[str, Any]], kind: str) -> str:
+    return "".join(part["text"] for item in items if item["type"] == kind
+                   for part in item["content"])  # fmt: skip
+
+
+def _call(item: dict[str, Any]) -> tuple[str, Any]:
+    said = item["input"] if "input" in item else json.loads(item["arguments"])
+    return item["name"], said

@@ -1,8 +1,9 @@
 """What shows that functions are called, or not."""
 
+import re
 from typing import Any
 
-from .asked_apis import Api, Messages
+from .asked_apis import Api, Messages, Responses
 from .drawing import EOS
 
 _PARAMETERS = {
@@ -12,6 +13,11 @@ _PARAMETERS = {
     "additionalProperties": False,
 }
 NAMES = ("lamp", "heater")
+SHOUT: dict[str, Any] = {
+    "type": "custom",
+    "name": "shout",
+    "format": {"type": "grammar", "syntax": "regex", "definition": "[a-c]{3}"},
+}
 
 
 def functions(api: Api) -> list[dict[str, Any]]:
@@ -19,6 +25,8 @@ def functions(api: Api) -> list[dict[str, Any]]:
     if isinstance(api, Messages):
         return [{"name": name, "input_schema": _PARAMETERS} for name in NAMES]
     told = [{"name": name, "parameters": _PARAMETERS} for name in NAMES]
+    if isinstance(api, Responses):
+        return [{"type": "function"} | function for function in told]
     return [{"type": "function", "function": function} for function in told]
 
 
@@ -31,7 +39,7 @@ def _called(api: Api, wish: float = 100, **fields: Any) -> list[str]:
     reply = api.ask(model="plain", max_tokens=400, tools=functions(api), **bias, **fields)
     for name, arguments in reply.calls:
         assert name in NAMES and isinstance(arguments.pop("is_on"), bool) and not arguments
-    assert reply.reason in ("tool_calls", "tool_use") or wish < 0
+    assert reply.reason == api.ending["call"] or wish < 0
     return [name for name, _ in reply.calls]
 
 
@@ -40,12 +48,31 @@ def tools(api: Api) -> None:
     assert _called(api, tool_choice={"type": "any"} if isinstance(api, Messages) else "required")
 
 
+def response_tools(api: Api) -> None:
+    """Custom ones too; what a service runs is left out, or refused."""
+    tools(api)
+    offered = [*functions(api), {"type": "web_search"}, {"type": "image_generation"}]
+    told = api.ask(tools=offered)
+    assert [tool["name"] for tool in told.body["tools"]] == [*NAMES]
+    assert told.content() == api.ask(tools=functions(api)).content()
+    ends = {"logit_bias": {str(EOS): 100}, "max_tokens": 400}
+    choice = {"type": "custom", "name": SHOUT["name"]}
+    calls = api.ask(model="plain", **ends, tools=[SHOUT], tool_choice=choice).calls
+    assert calls and {name for name, _ in calls} == {SHOUT["name"]}
+    assert all(re.fullmatch("[a-c]{3}", text) for _, text in calls)
+    lark = {"type": "grammar", "syntax": "lark", "definition": 'start: "a"'}
+    api.refused(tools=[SHOUT | {"format": lark}])
+    api.refused(tools=[{"type": "mcp", "server_label": "x", "server_url": "http://x"}])
+
+
 def tool_choice(api: Api) -> None:
+    is_flat = isinstance(api, Responses)
     for name in NAMES:
-        asked = {"type": "function", "function": {"name": name}}
+        named = {"name": name}
+        asked = {"type": "function"} | (named if is_flat else {"function": named})
         assert set(_called(api, tool_choice=asked)) == {name}
         allowed = {"mode": "required", "tools": [asked]}
-        choice = {"type": "allowed_tools", "allowed_tools": allowed}
+        choice = {"type": "allowed_tools"} | (allowed if is_flat else {"allowed_tools": allowed})
         assert set(_called(api, tool_choice=choice)) == {name}
     assert set(_called(api, tool_choice="required")) <= set(NAMES)
     api.ask(tools=functions(api), tool_choice="auto")

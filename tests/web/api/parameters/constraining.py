@@ -68,6 +68,21 @@ def response_format(api: Api) -> None:
     api.refused(response_format={"type": "json_object"}, guided_regex="a")
 
 
+def text(api: Api) -> None:
+    """The format of a response; its verbosity is ignored."""
+    _each(
+        "text",
+        ({"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}}, fits_schema),
+        ({"format": {"type": "json_object", "schema": SCHEMA}}, fits_schema),
+    )(api)
+    brace = {"logit_bias": {str(token(api, "}")): 100}}
+    assert api.ask(**PLAIN | brace, text={"format": {"type": "json_object"}}).text == "{}"
+    free = api.ask(**PLAIN, text={"format": {"type": "text"}, "verbosity": "low"})
+    assert free.content() == api.ask(**PLAIN).content()
+    assert free.body["text"] == {"format": {"type": "text"}, "verbosity": "low"}
+    api.refused(text={"verbosity": "much"})
+
+
 CONSTRAINING: dict[str, Honoured] = {
     "response_format": Honoured(response_format, {"type": "xml"}),
     "structured_outputs": Honoured(

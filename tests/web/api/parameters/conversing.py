@@ -33,7 +33,7 @@ def n(api: Api) -> None:
 def logprobs(api: Api) -> None:
     body = api.ask(logprobs=True).body
     scores = body["choices"][0]["logprobs"]["content"]
-    assert len(scores) == 12 and all(score["logprob"] <= 0 for score in scores)
+    assert len(scores) == api.num_tokens and all(score["logprob"] <= 0 for score in scores)
     said = b"".join(bytes(score["bytes"]) for score in scores)
     assert said.decode("utf-8", "replace") == body["choices"][0]["message"]["content"]
     assert "logprobs" not in api.ask(logprobs=False).body["choices"][0]
@@ -49,7 +49,8 @@ def top_logprobs(api: Api) -> None:
 
 def completion_logprobs(api: Api) -> None:
     told = api.ask(logprobs=2).body["choices"][0]["logprobs"]
-    assert len(told["tokens"]) == len(told["token_logprobs"]) == len(told["text_offset"]) == 12
+    for name in ("tokens", "token_logprobs", "text_offset"):
+        assert len(told[name]) == api.num_tokens
     for token_text, others in zip(told["tokens"], told["top_logprobs"], strict=True):
         assert token_text in others and len(others) <= 3
 
@@ -76,7 +77,7 @@ def add_special_tokens(api: Api) -> None:
 
 def stream_options(api: Api) -> None:
     last = api.events(stream_options={"include_usage": True})[-1]
-    assert last["choices"] == [] and last["usage"]["completion_tokens"] == 12
+    assert last["choices"] == [] and last["usage"]["completion_tokens"] == api.num_tokens
     assert api.events(stream_options={"include_usage": False})[-1].get("usage") is None
 
 
@@ -189,7 +190,9 @@ SENT: dict[str, tuple[Any, dict[str, Any]]] = {
     "rep_pen": (10, {"max_tokens": 40}),
     "random_seed": (7, LOUD),
     "n_cmpl": (2, {}),
-    "max_new_tokens": (3, {"max_tokens": ...}),
+    "max_new_tokens": (17, {"max_tokens": ...}),
+    "max_tokens": (17, {}),
+    "max_completion_tokens": (17, {}),
     "min_new_tokens": (5, {"logit_bias": {"2": 100}}),
     "ban_eos_token": (True, {"logit_bias": {"2": 100}}),
     "stop_sequences": (["s", "o"], {}),

@@ -17,6 +17,7 @@ REFUSED_CHATS: dict[str, Refused] = {
     "modalities": Refused(["text", "audio"], (["text"],)),
     "moderation": Refused({"model": "omni-moderation-latest"}),
     "web_search_options": Refused({}),
+    "resumable": Refused(True, (False,)),
 }
 _TOOL = {"type": "function", "function": FUNCTION}
 REFUSED_COMPLETIONS: dict[str, Refused] = {
@@ -34,6 +35,42 @@ REFUSED_COMPLETIONS: dict[str, Refused] = {
     "chat_template_kwargs": Refused({"enable_thinking": True}, ({},)),
     "continue_final_message": Refused(False, (True,)),
     "add_generation_prompt": Refused(True, (False,)),
+    "resumable": Refused(True, (False,)),
+}
+REFUSED_RESPONSES: dict[str, Refused] = {
+    "access_programs": Refused({"cyber": "daybreak_blue"}, ({},)),
+    "background_options": Refused(
+        {"completion_window": "8h"}, ({}, {"completion_window": "soonest"})
+    ),
+    "context_management": Refused([{"type": "compaction"}], ([],)),
+    "conversation": Refused("conv_1"),
+    "image": Refused(
+        {"context_compression": "enabled"},
+        ({}, {"context_compression": "auto"}, {"context_compression": "disabled"}),
+    ),
+    "moderation": Refused({"model": "omni-moderation-latest"}),
+    "personality": Refused("friendly"),
+    "prompt": Refused({"id": "pmpt_1"}),
+    "generate": Refused(False, (True,)),
+    "n": Refused(2, (1,)),
+    "messages": Refused([{"role": "user", "content": "hello"}], ([],)),
+    "logprobs": Refused(True, (False,)),
+    "reasoning_effort": Refused("high"),
+    "thinking": Refused({"type": "enabled"}),
+    "thinking_token_budget": Refused(5),
+    "include_reasoning": Refused(False, (True,)),
+    "continue_final_message": Refused(True),
+    "add_generation_prompt": Refused(False, (True,)),
+    "response_format": Refused({"type": "json_object"}, ({"type": "text"},)),
+    "structured_outputs": Refused({"regex": "a"}, ({},)),
+    "guided_json": Refused({}, ("",)),
+    "guided_regex": Refused("a", ("",)),
+    "guided_choice": Refused(["a"], ([],)),
+    "guided_grammar": Refused("a", ("",)),
+    "grammar": Refused("a", ("",)),
+    "json_schema": Refused({}, ("",)),
+    "regex": Refused("a", ("",)),
+    "ebnf": Refused("a", ("",)),
 }
 REFUSED_MESSAGES: dict[str, Refused] = {
     "n": Refused(2, (1,)),
@@ -42,6 +79,7 @@ REFUSED_MESSAGES: dict[str, Refused] = {
     "fallbacks": Refused([{"model": "other"}], ([],)),
     "mcp_servers": Refused([{"type": "url", "name": "x", "url": "http://x"}], ([],)),
     "thread": Refused({"type": "create"}),
+    "resumable": Refused(True, (False,)),
 }
 
 IGNORED_CHATS: dict[str, Any] = {
@@ -69,6 +107,23 @@ IGNORED_CHATS: dict[str, Any] = {
 }
 IGNORED_COMPLETIONS: dict[str, Any] = {
     name: IGNORED_CHATS[name] for name in ("user", "cache_prompt", "id_slot", "ttl")
+}
+IGNORED_RESPONSES: dict[str, Any] = {
+    "max_tool_calls": 3,
+    **{
+        name: IGNORED_CHATS[name]
+        for name in (
+            "user",
+            "safety_identifier",
+            "service_tier",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "cache_prompt",
+            "id_slot",
+            "ttl",
+        )
+    },  # fmt: skip
 }
 IGNORED_MESSAGES: dict[str, Any] = {
     "betas": ["context-1m-2025-08-07"],

@@ -5,7 +5,6 @@ import json
 import re
 import typing
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,41 +13,47 @@ from anthropic.types import message_create_params as messages
 from anthropic.types.beta import message_create_params as beta_messages
 from openai.types import completion_create_params as completions
 from openai.types.chat import completion_create_params as chats
-from tokenizers import Tokenizer
+from openai.types.responses import input_token_count_params as counts
+from openai.types.responses import response_compact_params as compactions
+from openai.types.responses import response_create_params as responses
 
-from tests.models.tiny_models import make_llama, make_tokenizer
-from tests.serving import ROOT, ServerProcess, link_model
+from tests.serving import ROOT, ServerProcess
 from web.api.anthropic.message_body import MessagesBody
 from web.api.openai.chat_body import ChatBody
 from web.api.openai.completions import CompletionBody
+from web.api.openai.responses.body import ResponseBody
 from web.door.body import RequestBody
 
-from . import conversing, passing
-from .asked_apis import Api, Chats, Completions, Messages
+from . import conversing, passing, responding
+from .asked_apis import Api, Chats, Completions, Messages, Responses
 from .conversing import SENT
-from .drawing import CONTEXT, Honoured
+from .drawing import Honoured
 from .passing import Refused
 
 PAGE = (ROOT / "docs" / "parameters.md").read_text()
-APIS: dict[str, type[Api]] = {api.path: api for api in (Chats, Completions, Messages)}
+APIS: dict[str, type[Api]] = {api.path: api for api in (Chats, Completions, Responses, Messages)}
 BODIES: dict[str, type[RequestBody]] = {
     Chats.path: ChatBody,
     Completions.path: CompletionBody,
+    Responses.path: ResponseBody,
     Messages.path: MessagesBody,
 }
 HONOURED: dict[str, dict[str, Honoured]] = {
     Chats.path: conversing.CHATS,
     Completions.path: conversing.COMPLETIONS,
+    Responses.path: responding.RESPONSES,
     Messages.path: conversing.MESSAGES,
 }
 REFUSED: dict[str, dict[str, Refused]] = {
     Chats.path: passing.REFUSED_CHATS,
     Completions.path: passing.REFUSED_COMPLETIONS,
+    Responses.path: passing.REFUSED_RESPONSES,
     Messages.path: passing.REFUSED_MESSAGES,
 }
 IGNORED: dict[str, dict[str, Any]] = {
     Chats.path: passing.IGNORED_CHATS,
     Completions.path: passing.IGNORED_COMPLETIONS,
+    Responses.path: passing.IGNORED_RESPONSES,
     Messages.path: passing.IGNORED_MESSAGES,
 }
 SDKS: dict[str, tuple[Any, ...]] = {
@@ -57,6 +62,12 @@ SDKS: dict[str, tuple[Any, ...]] = {
         completions.CompletionCreateParamsStreaming,
         completions.CompletionCreateParamsBase,
     ),
+    Responses.path: (
+        responses.ResponseCreateParamsStreaming,
+        responses.ResponseCreateParamsBase,
+        counts.InputTokenCountParams,
+        compactions.ResponseCompactParams,
+    ),
     Messages.path: (
         messages.MessageCreateParamsStreaming,
         messages.MessageCreateParamsBase,
@@ -64,41 +75,6 @@ SDKS: dict[str, tuple[Any, ...]] = {
         beta_messages.MessageCreateParamsBase,
     ),
 }
-# Thinks where it is told to, and says how hard.
-TEMPLATE = (
-    "{% for message in messages %}"
-    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
-    "{% endfor %}"
-    "{% if reasoning_effort %}Effort: {{ reasoning_effort }}.\n{% endif %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n"
-    "{% if enable_thinking is defined and enable_thinking %}<think>\n{% endif %}{% endif %}"
-    "{# it ends with </think> #}"
-)
-FILL_IN = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Serves `tiny`, which thinks and fills in, and `plain`, which does neither."""
-    folder = tmp_path_factory.mktemp("parameters")
-    home = folder / "home"
-    link_model(home, "tiny", _make_tiny(folder / "tiny"))
-    plain = make_llama(folder / "plain", max_position_embeddings=CONTEXT)
-    link_model(home, "plain", plain)
-    with ServerProcess(home, "--max-rows", "2") as process:
-        yield process
-
-
-def _make_tiny(folder: Path) -> Path:
-    folder.mkdir()
-    make_llama(folder, vocab_size=make_tokenizer(folder) + len(FILL_IN))
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.add_special_tokens(list(FILL_IN))
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = folder / "tokenizer_config.json"
-    told = json.loads(config.read_text()) | {"chat_template": TEMPLATE}
-    config.write_text(json.dumps(told))
-    return folder
 
 
 @pytest.fixture
@@ -129,6 +105,12 @@ def test_every_row_has_a_probe_and_every_probe_a_row(path: str) -> None:
 def test_every_parameter_of_the_sdks_has_a_row(path: str) -> None:
     known = {name for shape in SDKS[path] for name in typing.get_type_hints(shape)}
     assert known - set(rows(path)) == set()
+
+
+@pytest.mark.parametrize("path", APIS)
+def test_every_field_of_a_body_has_a_row(path: str) -> None:
+    told = set(rows(path)) | set(BODIES[path].unhonoured)
+    assert set(BODIES[path].__struct_fields__) - told == set()
 
 
 @pytest.mark.parametrize("path", APIS)
@@ -167,7 +149,7 @@ def test_refused(api: Api, path: str, name: str) -> None:
     probe = REFUSED[path][name]
     api.refused(**{name: probe.value})
     for value in (None, *probe.neutral):
-        assert api.ask(**{name: value}).num_tokens == 12
+        assert api.ask(**{name: value}).num_tokens == api.num_tokens
 
 
 @pytest.mark.parametrize(
@@ -191,13 +173,14 @@ def test_other_names(api: Api, path: str, name: str) -> None:
     """What the parameter does under its own name; both cannot be sent."""
     value, beside = SENT[name]
     own = BODIES[path].synonyms[name]
-    if (path, own) == (Messages.path, "n"):
+    has_one = own in REFUSED[path]  # 'n', where an answer is one
+    if has_one:
         value = 1
     told = api.ask(**beside | {name: value})
     assert told.content() == api.ask(**beside | {own: value}).content()
     if own != "n":
         rest = {key: sent for key, sent in beside.items() if sent is not ...}
         assert told.content() != api.ask(**rest).content()
-    elif path != Messages.path:
+    elif not has_one:
         assert len(told.body["choices"]) == value
     api.refused(**{own: value, name: value})

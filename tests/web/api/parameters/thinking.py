@@ -11,7 +11,7 @@ BUDGET = 4
 def _thinks(api: Api, **fields: Any) -> None:
     """To the end of a short answer, as a random model does."""
     reply = api.ask(**fields)
-    assert reply.thoughts and not reply.text and reply.num_thought == 12
+    assert reply.thoughts and not reply.text and reply.num_thought == api.num_tokens
 
 
 def _thinks_not(api: Api, **fields: Any) -> None:
@@ -41,7 +41,15 @@ def reasoning(api: Api) -> None:
     _thinks_not(api, reasoning={"effort": "none"})
     _thinks_briefly(api, reasoning={"enabled": True, "max_tokens": BUDGET})
     reply = api.ask(reasoning={"enabled": True, "exclude": True})
-    assert not reply.thoughts and reply.num_thought == 12
+    assert not reply.thoughts and reply.num_thought == api.num_tokens
+
+
+def response_reasoning(api: Api) -> None:
+    """What a template decides, or takes more than one answer, cannot be chosen."""
+    reasoning(api)
+    _thinks(api, reasoning={"effort": "low", "summary": "auto", "context": "auto"})
+    api.refused(reasoning={"context": "current_turn"})
+    api.refused(reasoning={"mode": "pro"})
 
 
 def thinking(api: Api) -> None:
@@ -53,7 +61,7 @@ def thinking(api: Api) -> None:
 def message_thinking(api: Api) -> None:
     thinking(api)
     reply = api.ask(thinking={"type": "adaptive", "display": "omitted"})
-    assert not reply.thoughts and reply.num_thought == 12
+    assert not reply.thoughts and reply.num_thought == api.num_tokens
 
 
 def enable_thinking(api: Api) -> None:
@@ -77,4 +85,4 @@ def thinking_token_budget(api: Api) -> None:
 
 def include_reasoning(api: Api) -> None:
     reply = api.ask(**THINKS, include_reasoning=False)
-    assert not reply.thoughts and reply.num_thought == 12
+    assert not reply.thoughts and reply.num_thought == api.num_tokens

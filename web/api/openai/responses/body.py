@@ -16,6 +16,7 @@ from web.door.body import Neutral, Synonyms
 from web.errors import ApiError
 
 from . import parameters
+from .inclusion import LOGPROBS, SEALED_REASONING, check_includable
 from .items import Item
 from .tools import ToolDefinition, Tools
 
@@ -24,19 +25,23 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Verbosity = Literal["low", "medium", "high"]
 
 MIN_OUTPUT_TOKENS = 16  # as OpenAI has it
-LOGPROBS = "message.output_text.logprobs"
-SEALED_REASONING = "reasoning.encrypted_content"
-# What else may be asked for is of tools that are not here, and so is never missing.
-_INCLUDABLE = (
-    LOGPROBS,
-    SEALED_REASONING,
-    "file_search_call.results",
-    "web_search_call.results",
-    "web_search_call.action.sources",
-    "message.input_image.image_url",
-    "computer_call_output.output.image_url",
-    "code_interpreter_call.outputs",
-)
+
+
+class ResponseReasoning(ReasoningObject):
+    """What of it a template decides, or needs more than one answer, is only what it is anyway."""
+
+    context: Literal["auto"] | None = None  # which thoughts of earlier turns are read again
+    mode: Literal["standard"] | None = None
+    generate_summary: str | None = None  # the older name of `summary`
+
+
+class CacheOptions(msgspec.Struct):
+    """Of a service's cache; what would be told or left out of the answer is not honoured."""
+
+    mode: Literal["implicit", "explicit"] | None = None
+    ttl: str | None = None
+    prewarm: Literal[False] | None = None
+    comparison_response_id: None = None
 
 
 class TextFormat(msgspec.Struct):
@@ -67,7 +72,7 @@ class CountBody(GeneratingBody, kw_only=True):
     tools: Annotated[list[ToolDefinition], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    reasoning: ReasoningObject | None = None
+    reasoning: ResponseReasoning | None = None
     text: TextConfig | None = None
     truncation: Literal["auto", "disabled"] | None = None
     enable_thinking: bool | None = None
@@ -111,7 +116,8 @@ class CountBody(GeneratingBody, kw_only=True):
 
     def chat(self, turns: tuple[ChatMessage, ...], tools: Tools) -> ChatInput:
         """The conversation as the runtime takes it."""
-        return ChatInput(turns, self.asked_reasoning.options, self._turn(turns), tools.use)
+        options, turn = self.asked_reasoning.options, self._turn(turns)
+        return ChatInput(turns, options, turn, tools.use, param="input")
 
     def _turn(self, turns: tuple[ChatMessage, ...]) -> Turn:
         """An assistant's last words are gone on with."""
@@ -138,6 +144,7 @@ class ResponseBody(CountBody, kw_only=True):
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_options: CacheOptions | None = None
     prompt_cache_retention: str | None = None
     service_tier: str | None = None
 
@@ -150,12 +157,7 @@ class ResponseBody(CountBody, kw_only=True):
                 param="max_output_tokens", code="integer_below_min_value",
             )  # fmt: skip
         check_stream_options(self.stream_options, self.stream)
-        for name in self.include or ():
-            if name not in _INCLUDABLE:
-                raise ApiError(
-                    400, f"'include' has {name[:100]!r}; it may hold {', '.join(_INCLUDABLE)}.",
-                    param="include",
-                )  # fmt: skip
+        check_includable(self.include or ())
         if self.background and self.store is False:
             raise ApiError(
                 400, "'background' needs 'store': its response is asked for later.",
@@ -172,12 +174,18 @@ class ResponseBody(CountBody, kw_only=True):
         return "none" if self.generate is False else super()._turn(turns)
 
     @property
+    def included(self) -> set[str]:
+        """What else is told, by its name in `include`."""
+        names = set(self.include or ())
+        return names | {LOGPROBS} if self.top_logprobs else names
+
+    @property
     def has_logprobs(self) -> bool:
-        return LOGPROBS in (self.include or ()) or bool(self.top_logprobs)
+        return LOGPROBS in self.included
 
     @property
     def seals_reasoning(self) -> bool:
-        return SEALED_REASONING in (self.include or ())
+        return SEALED_REASONING in self.included
 
     def generation(self, input: ChatInput, headers: Headers) -> GenerationRequest:
         """The request as the runtime takes it. Raises ApiError that names what is wrong."""
@@ -196,8 +204,8 @@ class ResponseBody(CountBody, kw_only=True):
         form = self.text.format if self.text is not None else None
         if form is None or form.type == "text":
             return None
+        if form.schema is not None:  # of an object too, as llama.cpp and Together have it
+            return Constraint("json_schema", form.schema, "text")
         if form.type == "json_object":
             return Constraint("json_object", None, "text")
-        if form.schema is None:
-            raise ApiError(400, "'text' has no 'schema' in its 'format'.", param="text")
-        return Constraint("json_schema", form.schema, "text")
+        raise ApiError(400, "'text' has no 'schema' in its 'format'.", param="text")

@@ -17,7 +17,7 @@ from web.api.thinking import thinking_options
 from web.errors import ApiError
 from web.services import Services
 
-from .body import CountBody
+from .body import CacheOptions, CountBody
 from .history import History
 from .items import Item, new_id
 from .request import Conversation, conversation_of
@@ -37,6 +37,12 @@ class CompactBody(CountBody, kw_only=True):
     """What is to be made short; with the names of a response's body."""
 
     prompt_cache_key: str | None = None
+    prompt_cache_options: CacheOptions | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.stream:
+            raise ApiError(400, "A compaction comes as a whole.", param="stream")
 
 
 async def compacted(

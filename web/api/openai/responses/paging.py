@@ -8,6 +8,7 @@ from registry.checkpoint.config import Json
 from web.errors import ApiError
 
 from .items import Item
+from .query import number_in
 
 _MAX_LISTED = 100
 
@@ -40,25 +41,3 @@ def _order(request: Request) -> Literal["asc", "desc"]:
         case other:
             what = f"'order' is {other[:100]!r}; it may be asc or desc."
             raise ApiError(400, what, param="order")
-
-
-def flag_in(request: Request, name: str) -> bool:
-    """Of the query; false if it is not there. Raises ApiError."""
-    value = request.args.get(name, "false").lower()
-    if value not in ("true", "false", "1", "0"):
-        raise ApiError(400, f"'{name}' is {value[:100]!r}; it may be true or false.", param=name)
-    return value in ("true", "1")
-
-
-def number_in(request: Request, name: str, default: int, least: int, most: int) -> int:
-    """Of the query. Raises ApiError for what is none between these two."""
-    text = request.args.get(name)
-    if text is None:
-        return default
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise ApiError(400, f"'{name}' is {text[:100]!r}; it may be {least} to {most}.", param=name)
-    return number

@@ -1,8 +1,9 @@
 """The routes of responses: create, ask again, follow, cancel, delete; and what is told of input."""
 
+from typing import Any
+
 from quart import Blueprint, Response, g, request
 
-from registry.checkpoint.config import Json
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError
@@ -13,7 +14,9 @@ from . import streams
 from .body import CountBody, ResponseBody
 from .compaction import CompactBody, compacted
 from .history import History
-from .paging import flag_in, number_in, page
+from .inclusion import check_asked, check_streamed, including
+from .paging import page
+from .query import flag_in, include_in, number_in
 from .request import conversation_of, read
 from .run import Run, Runs, not_found
 from .socket import KIND
@@ -48,10 +51,18 @@ def blueprint(dialect: Dialect, services: Services, runs: Runs) -> Blueprint:
 
     @routes.get("/responses/<response_id>")
     async def retrieve(response_id: str) -> Response:
+        names = include_in(request)
+        flag_in(request, "include_obfuscation")  # there is no network to hide lengths from
         if flag_in(request, "stream"):
             after = number_in(request, "starting_after", -1, 0, 2**53)
+            await _check_streamed(response_id, names)
             return await streams.again(response_id, after, services, runs)
-        return json_reply(await _known(response_id))
+        if "starting_after" in request.args:
+            raise ApiError(
+                400, "'starting_after' goes with 'stream': true.", param="starting_after"
+            )  # fmt: skip
+        told = await _known(response_id)
+        return json_reply(told | {"output": including(told["output"], names)})
 
     @routes.delete("/responses/<response_id>")
     async def delete(response_id: str) -> Response:
@@ -81,7 +92,7 @@ def blueprint(dialect: Dialect, services: Services, runs: Runs) -> Blueprint:
         items = run.request.conversation.said if run is not None else stored
         if items is None:
             raise not_found(response_id)
-        return json_reply(page(items, request))
+        return json_reply(page(including(items, include_in(request)), request))
 
     @routes.post("/responses/input_tokens")
     async def input_tokens() -> Response:
@@ -95,7 +106,13 @@ def blueprint(dialect: Dialect, services: Services, runs: Runs) -> Blueprint:
         body = await read_json(request, services.settings, CompactBody)
         return json_reply(await compacted(services, body, request.headers, history))
 
-    async def _known(response_id: str) -> dict[str, Json]:
+    async def _check_streamed(response_id: str, names: list[str]) -> None:
+        if (run := runs.find(response_id)) is not None:
+            check_asked(names, run.request.body.included)
+        elif names:
+            check_streamed(names, (await _known(response_id))["output"])
+
+    async def _known(response_id: str) -> dict[str, Any]:
         run = runs.find(response_id) or runs.find_unstored(response_id)
         if run is not None:
             return run.response.told()
