@@ -22,30 +22,34 @@ class CustomInput:
 
     def __init__(self) -> None:
         self._rest = ""
-        self._is_inside = False
+        self._told: list[str] | None = None  # once the text has begun
 
     def add(self, piece: str) -> str:
         """More of it; what can be told by now."""
         self._rest += piece
-        if not self._is_inside:
+        if self._told is None:
             head = _HEAD.match(self._rest)
             if head is None:
                 return ""
-            self._is_inside, self._rest = True, self._rest[head.end() :]
+            self._told, self._rest = [], self._rest[head.end() :]
         found = _TEXT.match(self._rest)
         assert found is not None
         self._rest = self._rest[found.end() :]
-        return _read(found[0])
+        self._told.append(_read(found[0]))
+        return self._told[-1]
 
+    def whole(self, arguments: str) -> str:
+        """The input of a call that is over, by all of its arguments.
 
-def whole(arguments: str) -> str:
-    """The input of a call that is over; what is no JSON, of a model that was free, as it is."""
-    try:
-        value = json.loads(arguments, strict=False)
-    except ValueError:
-        return arguments
-    text = value.get(CUSTOM_INPUT) if isinstance(value, dict) else None
-    return _sound(text) if isinstance(text, str) else arguments
+        Of one that was cut that is what was told; what is no such object, of a model that was
+        free, is told as it is.
+        """
+        try:
+            value = json.loads(arguments, strict=False)
+        except ValueError:
+            return arguments if self._told is None else "".join(self._told)
+        text = value.get(CUSTOM_INPUT) if isinstance(value, dict) else None
+        return _sound(text) if isinstance(text, str) else arguments
 
 
 def _read(text: str) -> str:

@@ -14,7 +14,7 @@ from web.errors import Failure
 from web.transport.encoding import encode
 from web.transport.frame import Frame
 
-from .custom_input import CustomInput, whole
+from .custom_input import CustomInput
 from .items import new_id
 from .response_object import ResponseObject
 from .sealed_text import sealed
@@ -217,7 +217,7 @@ class ResponseAnswer:
         call = self.answer.calls[number]
         arguments = "".join(call.arguments)
         if self._item["type"] == "custom_tool_call":
-            self._item["input"] = whole(arguments)
+            self._item["input"] = self._input.whole(arguments)
             name = "response.custom_tool_call_input.done"
             yield self._of_item(name, input=self._item["input"])
             return

@@ -73,7 +73,8 @@ class Run:
         self._runs.add(self)
 
     def never_begun(self) -> Iterable[Frame]:
-        """All frames of one that was cancelled before anything came of it."""
+        """All frames of one that was cancelled before anything came of it; it is not stored."""
+        self.response.stores = False
         yield from self._answer.begin()
         yield from self._answer.cancel()
         yield self._answer.last()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.api.openai.responses.custom_input import CustomInput, whole
+from web.api.openai.responses.custom_input import CustomInput
 
 
 @given(st.text(), st.lists(st.integers(1, 9), min_size=1), st.booleans())
@@ -20,7 +20,7 @@ def test_pieces_of_the_arguments_are_pieces_of_the_text(
         length = lengths[number % len(lengths)]
         told.append(reader.add(arguments[place : place + length]))
         place, number = place + length, number + 1
-    assert "".join(told) == text == whole(arguments)
+    assert "".join(told) == text == reader.whole(arguments) == CustomInput().whole(arguments)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,7 @@ def test_half_of_a_character_is_none(escaped: str, text: str) -> None:
     for length in range(1, len(arguments) + 1):
         reader = CustomInput()
         pieces = [arguments[i : i + length] for i in range(0, len(arguments), length)]
-        assert "".join(map(reader.add, pieces)) == text
-    assert whole(arguments) == text
+        assert "".join(map(reader.add, pieces)) == text == reader.whole(arguments)
 
 
 def test_blanks_and_what_stands_behind() -> None:
@@ -51,5 +50,12 @@ def test_blanks_and_what_stands_behind() -> None:
 
 @pytest.mark.parametrize("arguments", ["", "plain", "{}", '{"input": 5}', '["input"]', '{"input'])
 def test_what_is_no_such_object_is_told_as_it_is(arguments: str) -> None:
-    assert whole(arguments) == arguments
-    assert CustomInput().add(arguments) == ""
+    reader = CustomInput()
+    assert reader.add(arguments) == ""
+    assert reader.whole(arguments) == arguments
+
+
+def test_of_what_is_cut_the_beginning_is_told() -> None:
+    reader = CustomInput()
+    assert reader.add('{"input": "ab\\') == "ab"
+    assert reader.whole('{"input": "ab\\') == "ab"
