@@ -3,7 +3,7 @@
 Items are opened and closed in order: what is thought, what is said, each call.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from registry.checkpoint.config import Json
@@ -18,6 +18,7 @@ from .custom_input import CustomInput
 from .items import new_id
 from .response_object import ResponseObject
 from .sealed_text import sealed
+from .tools import Callee
 
 _Kind: TypeAlias = Literal["reasoning", "message", "call"]
 
@@ -29,18 +30,18 @@ class ResponseAnswer:
         self,
         response: ResponseObject,
         *,
-        custom: frozenset[str] = frozenset(),
+        callees: Mapping[str, Callee] | None = None,
         shows_reasoning: bool = True,
         seals_reasoning: bool = False,
         is_generated: bool = True,
     ) -> None:
-        """`custom` are the names of tools that take a text. What is not generated is a prompt
-        that is only read."""
+        """`callees` are the tools, by the names that the model calls. What is not generated is a
+        prompt that is only read."""
         self.response = response
         self.answer = Answer()
         self.num_events = 0
         self._is_generated = is_generated
-        self._custom = custom
+        self._callees = callees or {}
         self._shows_reasoning = shows_reasoning
         self._seals_reasoning = seals_reasoning
         self._token: dict[str, Json] = {}
@@ -152,17 +153,17 @@ class ResponseAnswer:
                 item = {"id": new_id("message"), "type": "message", "role": "assistant"}
                 return item | {"content": [], "status": "in_progress"}
         told = self.answer.calls[call]
-        of_custom = told.name in self._custom
-        item_type = "custom_tool_call" if of_custom else "function_call"
+        callee = self._callees.get(told.name, Callee(told.name))
+        item_type = "custom_tool_call" if callee.is_custom else "function_call"
         self._input = CustomInput()
         return {
             "id": new_id(item_type),
             "type": item_type,
             "call_id": told.id,
-            "name": told.name,
-            "input" if of_custom else "arguments": "",
+            "name": callee.name,
+            "input" if callee.is_custom else "arguments": "",
             "status": "in_progress",
-        }
+        } | ({} if callee.namespace is None else {"namespace": callee.namespace})
 
     def _delta_of(self, kind: _Kind) -> tuple[str, dict[str, Json]]:
         match kind:
@@ -223,7 +224,7 @@ class ResponseAnswer:
             return
         self._item["arguments"] = arguments
         name = "response.function_call_arguments.done"
-        yield self._of_item(name, name=call.name, arguments=arguments)
+        yield self._of_item(name, name=self._item["name"], arguments=arguments)
 
     # --- frames ---------------------------------------------------------------------------------
 

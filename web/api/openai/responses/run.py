@@ -52,7 +52,7 @@ class Run:
         self._tells_progress = tells_progress
         self._answer = ResponseAnswer(
             self.response,
-            custom=request.conversation.tools.custom,
+            callees=request.conversation.tools.callees,
             shows_reasoning=body.asked_reasoning.is_shown,
             seals_reasoning=body.seals_reasoning,
             is_generated=body.generate is not False,

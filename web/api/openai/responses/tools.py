@@ -1,11 +1,13 @@
 """The tools of a Responses request: functions, and custom ones, which take a text.
 
-To a model a custom tool is a function with one argument. Tools that OpenAI's service runs beside
+To a model a custom tool is a function with one argument, and one of a namespace has that before its
+name. Tools that OpenAI's service runs beside
 the model are not here. Those that agents offer by the way are left out, and `tools` of the response
 shows what is in effect; a request for any other is refused, since its user counts on it.
 """
 
 import re
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -39,6 +41,16 @@ class ToolDefinition(msgspec.Struct):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     format: Format | None = None
+    tools: "list[ToolDefinition] | None" = None  # of a namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """What a client knows a function of the model by."""
+
+    name: str
+    namespace: str | None = None
+    is_custom: bool = False
 
 
 class Tools:
@@ -50,30 +62,54 @@ class Tools:
         choice: str | dict[str, Any] | None,
         is_parallel: bool | None,
     ) -> None:
-        in_effect = [
-            (number, tool)
-            for number, tool in enumerate(sent or ())
-            if not _LEFT_OUT.fullmatch(tool.type)
-        ]
-        functions = tuple(_function(number, tool) for number, tool in in_effect)
-        self.use: ToolUse = tool_use(functions, _choice(choice), is_parallel)
-        self.custom = frozenset(tool.name or "" for _, tool in in_effect if tool.type == "custom")
-        self.told: list[Json] = [_told(tool) for _, tool in in_effect]
+        self.callees: dict[str, Callee] = {}  # by the name that the model calls
+        self.told: list[Json] = []
+        functions: list[Tool] = []
+        for number, tool in enumerate(sent or ()):
+            if _LEFT_OUT.fullmatch(tool.type):
+                continue
+            self.told.append(_told(tool))
+            if tool.type == "namespace":
+                functions += self._spread(number, tool)
+            else:
+                functions.append(self._function(number, tool))
+        self.use: ToolUse = tool_use(tuple(functions), _choice(choice), is_parallel)
+
+    def _spread(self, number: int, space: ToolDefinition) -> list[Tool]:
+        """The tools of a namespace; what it is for is said with the first."""
+        if space.name is None or not space.tools:
+            raise _wrong(f"has a namespace without 'name' or 'tools' at {number}")
+        inner = [self._function(number, tool, space.name) for tool in space.tools]
+        said = filter(None, (space.description, inner[0].description))
+        first = msgspec.structs.replace(inner[0], description="\n\n".join(said) or None)
+        return [first, *inner[1:]]
+
+    def _function(self, number: int, tool: ToolDefinition, namespace: str | None = None) -> Tool:
+        function = _function(number, tool, namespace)
+        name = tool.name or ""
+        self.callees[function.name] = Callee(name, namespace, tool.type == "custom")
+        return function
 
 
-def _function(number: int, tool: ToolDefinition) -> Tool:
+def full_name(name: str, namespace: str | None) -> str:
+    """What a model calls a function by."""
+    return name if namespace is None else f"{namespace}.{name}"
+
+
+def _function(number: int, tool: ToolDefinition, namespace: str | None) -> Tool:
     if tool.type not in ("function", "custom"):
         raise _wrong(
             f"has one of the type {tool.type[:100]!r} at {number}, which needs a service that is "
-            "not here; it may be function or custom"
+            "not here; it may be function, custom or namespace"
         )
     if tool.name is None:
         raise _wrong(f"has no 'name' at {number}")
+    name = full_name(tool.name, namespace)
     if tool.type == "custom":
-        return _custom(tool.name, tool)
-    whose = f"'tools' has {tool.name[:100]!r}, whose parameters"
+        return _custom(name, tool)
+    whose = f"'tools' has {name[:100]!r}, whose parameters"
     parameters = parameters_of(tool.parameters, whose)
-    return Tool(tool.name, tool.description, parameters, bool(tool.strict))
+    return Tool(name, tool.description, parameters, bool(tool.strict))
 
 
 def _custom(name: str, tool: ToolDefinition) -> Tool:
@@ -101,8 +137,11 @@ def _choice(sent: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
     if not isinstance(sent, dict):
         return sent
     match sent.get("type"):
-        case "custom":
-            return {**sent, "type": "function"}
+        case "function" | "custom":
+            name, namespace = sent.get("name"), sent.get("namespace")
+            if isinstance(name, str) and isinstance(namespace, str):
+                name = full_name(name, namespace)
+            return {**sent, "type": "function", "name": name}
         case "allowed_tools" if "allowed_tools" not in sent:
             tools = sent.get("tools")
             if isinstance(tools, list):
@@ -117,6 +156,8 @@ def _told(tool: ToolDefinition) -> dict[str, Json]:
     told: dict[str, Json] = {
         "type": tool.type, "name": tool.name, "description": tool.description
     }  # fmt: skip
+    if tool.type == "namespace":
+        return told | {"tools": [_told(inner) for inner in tool.tools or ()]}
     if tool.type == "custom":
         form = tool.format or Format()
         return told | {"format": msgspec.to_builtins(_without_null(form))}

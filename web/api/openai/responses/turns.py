@@ -11,6 +11,7 @@ from runtime.requests import ChatMessage
 
 from .items import CUSTOM_INPUT, ROLES, Item, read_parts, text_in, wrong
 from .sealed_text import TooLong, opened
+from .tools import full_name
 
 _SUMMARY = "Summary of the conversation before:\n\n"
 _MAX_OPENED = 16 << 20  # characters of all that was sealed
@@ -93,7 +94,10 @@ class _Reader:
     def _call(self, item: Item, number: int, arguments: str) -> None:
         call_id = text_in(item, "call_id", number)
         self._called.add(call_id)
-        name = text_in(item, "name", number)
+        namespace = item.get("namespace")
+        name = full_name(
+            text_in(item, "name", number), namespace if isinstance(namespace, str) else None
+        )
         function: dict[str, Json] = {"name": name, "arguments": arguments}
         self._calls.append({"id": call_id, "type": "function", "function": function})
 

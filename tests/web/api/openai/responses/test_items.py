@@ -106,6 +106,12 @@ def test_custom_tools_are_functions_with_one_argument() -> None:
     assert told[1] == ChatMessage("tool", "hi", tool_call_id="c")
 
 
+def test_a_function_of_a_namespace_is_called_by_both_names() -> None:
+    (turn,) = turns(CALL | {"namespace": "eyes"})
+    assert turn.tool_calls is not None
+    assert turn.tool_calls[0]["function"] == CALLED["function"] | {"name": "eyes.look"}
+
+
 def test_thoughts_come_back_in_plain_words_or_sealed() -> None:
     """Agents send back only what was sealed; of another service's nobody can read anything."""
     behind = said("assistant", "x", kind="output_text")

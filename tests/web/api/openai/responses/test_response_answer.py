@@ -31,7 +31,7 @@ def answer(**fields: Any) -> ResponseAnswer:
     body = msgspec.convert(sent, ResponseBody)
     tools = body.asked_tools()
     response = ResponseObject(body, Model("m", Path()), tools, stores=True)
-    return ResponseAnswer(response, custom=tools.custom)
+    return ResponseAnswer(response, callees=tools.callees)
 
 
 def finished(reason: FinishReason = "stop") -> Finished:

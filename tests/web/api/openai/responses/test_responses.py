@@ -137,6 +137,26 @@ def test_a_custom_tool_takes_a_text(responses_server: ServerProcess) -> None:
     assert set(item["input"]) <= set('abcdefghijklmnopqrstuvwxyz"\n')
 
 
+def test_a_tool_of_a_namespace_is_called_and_gone_on_from(responses_server: ServerProcess) -> None:
+    space = {"type": "namespace", "name": "eyes", "description": "See.", "tools": [LOOK]}
+    asked = {"tools": [space], "parallel_tool_calls": False, "max_output_tokens": 300}
+    events = streamed(responses_server, **asked, tool_choice="required")
+    assert shape(events) == ["created", "in_progress", *CALL, "completed"]
+    told = events[-1]["response"]
+    (call,) = told["output"]
+    assert (call["name"], call["namespace"]) == ("look", "eyes") and told["tools"] == [space]
+    result = {"type": "function_call_output", "call_id": call["call_id"], "output": "blue"}
+    begin = {"role": "user", "content": "hello"}
+    tokens = [
+        post(responses_server, PLAIN | {"tools": [space]} | more).json()["usage"]["input_tokens"]
+        for more in (
+            {"input": [result], "previous_response_id": told["id"]},
+            {"input": [begin, call, result]},
+        )
+    ]
+    assert tokens[0] == tokens[1]
+
+
 THOUGHT = [
     "output_item.added", "content_part.added", "reasoning_text.delta", "reasoning_text.done",
     "content_part.done", "output_item.done",

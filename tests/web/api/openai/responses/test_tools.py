@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from web.api.openai.responses.tools import ToolDefinition, Tools
+from web.api.openai.responses.tools import Callee, ToolDefinition, Tools
 from web.errors import ApiError
 
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
@@ -20,7 +20,8 @@ def test_functions_and_custom_tools() -> None:
     both = tools(LOOK | {"strict": True}, RUN)
     look, run = both.use.tools
     assert (look.name, look.strict) == ("look", True)
-    assert both.custom == {"run"} and run.description == "runs it"
+    assert both.callees == {"look": Callee("look"), "run": Callee("run", is_custom=True)}
+    assert run.description == "runs it"
     assert run.parameters["properties"] == {"input": {"type": "string"}}
     assert both.told == [
         {**LOOK, "description": None, "strict": True},
@@ -44,6 +45,19 @@ def test_a_pattern_is_enforced() -> None:
     assert run.told == [{**RUN, "format": form}]
 
 
+def test_a_namespace_stands_before_the_names_of_its_tools() -> None:
+    """As agents send their own; what it is for is said once."""
+    space = {"type": "namespace", "name": "agents", "description": "Others.", "tools": [LOOK, RUN]}
+    spread = tools(LOOK, space, choice={"type": "custom", "name": "run", "namespace": "agents"})
+    assert [tool.name for tool in spread.use.tools] == ["look", "agents.look", "agents.run"]
+    assert spread.use.name == "agents.run"
+    assert spread.callees["agents.run"] == Callee("run", "agents", is_custom=True)
+    assert [tool.description for tool in spread.use.tools] == [None, "Others.", "runs it"]
+    (_, told) = spread.told
+    assert isinstance(told, dict) and told["type"] == "namespace" and told["name"] == "agents"
+    assert told["tools"] == tools(LOOK, RUN).told
+
+
 @pytest.mark.parametrize("kind", ["web_search", "web_search_preview_2025", "image_generation"])
 def test_what_agents_offer_by_the_way_is_left_out_and_not_shown(kind: str) -> None:
     both = tools({"type": kind, "search_context_size": "low"}, LOOK)
@@ -58,6 +72,9 @@ def test_what_agents_offer_by_the_way_is_left_out_and_not_shown(kind: str) -> No
         ({"type": "mcp", "server_label": "x"}, "'mcp'"),
         ({"type": "local_shell"}, "'local_shell'"),
         ({"type": "function"}, "no 'name' at 0"),
+        ({"type": "namespace", "name": "x", "tools": []}, "a namespace without"),
+        ({"type": "namespace", "name": "x", "tools": [{"type": "mcp"}]}, "'mcp'"),
+        ({"type": "namespace", "name": "x", "tools": [LOOK, LOOK]}, "two functions"),
         ({"type": "custom", "name": "a b"}, "no name of a function"),
         (
             RUN | {"format": {"type": "grammar", "syntax": "lark", "definition": "start: X"}},
