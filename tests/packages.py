@@ -60,6 +60,23 @@ def _download(name: str, version: str, folder: Path, *, is_source: bool) -> Path
 
 
 @cache
+def importable(*packages: str) -> Path:
+    """A folder for PYTHONPATH with packages of the Python index and all that they need."""
+    folder = user_cache_path("mlx-edge-tests") / "python" / "+".join(packages)
+    if not folder.is_dir():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+        command = [*pip, "--target", str(folder), *packages]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S)
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"{', '.join(packages)} could not be fetched within {_FETCH_S} s")
+        if done.returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+            pytest.skip(f"{', '.join(packages)} could not be fetched: {done.stderr[-200:]}")
+    return folder
+
+
+@cache
 def installed(*packages: str) -> Path:
     """The node_modules with programs of the npm registry, such as `name@1.2.3`."""
     folder = user_cache_path("mlx-edge-tests") / "npm" / "+".join(packages).replace("/", "-")

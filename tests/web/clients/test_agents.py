@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,4 +114,52 @@ def test_opencode(server: ServerProcess, tmp_path: Path) -> None:
     assert run([str(binary), "run", "say hi"], tmp_path)
     after = outcomes(server)
     assert after["finished"] - before["finished"] == 2
+    assert after["failed"] == after["refused"] == 0
+
+
+def test_codex(server: ServerProcess, tmp_path: Path) -> None:
+    """One question is one request over the Responses API, and the session ends with its answer."""
+    modules = packages.installed("@openai/codex@0.169.0")
+    provider = {
+        "model": "tiny",
+        "model_provider": "edge",
+        "model_providers.edge.name": "edge",
+        "model_providers.edge.base_url": f"{server.url}/v1",
+        "model_providers.edge.wire_api": "responses",
+        "model_providers.edge.env_key": "EDGE_KEY",
+    }
+    settings = [word for name, value in provider.items() for word in ("-c", f'{name}="{value}"')]
+    before = outcomes(server)
+    command = [str(modules / ".bin" / "codex"), "exec", "--skip-git-repo-check", "--json"]
+    task = "create a file hello.txt with this content: hello"
+    printed = run([*command, *settings, task], tmp_path, EDGE_KEY=KEY)
+    events = [json.loads(line) for line in printed.splitlines()]
+    last = events[-1]
+    assert last["type"] == "turn.completed", printed
+    assert last["usage"]["input_tokens"] > 5000 and last["usage"]["output_tokens"] > 0
+    after = outcomes(server)
+    assert after["finished"] - before["finished"] == 1
+    assert after["failed"] == after["refused"] == 0
+
+
+def test_openais_agents_sdk(server: ServerProcess, tmp_path: Path) -> None:
+    """A tool is called, run and answered; the SDK asks once for each, over HTTP and WebSocket."""
+    folder = packages.importable("openai-agents==0.24.0")
+    before = outcomes(server)
+    script = str(Path(__file__).with_name("agents_sdk.py"))
+    said = run([sys.executable, script, f"{server.url}/v1"], tmp_path, PYTHONPATH=str(folder))
+    assert said == "done\n"
+    after = outcomes(server)
+    assert after["finished"] - before["finished"] == 8
+    assert after["failed"] == after["refused"] == 0
+
+
+def test_openais_agents_sdk_for_node(server: ServerProcess, tmp_path: Path) -> None:
+    modules = packages.installed("@openai/agents@0.20.0", "openai@6.49.0", "zod@4")
+    before = outcomes(server)
+    script = modules.parent / "agents_sdk.mjs"
+    shutil.copy(Path(__file__).with_name("agents_sdk.mjs"), script)
+    assert run(["node", str(script), f"{server.url}/v1"], tmp_path) == "done\n"
+    after = outcomes(server)
+    assert after["finished"] - before["finished"] == 4
     assert after["failed"] == after["refused"] == 0
