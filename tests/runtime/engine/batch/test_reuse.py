@@ -219,6 +219,26 @@ def test_of_a_window_nothing_goes_along_that_is_said_otherwise(
     assert cached == len(second) + 24
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_prompt_that_is_only_read_is_kept(tmp_path: Path, architecture: str) -> None:
+    """Several at once, beside one that draws, and equal ones; what goes on from them is as if cold,
+    and finds all but the last token, which is read for the first draw."""
+    model = load(tmp_path, architecture)
+    batch = batch_of(model)
+    prepared = prompts([150, 60, 300])
+    for number, prompt in enumerate([*prepared, prepared[0]]):
+        batch.add(row(number, prompt, 0))
+    (beside,) = prompts([90])
+    batch.add(row(9, beside, 30))
+    told = run(batch)
+    assert told.pop(9) == run_alone(model, beside, 30)
+    assert all(not tokens for tokens in told.values())
+    for number, (prompt, end) in enumerate(zip(prepared, prompts([20, 7, 40]), strict=True)):
+        tokens, cached = answer(batch, 20 + number, [*prompt, *end], 8)
+        assert tokens == run_alone(model, [*prompt, *end], 8)
+        assert cached == len(prompt) - 1, number
+
+
 @pytest.mark.parametrize("architecture", ["gemma3", "lfm2"])
 @pytest.mark.parametrize("counts", [(20, 4), (4, 20)])
 def test_a_border_is_kept_whichever_twin_leaves_first(
