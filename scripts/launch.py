@@ -82,8 +82,8 @@ def launch(
 ) -> None:
     """Start a coding agent with a model of this server; ARGUMENTS are the agent's own.
 
-    It has a profile for this session alone: your own files are not touched, and what it keeps of
-    the session is gone afterwards.
+    It has a profile for this session alone: your own files are not touched, and its sessions are
+    gone afterwards; aider's history stays in the project.
     """
     chosen = AGENTS[agent]
     executable = shutil.which(chosen.name)
