@@ -15,6 +15,7 @@ from scripts.chat import chat
 from scripts.default import default
 from scripts.description import described
 from scripts.doctor import doctor
+from scripts.launch import launch
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
 from scripts.settings import ENVIRONMENT_PREFIX, default_home, read_config
@@ -102,6 +103,7 @@ for command in (
     unload,
     cache,
     chat,
+    launch,
     default,
     doctor,
     bench,

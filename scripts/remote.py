@@ -1,4 +1,4 @@
-"""Commands that talk to the running server: ps, load, unload."""
+"""Commands that talk to the running server: ps, load, unload; and how any of them asks it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ import click
 
 from registry.store.store import BUILT_IN_ID
 from scripts.settings import ENVIRONMENT_PREFIX
+from web.settings import DEFAULT_API_KEY
 
 if TYPE_CHECKING:
     import httpx
@@ -31,7 +32,7 @@ def on_server(command: Command) -> Command:
         envvar=f"{ENVIRONMENT_PREFIX}_SERVER",
         help="Where the server listens.",
     )
-    key = click.option("--api-key", default="1234", envvar=f"{ENVIRONMENT_PREFIX}_API_KEY")
+    key = click.option("--api-key", default=DEFAULT_API_KEY, envvar=f"{ENVIRONMENT_PREFIX}_API_KEY")
     return server(key(command))
 
 
@@ -89,16 +90,27 @@ def load(
     api_key: str,
 ) -> None:
     """Bring a model into memory, with its progress."""
+    wishes: dict[str, Any] = {"pin": True} if pin else {}
+    wishes |= {"keep_alive": keep_alive} if keep_alive is not None else {}
+    wishes |= {"kv_bits": int(kv_bits)} if kv_bits is not None else {}
+    bring(model_id, server, api_key, wishes)
+    click.echo(f"{model_id} is loaded.")
+
+
+def bring(
+    model_id: str, server: str, api_key: str, wishes: dict[str, Any], *, on_stderr: bool = False
+) -> None:
+    """Have the server load a model, with its progress; on stderr for a person only."""
+    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+    console = Console(stderr=on_stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    body: dict[str, Any] = {"model": model_id} | ({"pin": True} if pin else {})
-    body |= {"keep_alive": keep_alive} if keep_alive is not None else {}
-    body |= {"kv_bits": int(kv_bits)} if kv_bits is not None else {}
+    is_hidden = on_stderr and not console.is_terminal
     is_loaded = False
     with (
-        request("POST", server, "/v1/models", api_key, body) as response,
-        Progress(*columns) as progress,
+        request("POST", server, "/v1/models", api_key, {"model": model_id, **wishes}) as response,
+        Progress(*columns, console=console, transient=on_stderr, disable=is_hidden) as progress,
     ):
         task = progress.add_task(f"Loading {model_id}", total=None)
         for line in response.iter_lines():
@@ -112,7 +124,6 @@ def load(
             is_loaded = bool(event.get("loaded"))  # the last event is the model itself
     if not is_loaded:
         raise click.ClickException(f"the server ended before {model_id} was loaded")
-    click.echo(f"{model_id} is loaded.")
 
 
 @click.command()

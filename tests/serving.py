@@ -24,10 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 KEY = "1234"
 
 
-def link_model(home: Path, model_id: str, folder: Path) -> None:
+def link_model(home: Path, model_id: str, folder: Path, context_length: int = 8192) -> None:
     """Register a folder where it is, unseen: verifying one that is known to be sound takes long."""
     size = (folder / "model.safetensors").stat().st_size
-    verified = Verified("llm", "llama", 8192, size // 4, size, None, time.time())
+    verified = Verified("llm", "llama", context_length, size // 4, size, None, time.time())
     source = Source("folder", str(folder))
     Store(home).publish_link(model_id, folder, source=source, verified=verified)
 

@@ -3,8 +3,12 @@
 Only the slow half asks for it. The fixture `smollm2_home` has it imported.
 """
 
+import json
+import shutil
 from functools import cache
 from pathlib import Path
+
+import mlx.core as mx
 
 from registry.jobs.order import Import
 from registry.jobs.provision import run_now
@@ -27,6 +31,25 @@ def import_as(home: Path, model_id: str, recipe: Recipe | None = None) -> Entry:
     """Bring it through the registry as any file, in a job process of its own."""
     order = Import(model_id, str(gguf()), False, recipe or Recipe())
     return run_now(order, Store(home))
+
+
+def unpack(packed: Path, folder: Path) -> Path:
+    """A copy of its folder in float32: some twenty times as fast on a CPU, and 540 MB."""
+    shutil.copytree(packed, folder)
+    config = json.loads((folder / "config.json").read_text())
+    packing = config.pop("quantization")
+    del config["quantization_config"]
+    weights = mx.load(str(folder / "model.safetensors"))
+    assert isinstance(weights, dict)
+    for scales in [name for name in weights if name.endswith(".scales")]:
+        name = scales.removesuffix(".scales")
+        how = packing.get(name, packing)
+        packed_up = (weights[f"{name}.weight"], weights.pop(scales), weights.pop(f"{name}.biases"))
+        weights[f"{name}.weight"] = mx.dequantize(*packed_up, how["group_size"], how["bits"])
+    whole = {name: weight.astype(mx.float32) for name, weight in weights.items()}
+    mx.save_safetensors(str(folder / "model.safetensors"), whole)
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": "float32"}))
+    return folder
 
 
 @cache

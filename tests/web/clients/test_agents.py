@@ -1,13 +1,11 @@
 """Coding agents, unmodified, against the real server: a session runs and ends by itself.
 
-They are large and come from the npm registry, so they are asked for: MLX_EDGE_AGENTS=1. The model
-is random, reads 64k tokens and ends its answers soon, for an eighth of its tokens are ends; what
-Claude Code sends it is some 37,000 tokens. What is looked at is the wire.
+They are pointed here by hand; `mlx-edge launch` does it in tests/scripts. The model is random and
+reads 64k tokens, of which Claude Code takes some 37,000 at once. What is looked at is the wire.
 """
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,29 +15,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import packages
-from tests.models.tiny_models import make_llama
-from tests.serving import KEY, ROOT, ServerProcess, link_model
+from tests.agents import CONTEXT, asked_for, installed, link_terse_model
+from tests.serving import KEY, ServerProcess
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("MLX_EDGE_AGENTS") != "1", reason="agents are asked for: MLX_EDGE_AGENTS=1"
-    ),
-]
+pytestmark = [pytest.mark.slow, asked_for]
 _SESSION_S = 600
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("agents")
-    shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
-    tiny = make_llama(folder / "tiny", max_position_embeddings=65536, vocab_size=2048, **shape)
-    for name in ("tokenizer.json", "tokenizer_config.json"):  # whose words are longer
-        shutil.copy(ROOT / "registry" / "pocket" / name, tiny)
-    ends = {"eos_token_id": list(range(3, 2048, 8))}
-    (tiny / "generation_config.json").write_text(json.dumps(ends))
-    link_model(folder / "home", "tiny", tiny)
+    link_terse_model(folder / "home", "tiny", folder / "tiny")
     with ServerProcess(folder / "home") as process:
         yield process
 
@@ -71,11 +57,10 @@ def outcomes(server: ServerProcess) -> Counter[str]:
 
 
 def test_claude_code(server: ServerProcess, tmp_path: Path) -> None:
-    """One question is one request, and its answer is the session's result."""
-    modules = packages.installed("@anthropic-ai/claude-code@2.1.197")
+    """One question is one request, or two where an answer has no words, and the session ends."""
     before = outcomes(server)
     printed = run(
-        [str(modules / ".bin" / "claude"), "-p", "say hi", "--output-format", "json"],
+        [str(installed("claude")), "-p", "say hi", "--output-format", "json"],
         tmp_path,
         ANTHROPIC_BASE_URL=server.url,
         ANTHROPIC_AUTH_TOKEN=KEY,
@@ -87,19 +72,16 @@ def test_claude_code(server: ServerProcess, tmp_path: Path) -> None:
     assert session["subtype"] == "success" and session["is_error"] is False
     assert session["stop_reason"] == "end_turn" and session["usage"]["input_tokens"] > 10_000
     after = outcomes(server)
-    assert after["finished"] - before["finished"] == session["num_turns"] == 1
+    assert after["finished"] - before["finished"] == session["num_turns"] <= 2
     assert after["failed"] == after["refused"] == 0
 
 
 def test_opencode(server: ServerProcess, tmp_path: Path) -> None:
     """A title and an answer, at once."""
-    modules = packages.installed("opencode-ai@1.18.33")
-    # Of this machine's binaries the plain one; others are for old processors and other C libraries.
-    binary = min(modules.glob("opencode-*/bin/opencode"), key=lambda path: len(str(path)))
     provider = {
         "npm": "@ai-sdk/openai-compatible",
         "options": {"baseURL": server.url + "/v1", "apiKey": KEY},
-        "models": {"tiny": {"name": "tiny", "limit": {"context": 65536, "output": 4096}}},
+        "models": {"tiny": {"name": "tiny", "limit": {"context": CONTEXT, "output": 4096}}},
     }
     settings = {
         "provider": {"local": provider},
@@ -111,7 +93,7 @@ def test_opencode(server: ServerProcess, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "opencode.json").write_text(json.dumps(settings))
     before = outcomes(server)
-    assert run([str(binary), "run", "say hi"], tmp_path)
+    assert run([str(installed("opencode")), "run", "say hi"], tmp_path)
     after = outcomes(server)
     assert after["finished"] - before["finished"] == 2
     assert after["failed"] == after["refused"] == 0
