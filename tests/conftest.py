@@ -1,6 +1,8 @@
 """A server with tiny models that most outside tests share, and a home with a real one."""
 
+import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,16 @@ from tests.serving import ServerProcess, link_model
 def pytest_configure() -> None:
     """Programs that a test starts obey Ctrl-C: a shell's background jobs inherit its deafness."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        _keep_apart(worker)
+
+
+def _keep_apart(worker: str) -> None:
+    """A TMPDIR for each process that runs tests: for a CPU, MLX compiles kernels into it, and may
+    load what another process has half written. It stays, so that the next run need not compile."""
+    folder = Path(tempfile.gettempdir()) / f"mlx-edge-tests-{worker}"
+    folder.mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -36,10 +36,7 @@ def unpacked(name: str, version: str, *, is_source: bool = False) -> Path:
         else:
             with tarfile.open(archive) as source:
                 source.extractall(content, filter="data")
-        try:
-            os.replace(content, folder)
-        except OSError:  # a run beside this one was faster
-            shutil.rmtree(content, ignore_errors=True)
+        _put(content, folder)
     return folder
 
 
@@ -80,16 +77,28 @@ def importable(*packages: str) -> Path:
 def installed(*packages: str) -> Path:
     """The node_modules with programs of the npm registry, such as `name@1.2.3`."""
     folder = user_cache_path("mlx-edge-tests") / "npm" / "+".join(packages).replace("/", "-")
-    if not (folder / "node_modules").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "node_modules").is_dir():
+        return folder / "node_modules"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        content = Path(temporary) / "content"
+        content.mkdir()
         command = ["npm", "install", "--no-audit", "--no-fund", *packages]
         try:
             done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=_FETCH_S
+                command, cwd=content, capture_output=True, text=True, timeout=_FETCH_S
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"{', '.join(packages)} could not be fetched: {error}")
         if done.returncode:
-            shutil.rmtree(folder, ignore_errors=True)
             pytest.skip(f"{', '.join(packages)} could not be fetched: {done.stderr[-200:]}")
+        _put(content, folder)
     return folder / "node_modules"
+
+
+def _put(content: Path, folder: Path) -> None:
+    """Whole, or not at all."""
+    try:
+        os.replace(content, folder)
+    except OSError:  # a run beside this one was faster
+        shutil.rmtree(content, ignore_errors=True)

@@ -2,6 +2,18 @@
 
 import psutil
 
+servers: set[int] = set()  # never counted, nor what they started: many tests may share one
+
+
+def descendants(pid: int | None = None) -> list[psutil.Process]:
+    """All, zombies too, parents first."""
+    try:
+        children = psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
+    ours = [child for child in children if child.pid not in servers]
+    return [process for child in ours for process in (child, *descendants(child.pid))]
+
 
 def children(word: str = "", pid: int | None = None) -> list[psutil.Process]:
     """Those alive, of this process or of `pid`, that have `word` as a part of their command.
@@ -9,11 +21,7 @@ def children(word: str = "", pid: int | None = None) -> list[psutil.Process]:
     Without the children of these: MLX compiles in one, which is a copy of its parent for a moment.
     """
     found: dict[int, psutil.Process] = {}
-    try:
-        candidates = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    for child in candidates:
+    for child in descendants(pid):
         try:
             if word in " ".join(child.cmdline()) and (not word or child.ppid() not in found):
                 found[child.pid] = child

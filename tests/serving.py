@@ -64,6 +64,7 @@ class ServerProcess:
             env=os.environ | (environment or {}),
         )
         self.url = self._wait_for_url()
+        processes.servers.add(self.process.pid)
 
     def __enter__(self) -> "ServerProcess":
         return self
@@ -79,6 +80,7 @@ class ServerProcess:
                 child.kill()
         self.process.kill()
         self.process.wait()
+        processes.servers.discard(self.process.pid)
         self._file.close()
 
     @property

@@ -16,6 +16,7 @@ from registry.convert_messages import Work
 from registry.errors import BrokenWeights, ConversionFailed, NotAModel
 from registry.jobs import conversion
 from registry.jobs.conversion import run_work
+from tests import processes
 from tests.models.gguf_files import write_gguf
 from tests.models.tiny_models import make_llama
 from tests.registry.damage import KILLER
@@ -51,7 +52,7 @@ async def test_a_model_is_made_in_a_process(tmp_path: Path) -> None:
     assert stages == ["checking", "converting", "verifying"]
     assert all(0 <= done <= total for _, done, total in steps)
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "target").iterdir()} == {0}
-    assert not psutil.Process().children()
+    assert not processes.descendants()
 
 
 async def test_its_errors_come_back_as_they_are(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ async def test_nonsense_is_no_report(stand_in: None) -> None:
     """Whatever writes to stdout in place of the job process is ended and named."""
     with pytest.raises(ConversionFailed, match="speaks nonsense"):
         await run_work(Work("", None), ignore, memory_bytes=1 << 50)
-    assert not psutil.Process().children()
+    assert not processes.descendants()
 
 
 async def test_secrets_stay_here(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,11 +138,11 @@ async def test_a_cancelled_job_is_ended(stand_in: None, tmp_path: Path) -> None:
     """Cancelling ends the process before it returns."""
     running = asyncio.create_task(run_work(Work("hang", str(tmp_path / "pid")), ignore))
     await wait_for(lambda: (tmp_path / "pid").exists())
-    assert len(psutil.Process().children()) == 1
+    assert len(processes.descendants()) == 1
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not psutil.Process().children()
+    assert not processes.descendants()
 
 
 @pytest.mark.parametrize("delay_s", [0, 0.001, 0.004, 0.016, 0.064])
@@ -154,7 +155,7 @@ async def test_a_cancelled_start_leaves_no_process(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not psutil.Process().children()
+    assert not processes.descendants()
 
 
 PARENT = """
@@ -200,4 +201,4 @@ async def test_what_no_limit_counts_is_watched(stand_in: None) -> None:
     """Shared memory, or any on a Mac: who holds too much is ended, and it is said why."""
     with pytest.raises(ConversionFailed, match="took more than the 300 MiB"):
         await run_work(Work("take shared memory", None), ignore, memory_bytes=300 << 20)
-    assert not psutil.Process().children()
+    assert not processes.descendants()

@@ -2,10 +2,10 @@
 
 import asyncio
 
-import psutil
 import pytest
 
 from runtime.processes.child import Child
+from tests import processes
 
 
 @pytest.mark.parametrize("delay_s", [0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016])
@@ -18,4 +18,4 @@ async def test_a_cancelled_spawn_leaves_no_process(delay_s: float) -> None:
         await (await spawning).kill()  # it was quicker
     except asyncio.CancelledError:
         pass
-    assert not psutil.Process().children()
+    assert not processes.descendants()
