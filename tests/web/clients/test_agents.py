@@ -6,6 +6,7 @@ reads 64k tokens, of which Claude Code takes some 37,000 at once. What is looked
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import packages
 from tests.agents import CONTEXT, asked_for, installed, link_terse_model
 from tests.serving import KEY, ServerProcess
 
@@ -101,7 +103,6 @@ def test_opencode(server: ServerProcess, tmp_path: Path) -> None:
 
 def test_codex(server: ServerProcess, tmp_path: Path) -> None:
     """One question is one request over the Responses API, and the session ends with its answer."""
-    modules = packages.installed("@openai/codex@0.169.0")
     provider = {
         "model": "tiny",
         "model_provider": "edge",
@@ -112,7 +113,7 @@ def test_codex(server: ServerProcess, tmp_path: Path) -> None:
     }
     settings = [word for name, value in provider.items() for word in ("-c", f'{name}="{value}"')]
     before = outcomes(server)
-    command = [str(modules / ".bin" / "codex"), "exec", "--skip-git-repo-check", "--json"]
+    command = [str(installed("codex")), "exec", "--skip-git-repo-check", "--json"]
     task = "create a file hello.txt with this content: hello"
     printed = run([*command, *settings, task], tmp_path, EDGE_KEY=KEY)
     events = [json.loads(line) for line in printed.splitlines()]
