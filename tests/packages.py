@@ -60,16 +60,22 @@ def _download(name: str, version: str, folder: Path, *, is_source: bool) -> Path
 def importable(*packages: str) -> Path:
     """A folder for PYTHONPATH with packages of the Python index and all that they need."""
     folder = user_cache_path("mlx-edge-tests") / "python" / "+".join(packages)
-    if not folder.is_dir():
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        content = Path(temporary) / "content"
         pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-        command = [*pip, "--target", str(folder), *packages]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S)
+            done = subprocess.run(
+                [*pip, "--target", content, *packages],
+                capture_output=True, text=True, timeout=_FETCH_S,
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             pytest.skip(f"{', '.join(packages)} could not be fetched within {_FETCH_S} s")
         if done.returncode:
-            shutil.rmtree(folder, ignore_errors=True)
             pytest.skip(f"{', '.join(packages)} could not be fetched: {done.stderr[-200:]}")
+        _put(content, folder)
     return folder
 
 
