@@ -197,8 +197,9 @@ class EngineLoop:
         row = Row(
             command.id, tokens, sampling, follower, num_drawn, command.priority, command.borders
         )
-        is_over = verdict is not None and num_drawn and not row.is_scored
-        if verdict is not None and is_over:  # only the word of its end was lost
+        # Of an answer that is drawn only the word of its end was lost; a prompt that wants none is
+        # read all the same, and kept.
+        if verdict is not None and num_drawn and not row.is_scored:
             self._send(Step([row.finished(verdict)], self._batch.num_rows))
         else:
             self._batch.add(row)

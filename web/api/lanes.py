@@ -11,9 +11,10 @@ from typing import Self
 import msgspec
 
 from web.errors import ApiError, Failure, answer_to
+from web.services import Services
 from web.transport.frame import Frame
-from web.transport.resumable import ResumableStream, ResumableStreams
-from web.transport.socket import Socket, StreamId
+from web.transport.resumable import ResumableStream
+from web.transport.socket import Message, Socket, StreamId
 
 _MAX_STREAMS = 64  # of one socket, running and waiting
 
@@ -21,10 +22,9 @@ _MAX_STREAMS = 64  # of one socket, running and waiting
 class Lanes:
     """Leaving it cancels all streams."""
 
-    def __init__(self, socket: Socket, limit_bytes: int) -> None:
-        """`limit_bytes` are of the messages that began those which run or wait."""
-        self._socket = socket
-        self._limit_bytes = limit_bytes
+    def __init__(self, socket: Socket, services: Services) -> None:
+        self.socket = socket
+        self.services = services
         self._streams: list[SocketStream] = []  # in the order of their coming
         self._locks: dict[str | None, asyncio.Lock] = {}
 
@@ -44,16 +44,17 @@ class Lanes:
     async def start(self, stream: "SocketStream") -> None:
         """It runs when those before it in its lane are over; one too many is refused."""
         num_bytes = sum(other.num_bytes for other in self._streams) + stream.num_bytes
-        if len(self._streams) >= _MAX_STREAMS or num_bytes > self._limit_bytes:
+        limit_bytes = self.services.settings.max_body_bytes
+        if len(self._streams) >= _MAX_STREAMS or num_bytes > limit_bytes:
             refusal = (
-                f"At most {_MAX_STREAMS} streams of {self._limit_bytes} bytes together run or "
-                "wait on one socket."
+                f"At most {_MAX_STREAMS} streams of {limit_bytes} bytes together run or wait on "
+                "one socket."
             )
             failure = Failure(429, refusal, "too_many_streams", headers={"Retry-After": "1"})
-            return await self._socket.send_error(failure, stream.id)
+            return await self.socket.send_error(failure, stream.id)
         self._streams.append(stream)
         stream.task = asyncio.create_task(self._run(stream))
-        self._socket.hold(stream.task)
+        self.socket.hold(stream.task)
 
     async def _run(self, stream: "SocketStream") -> None:
         try:
@@ -141,6 +142,16 @@ class SocketStream(ABC):
         await self._socket.send(named(frame.body, self.id))
 
 
+class AskedStream(SocketStream):
+    """One that its message asks for."""
+
+    def __init__(self, lanes: Lanes, message: Message, body: bytes) -> None:
+        super().__init__(lanes.socket, message.stream_id, len(body))
+        self._body = body
+        self._services = lanes.services
+        self._wants_progress = lanes.socket.wants_progress or "progress" in (message.events or ())
+
+
 class ResumeMessage(msgspec.Struct):
     """A client that comes back: `after` is the number of the last event that it has."""
 
@@ -171,18 +182,16 @@ class ResumedStream(SocketStream):
         await self._answer()
 
 
-async def resume(
-    lanes: Lanes, streams: ResumableStreams, socket: Socket, kind: str, message: ResumeMessage
-) -> None:
+async def resume(lanes: Lanes, kind: str, message: ResumeMessage) -> None:
     """Begin to follow a stream of this kind in a lane: the one it had, if none is named."""
-    stream = streams.find(message.resume_token, kind)
+    stream = lanes.services.streams.find(message.resume_token, kind)
     stream_id = message.stream_id if message.stream_id is not None else stream.stream_id
     if lanes.has(stream_id):
         raise ApiError(
             400, f"Stream {stream_id!r} is still running here; choose another stream_id.",
             param="stream_id", code="stream_id_in_use",
         )  # fmt: skip
-    await lanes.start(ResumedStream(socket, stream_id, stream, message.after))
+    await lanes.start(ResumedStream(lanes.socket, stream_id, stream, message.after))
 
 
 async def follow(

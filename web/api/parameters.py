@@ -243,6 +243,21 @@ _OUTPUT: Neutral = {
     "raw_output": (False,),
 }
 
+# Of a text that has to be something: honoured in chats and completions; other APIs have a word of
+# their own for it.
+CONSTRAINTS: Neutral = {
+    "response_format": ({"type": "text"},),
+    "structured_outputs": ({},),
+    "guided_json": ("",),
+    "guided_regex": ("",),
+    "guided_choice": ([],),
+    "guided_grammar": ("",),
+    "grammar": ("",),
+    "json_schema": ("",),
+    "regex": ("",),
+    "ebnf": ("",),
+}
+
 # What others call a parameter that is honoured here: no second meaning, only a second name.
 SYNONYMS: Synonyms = {
     "repeat_penalty": "repetition_penalty",  # llama.cpp, Ollama

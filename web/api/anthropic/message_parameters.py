@@ -8,7 +8,7 @@ _HONOURED_IN_MESSAGES = ("system", "context_management")
 MESSAGES: Neutral = {
     name: values for name, values in parameters.CHAT.items() if name not in _HONOURED_IN_MESSAGES
 }
-MESSAGES |= {
+MESSAGES |= parameters.CONSTRAINTS | {
     "fallbacks": ([],),
     "container": (),
     "compaction": (),
@@ -19,16 +19,6 @@ MESSAGES |= {
     "top_logprobs": (0,),
     "stream_options": ({}, {"include_usage": True}),
     "parallel_tool_calls": (True,),
-    "response_format": ({"type": "text"},),
-    "structured_outputs": ({},),
-    "guided_json": ("",),
-    "guided_regex": ("",),
-    "guided_choice": ([],),
-    "guided_grammar": ("",),
-    "grammar": ("",),
-    "json_schema": ("",),
-    "regex": ("",),
-    "ebnf": ("",),
     "reasoning_effort": (),
     "reasoning": ({},),
     "enable_thinking": (),

@@ -14,7 +14,7 @@ from quart import Blueprint, websocket
 from registry.checkpoint.config import Json
 from runtime.errors import Cancelled
 from runtime.events import Event, Usage
-from web.api.lanes import Lanes, ResumeMessage, SocketStream, follow, resume
+from web.api.lanes import AskedStream, Lanes, ResumeMessage, follow, resume
 from web.api.progress import progress_of
 from web.api.under_way import UnderWay
 from web.dialect import Dialect
@@ -47,11 +47,6 @@ def blueprint(dialect: Dialect, services: Services) -> Blueprint:
 class ChatChannel(Lanes):
     """The chats of one socket."""
 
-    def __init__(self, socket: Socket, services: Services) -> None:
-        super().__init__(socket, services.settings.max_body_bytes)
-        self._socket = socket
-        self._services = services
-
     async def receive(self, message: Message, body: bytes) -> None:
         """See `socket.Channel`."""
         match message.type:
@@ -60,9 +55,7 @@ class ChatChannel(Lanes):
             case "chat.completion.cancel":
                 self.cancel(message.stream_id)
             case "resume":
-                resumed = decode(body, ResumeMessage)
-                kind = _kind(self._socket)
-                await resume(self, self._services.streams, self._socket, kind, resumed)
+                await resume(self, _kind(self.socket), decode(body, ResumeMessage))
             case _:
                 raise ApiError(
                     400,
@@ -78,27 +71,13 @@ class ChatChannel(Lanes):
                 400, f"Stream {stream_id!r} is still running; choose another stream_id.",
                 param="stream_id", code="stream_id_in_use",
             )  # fmt: skip
-        wants_progress = self._socket.wants_progress or "progress" in (message.events or ())
-        stream = ChatStream(self._socket, stream_id, body, self._services, wants_progress)
-        await self.start(stream)
+        await self.start(ChatStream(self, message, body))
 
 
-class ChatStream(SocketStream):
+class ChatStream(AskedStream):
     """A chat on its socket."""
 
-    def __init__(
-        self,
-        socket: Socket,
-        stream_id: str | None,
-        body: bytes,
-        services: Services,
-        wants_progress: bool,
-    ) -> None:
-        super().__init__(socket, stream_id, len(body))
-        self._body = body
-        self._services = services
-        self._wants_progress = wants_progress
-        self._chat: Chat | None = None
+    _chat: "Chat | None" = None
 
     async def _answer(self) -> None:
         body = decode(self._body, ChatBody)

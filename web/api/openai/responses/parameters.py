@@ -16,7 +16,7 @@ _HONOURED_IN_RESPONSES = (
 RESPONSES: Neutral = {
     name: values for name, values in parameters.CHAT.items() if name not in _HONOURED_IN_RESPONSES
 }
-RESPONSES |= {
+RESPONSES |= parameters.CONSTRAINTS | {
     "prompt": (),
     "messages": ([],),
     "context_management": ([],),
@@ -26,16 +26,6 @@ RESPONSES |= {
     "personality": (),
     "background_options": ({}, {"completion_window": "soonest"}),
     "logprobs": (False,),
-    "response_format": ({"type": "text"},),
-    "structured_outputs": ({},),
-    "guided_json": ("",),
-    "guided_regex": ("",),
-    "guided_choice": ([],),
-    "guided_grammar": ("",),
-    "grammar": ("",),
-    "json_schema": ("",),
-    "regex": ("",),
-    "ebnf": ("",),
     "reasoning_effort": (),
     "thinking": (),
     "include_reasoning": (True,),

@@ -12,7 +12,7 @@ from quart import Blueprint, websocket
 
 from registry.checkpoint.config import Json
 from runtime.errors import Cancelled
-from web.api.lanes import Lanes, ResumeMessage, SocketStream, follow, resume
+from web.api.lanes import AskedStream, Lanes, ResumeMessage, follow, resume
 from web.dialect import Dialect
 from web.door.body import decode
 from web.errors import ApiError
@@ -66,29 +66,21 @@ class ResponseChannel(Lanes):
     """The responses of one socket."""
 
     def __init__(self, socket: Socket, services: Services, runs: Runs) -> None:
-        super().__init__(socket, services.settings.max_body_bytes)
-        self._socket = socket
-        self._services = services
-        self._runs = runs
-        self._memory = ConnectionMemory()
+        super().__init__(socket, services)
+        self.runs = runs
+        self.memory = ConnectionMemory()
 
     async def receive(self, message: Message, body: bytes) -> None:
         """See `web.transport.socket.Channel`."""
         match message.type:
             case "response.create":
-                wants_progress = self._socket.wants_progress or "progress" in (message.events or ())
-                stream = ResponseStream(
-                    self._socket, message.stream_id, body, self._services, self._runs, self._memory,
-                    wants_progress,
-                )  # fmt: skip
-                await self.start(stream)
+                await self.start(ResponseStream(self, message, body))
             case "response.cancel":
                 self._cancel(decode(body, CancelMessage))
             case "response.steer":
                 await self._refuse_steer(decode(body, SteerMessage))
             case "resume":
-                resumed = decode(body, ResumeMessage)
-                await resume(self, self._services.streams, self._socket, KIND, resumed)
+                await resume(self, KIND, decode(body, ResumeMessage))
             case _:
                 raise ApiError(
                     400,
@@ -118,28 +110,16 @@ class ResponseChannel(Lanes):
             "message": "A response under way takes no more input; create another one behind it.",
         }
         told = {"type": "response.steer.failed", "sequence_number": 0, "steer": steer}
-        await self._socket.send(encode(told | {"error": error}))
+        await self.socket.send(encode(told | {"error": error}))
 
 
-class ResponseStream(SocketStream):
+class ResponseStream(AskedStream):
     """A response on its socket."""
 
-    def __init__(
-        self,
-        socket: Socket,
-        stream_id: str | None,
-        body: bytes,
-        services: Services,
-        runs: Runs,
-        memory: ConnectionMemory,
-        wants_progress: bool,
-    ) -> None:
-        super().__init__(socket, stream_id, len(body))
-        self._body = body
-        self._services = services
-        self._runs = runs
-        self._memory = memory
-        self._wants_progress = wants_progress
+    def __init__(self, channel: ResponseChannel, message: Message, body: bytes) -> None:
+        super().__init__(channel, message, body)
+        self._runs = channel.runs
+        self._memory = channel.memory
         self._run: Run | None = None
 
     async def _answer(self) -> None:
