@@ -33,14 +33,17 @@ class Database:
         self._schema = schema
         self._thread = ThreadPoolExecutor(1, path.stem)
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # that is open
         self._is_closed = False
 
-    async def do(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """In the thread, and in one transaction. Raises OSError, sqlite3.Error."""
+    async def do(self, action: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
+        """In the thread, and in one transaction: what it reads is of one moment, and what writes
+        keeps others from writing. Raises OSError, sqlite3.Error.
+        """
         if self._is_closed:
             raise sqlite3.ProgrammingError("it is closed")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._done, action)
+        return await loop.run_in_executor(self._thread, self._done, action, writes)
 
     async def close(self) -> None:
         """Of no more use."""
@@ -51,26 +54,40 @@ class Database:
                 await loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown(wait=False)
 
-    def _done(self, action: Callable[[sqlite3.Connection], T]) -> T:
+    def _done(self, action: Callable[[sqlite3.Connection], T], writes: bool) -> T:
         try:
-            return self._committed(action)
+            return self._committed(action, writes)
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGES:
                 raise  # locked, full, read-only, or a fault of ours: the file is sound
             logger.error("%s is damaged (%s); a new one is begun.", self._path, error)
             self._put_aside()
-            return self._committed(action)
+            return self._committed(action, writes)
 
-    def _committed(self, action: Callable[[sqlite3.Connection], T]) -> T:
+    def _committed(self, action: Callable[[sqlite3.Connection], T], writes: bool) -> T:
+        if self._connection is not None and self._file != _file_at(self._path):
+            self._connection.close()  # somebody has removed it, or put another in its place
+            self._connection = None
         if self._connection is None:
             self._connection = self._opened()
-        with self._connection:
-            return action(self._connection)
+            self._file = _file_at(self._path)
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+        try:
+            done = action(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # SQLite itself ends some
+                connection.execute("ROLLBACK")
+            raise
+        return done
 
     def _opened(self) -> sqlite3.Connection:
         # What people say to their model is theirs alone.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._path, timeout=5, isolation_level=None, check_same_thread=False
+        )
         try:
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
@@ -90,3 +107,12 @@ class Database:
         for suffix in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file it is; None where there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

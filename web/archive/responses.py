@@ -49,6 +49,7 @@ class Stored:
     previous_id: str | None = None  # None too where that is stored nowhere
     before: Sequence[Item] = ()  # what is kept with it where `previous_id` is None, or gone
     events: Sequence[bytes] = ()  # of a stream that can be followed again, by their numbers
+    is_noted: bool = False  # put before, while it was under way: if it is gone, it was removed
 
 
 class Unstorable(Exception):
@@ -74,7 +75,7 @@ class Archive:
     async def put(self, stored: Stored) -> None:
         """Keep a response, in the place of what was kept of it before. Raises Unstorable."""
         try:
-            await self._database.do(lambda db: self._put(db, stored))
+            await self._database.do(lambda db: self._put(db, stored), writes=True)
         except (OSError, sqlite3.Error) as error:
             raise Unstorable(str(error)) from error
 
@@ -114,21 +115,23 @@ class Archive:
 
     async def remove(self, response_id: str) -> bool:
         """False for one that is not stored."""
-        return await self._read(lambda db: tables.remove(db, response_id))
+        return await self._read(lambda db: tables.remove(db, response_id), writes=True)
 
     async def close(self) -> None:
         """Of no more use."""
         await self._database.close()
 
-    async def _read(self, action: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, action: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
         try:
-            return await self._database.do(action)
+            return await self._database.do(action, writes=writes)
         except (OSError, sqlite3.Error) as error:
             raise ApiError(
                 503, f"Stored responses cannot be read: {error}.", code="storage_failed"
             ) from error
 
     def _put(self, db: sqlite3.Connection, stored: Stored) -> None:
+        if stored.is_noted and not tables.has(db, stored.id):
+            return
         previous_id, before = stored.previous_id, stored.before
         if previous_id is not None:
             if tables.has(db, previous_id):
@@ -164,7 +167,7 @@ def _chain(db: sqlite3.Connection, response_id: str) -> list[Item] | None:
     if tables.status(db, response_id) in (None, *NOT_WHOLE):
         return None
     links = tables.links(db, response_id)
-    num_bytes = sum(num_bytes for _, _, num_bytes in links)
+    num_bytes = sum(num_said for _, _, num_said in links)
     if num_bytes > MAX_CHAIN_BYTES or len(links) > tables.MAX_CHAIN:
         raise ChainTooLong
     if links[-1][1] is not None:  # what comes first goes on from something

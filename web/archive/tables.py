@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS responses (
     owner TEXT NOT NULL,
     body BLOB NOT NULL,
     events BLOB,
+    num_said INTEGER NOT NULL,
     num_bytes INTEGER NOT NULL,
     num_next INTEGER NOT NULL
 );
@@ -44,14 +45,14 @@ CREATE TRIGGER IF NOT EXISTS deleted AFTER DELETE ON responses BEGIN
 END;
 """
 _LINKS = """
-WITH RECURSIVE chain (id, previous_id, num_bytes, depth) AS (
-    SELECT id, previous_id, num_bytes, 0 FROM responses WHERE id = ?
+WITH RECURSIVE chain (id, previous_id, num_said, depth) AS (
+    SELECT id, previous_id, num_said, 0 FROM responses WHERE id = ?
     UNION ALL
-    SELECT r.id, r.previous_id, r.num_bytes, depth + 1
+    SELECT r.id, r.previous_id, r.num_said, depth + 1
     FROM responses r JOIN chain ON r.id = chain.previous_id
     WHERE depth < ?
 )
-SELECT id, previous_id, num_bytes FROM chain ORDER BY depth
+SELECT id, previous_id, num_said FROM chain ORDER BY depth
 """
 _ENDS = """
 DELETE FROM responses WHERE id IN (
@@ -90,7 +91,8 @@ def events(db: sqlite3.Connection, response_id: str) -> bytes | None:
 
 
 def links(db: sqlite3.Connection, response_id: str) -> list[tuple[str, str | None, int]]:
-    """A response and those that it goes on from, the first one last: id, previous id, bytes."""
+    """A response and those that it goes on from, the first one last: id, previous id, and how many
+    bytes its items have."""
     return db.execute(_LINKS, (response_id, MAX_CHAIN)).fetchall()
 
 
@@ -117,12 +119,14 @@ def referred(db: sqlite3.Connection, item_ids: Iterable[str]) -> dict[str, bytes
 def put(db: sqlite3.Connection, row: Row, told: Sequence[tuple[str, str, bytes]]) -> None:
     """A response and its items (kind, id, JSON), in the place of what was there of it."""
     response_id = row[0]
-    num_bytes = len(row[5]) + len(row[6] or b"") + sum(len(found) for _, _, found in told)
+    num_said = sum(len(found) for _, _, found in told)
+    num_bytes = len(row[5]) + len(row[6] or b"") + num_said
     asked = "SELECT COUNT(*) FROM responses WHERE previous_id = ?"
     (num_next,) = db.execute(asked, (response_id,)).fetchone()
     remove(db, response_id)
     db.execute(
-        "INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, num_bytes, num_next)
+        "INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, num_said, num_bytes, num_next),
     )
     db.executemany(
         "INSERT INTO items VALUES (?, ?, ?, ?, ?)",

@@ -56,13 +56,13 @@ class Journal:
                 param=param,
             )  # fmt: skip
         if after + 1 < self._num_dropped:
-            raise self._dropped()
+            raise self._dropped(param)
 
-    def _dropped(self) -> ApiError:
+    def _dropped(self, param: str) -> ApiError:
         last = self._num_dropped - 1
         return ApiError(
             400, f"The events up to {last} are dropped: there were too many. Ask for the whole.",
-            param="after", code="events_dropped",
+            param=param, code="events_dropped",
         )  # fmt: skip
 
     async def follow(self, after: int = -1) -> AsyncGenerator[Frame, None]:
@@ -74,7 +74,7 @@ class Journal:
         number = after + 1
         while True:
             if number < self._num_dropped:
-                raise self._dropped()
+                raise self._dropped("after")
             if number < self.next_number:
                 yield self._frames[number - self._num_dropped]
                 number += 1

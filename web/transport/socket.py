@@ -1,6 +1,6 @@
 """One WebSocket: who may speak, how much a client may send, and how frames leave.
 
-What it carries is a channel's affair: chats (`chat_socket`) or jobs (`jobs`). Each message is one
+What it carries is a channel's affair: chats, responses or jobs. Each message is one
 JSON object in a text frame, with a `type`. Sending waits while the client is slow, so a stream
 that sends slows itself down and nobody else; Hypercorn's patches end a client that stalls.
 """
@@ -97,7 +97,7 @@ class Socket:
 
     @property
     def is_lost(self) -> bool:
-        """Of a socket at its end: neither side has said that it closes it."""
+        """Asked when it has ended: whether neither side has said that it closes it."""
         scope: Any = self._websocket.scope
         return not self._is_closed and CLOSED not in scope
 

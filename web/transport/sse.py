@@ -5,8 +5,8 @@ error is `event: error` with a top-level `error` object (reference: WHATWG HTML,
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 from quart import Response
 
@@ -18,8 +18,6 @@ _HEADERS = {
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
 }
-T = TypeVar("T")
-
 DONE = b"data: [DONE]\n\n"
 HEARTBEAT = b": keep-alive\n\n"
 
@@ -45,7 +43,7 @@ def error(body: Any) -> bytes:
 
 
 def reply(
-    pieces: AsyncIterator[bytes],
+    pieces: AsyncGenerator[bytes, None],
     heartbeat_s: float,
     heartbeat: Callable[[], bytes] = lambda: HEARTBEAT,
 ) -> Response:
@@ -56,10 +54,10 @@ def reply(
 
 
 async def with_heartbeat(
-    pieces: AsyncIterator[T], interval_s: float, heartbeat: Callable[[], T]
-) -> AsyncGenerator[T, None]:
+    pieces: AsyncGenerator[bytes, None], interval_s: float, heartbeat: Callable[[], bytes]
+) -> AsyncGenerator[bytes, None]:
     """The pieces, and a heartbeat whenever none came for `interval_s` of wall-clock time."""
-    pending: asyncio.Future[T] | None = None
+    pending: asyncio.Future[bytes] | None = None
     try:
         while True:
             if pending is None:
@@ -79,3 +77,4 @@ async def with_heartbeat(
         if pending is not None:
             pending.cancel()
             await asyncio.wait({pending})
+        await pieces.aclose()

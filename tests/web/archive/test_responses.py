@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.serving import ROOT
-from web.archive import responses
+from web.archive import responses, tables
 from web.archive.responses import FILE, Archive, ChainTooLong, Item, Stored, Unstorable
 from web.errors import ApiError
 from web.settings import ArchiveLimits
@@ -91,6 +91,15 @@ async def test_what_it_goes_on_from_is_kept_with_it_where_that_is_gone(archive: 
     assert [item["id"] for item in await archive.inputs("b") or []] == ["b-in"]
 
 
+async def test_what_was_removed_while_it_was_made_stays_away(archive: Archive) -> None:
+    """By another server, say."""
+    await archive.put(stored("a", status="queued"))
+    await archive.remove("a")
+    response = stored("a")
+    await archive.put(Stored("a", "completed", response.body, response.said, is_noted=True))
+    assert await archive.body("a") is None
+
+
 async def test_of_equal_ids_the_newest_is_meant(archive: Archive) -> None:
     """Clients may choose them."""
     for name in ("a", "b"):
@@ -113,6 +122,16 @@ async def test_more_than_any_model_reads_is_told_and_not_read(
     assert await archive.chain("b") is not None
     with pytest.raises(ChainTooLong):
         await archive.chain("c")
+
+
+async def test_what_a_response_says_of_itself_makes_no_chain_long(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tools and instructions are not gone on from."""
+    monkeypatch.setattr(responses, "MAX_CHAIN_BYTES", 1000)
+    for name, previous in [("a", None), ("b", "a"), ("c", "b")]:
+        await archive.put(stored(name, previous, instructions="x" * 5000))
+    assert await ids(archive, "c") is not None
 
 
 @pytest.mark.parametrize("status", ["failed", "queued", "in_progress"])
@@ -271,6 +290,37 @@ async def test_a_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         await archive.body("a")
     assert raised.value.status == 503 and raised.value.code == "storage_failed"
     await archive.close()
+
+
+async def test_a_chain_is_of_one_moment(tmp_path: Path, archive: Archive) -> None:
+    """Another server may remove a part of it meanwhile: there is all of it, or none."""
+    for name, previous in [("a", None), ("b", "a"), ("c", "b")]:
+        await archive.put(stored(name, previous))
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)
+    links = tables.links
+
+    def links_then(db: sqlite3.Connection, response_id: str) -> Any:
+        found = links(db, response_id)
+        other.execute("PRAGMA foreign_keys=ON")
+        other.execute("DELETE FROM responses WHERE id = 'b'")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "links", links_then)
+        assert len(await ids(archive, "c") or []) == 6
+    assert await archive.chain("c") is None
+    other.close()
+
+
+async def test_a_file_that_was_removed_is_begun_anew(tmp_path: Path, archive: Archive) -> None:
+    await archive.put(stored("a"))
+    for path in tmp_path.glob(f"{FILE}*"):
+        path.unlink()
+    assert await archive.body("a") is None
+    await archive.put(stored("b"))
+    later = Archive(tmp_path, ArchiveLimits())
+    assert await later.body("b") is not None
+    await later.close()
 
 
 async def test_one_that_is_locked_is_waited_for(tmp_path: Path, archive: Archive) -> None:

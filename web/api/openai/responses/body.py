@@ -158,11 +158,6 @@ class ResponseBody(CountBody, kw_only=True):
             )  # fmt: skip
         check_stream_options(self.stream_options, self.stream)
         check_includable(self.include or ())
-        if self.background and self.store is False:
-            raise ApiError(
-                400, "'background' needs 'store': its response is asked for later.",
-                param="background",
-            )  # fmt: skip
         if self.input is None and self.previous_response_id is None and self.generate is not False:
             raise ApiError(400, "Send 'input'.", param="input", code="missing_required_parameter")
 

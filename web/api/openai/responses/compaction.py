@@ -11,7 +11,7 @@ from werkzeug.datastructures import Headers
 
 from registry.checkpoint.config import Json
 from runtime.context import context_length_of
-from runtime.requests import ChatMessage
+from runtime.requests import ChatInput, ChatMessage
 from web.api.answer import Answer
 from web.api.thinking import thinking_options
 from web.errors import ApiError
@@ -80,6 +80,10 @@ def _said_by_people(conversation: Conversation) -> list[Item]:
     return kept[::-1]
 
 
+def _num_said(input: ChatInput) -> int:
+    return sum(message.role != "system" for message in input.messages)
+
+
 async def _summary(
     services: Services, body: CompactBody, headers: Headers, conversation: Conversation
 ) -> Answer:
@@ -93,7 +97,14 @@ async def _summary(
         tool_use=msgspec.structs.replace(conversation.input.tool_use, choice="none", name=None),
     )
     # What does not fit is what a conversation is compacted for.
+    num_said = _num_said(input)
     input = await truncated(services.pool, conversation.model, input, _MAX_TOKENS)
+    if _num_said(input) == 1 < num_said:  # the question alone
+        raise ApiError(
+            400, "The last message alone is too long for the model's context: there is nothing "
+            "that could be made of it.",
+            param="input", code="context_length_exceeded",
+        )  # fmt: skip
     request = body.request(input, headers, max_tokens=_MAX_TOKENS)
     answer = Answer()
     async with await services.pool.begin(conversation.model, request) as generation:

@@ -116,8 +116,8 @@ class History:
             items = await self._archive.chain(response_id)
         except ChainTooLong:
             raise ApiError(
-                400, f"What was said up to {response_id[:100]!r} is more than "
-                f"{MAX_CHAIN_BYTES >> 20} MB: compact it, or begin anew.",
+                400, f"What was said up to {response_id[:100]!r} is more than can be gone on "
+                "from: compact it, or begin anew.",
                 param="previous_response_id", code="context_length_exceeded",
             ) from None  # fmt: skip
         if items is None:

@@ -5,12 +5,15 @@ are kept and shown. `turns` makes of them what a model reads.
 import secrets
 from typing import Any, NoReturn
 
+import msgspec
+
 from web.archive.responses import Item as Item
 from web.errors import ApiError
 
 CUSTOM_INPUT = "input"  # the only argument of the function that a custom tool is to a model
 ROLES = {"user": "user", "system": "system", "developer": "system", "assistant": "assistant"}
 MAX_REFERENCES = 1000
+MAX_REFERRED_BYTES = 16 << 20  # as much as a body may have
 
 _PREFIXES = {
     "message": "msg",
@@ -29,31 +32,49 @@ def new_id(kind: str) -> str:
 
 
 def normal(sent: str | list[Item], referred: dict[str, Item]) -> list[Item]:
-    """Input as it is kept and shown: a text is a user's message, and each item has an id.
+    """Input as it is kept and shown: a text is a user's message, and each item has an id of its
+    own.
 
     `referred` are the items that references in it stand for. Raises ApiError that names the item
     that is none.
     """
     if isinstance(sent, str):
         sent = [{"role": "user", "content": sent}]
-    return [_normal(item, number, referred) for number, item in enumerate(sent)]
+    sizes = {item_id: len(msgspec.json.encode(item)) for item_id, item in referred.items()}
+    num_bytes = 0
+    items: list[Item] = []
+    seen: set[str] = set()
+    for number, item in enumerate(sent):
+        if _kind_of(item) == "item_reference":
+            item = _referred(item, number, referred)
+            num_bytes += sizes[item["id"]]
+            if num_bytes > MAX_REFERRED_BYTES:
+                wrong(number, f"refers to more than {MAX_REFERRED_BYTES} bytes with those before")
+        else:
+            item = _normal(item, number)
+        own_id = item.get("id")
+        if not isinstance(own_id, str) or not own_id or own_id in seen:
+            item = item | {"id": new_id(item["type"])}
+        seen.add(item["id"])
+        items.append(item)
+    return items
 
 
-def _normal(item: Item, number: int, referred: dict[str, Item]) -> Item:
+def _referred(item: Item, number: int, known: dict[str, Item]) -> Item:
+    item_id = item.get("id")
+    if not isinstance(item_id, str) or item_id not in known:
+        wrong(number, f"refers to the item {item_id!r:.100}, which is not kept here")
+    return known[item_id]
+
+
+def _normal(item: Item, number: int) -> Item:
     kind = _kind_of(item)
     if not isinstance(kind, str):
         wrong(number, "has no 'type'")
-    own_id = item.get("id")
-    if kind == "item_reference":
-        if not isinstance(own_id, str) or own_id not in referred:
-            wrong(number, f"refers to the item {own_id!r:.100}, which is not kept here")
-        return referred[own_id]
     if kind not in _PREFIXES:
         known = ", ".join([*_PREFIXES, "item_reference"])
         wrong(number, f"is of the type {kind!r:.100}; it may be {known}")
     item = {**item, "type": kind}
-    if not isinstance(own_id, str) or not own_id:
-        item["id"] = new_id(kind)
     if kind == "message":
         item["content"] = _content(item, number)
         item.setdefault("status", "completed")

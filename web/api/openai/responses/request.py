@@ -65,6 +65,10 @@ async def read(
             400, "'store' cannot be honoured: this server was told to store no responses.",
             param="store", code="unsupported_parameter",
         )  # fmt: skip
+    if body.background and not stores:
+        raise ApiError(
+            400, "'background' needs 'store': its response is asked for later.", param="background"
+        )  # fmt: skip
     conversation = await conversation_of(services, body, history)
     asked = None
     if conversation.input.messages:

@@ -4,6 +4,7 @@ from typing import Any
 
 from quart import Blueprint, Response, g, request
 
+from web.archive.responses import UNDER_WAY
 from web.dialect import Dialect
 from web.door.body import read_json
 from web.errors import ApiError
@@ -80,10 +81,15 @@ def blueprint(dialect: Dialect, services: Services, runs: Runs) -> Blueprint:
     @routes.post("/responses/<response_id>/cancel")
     async def cancel(response_id: str) -> Response:
         run = runs.find(response_id)
-        if run is None:  # over: as often as it is cancelled, that is what came of it
-            return json_reply(await _known(response_id))
-        await run.end()
-        return json_reply(run.response.told())
+        if run is not None:
+            return json_reply(await run.end())
+        told = await _known(response_id)
+        if told["status"] in UNDER_WAY:
+            raise ApiError(
+                409, "Another server of this home works at it, which alone can cancel it.",
+                param="response_id", code="response_in_use",
+            )  # fmt: skip
+        return json_reply(told)  # as often as it is cancelled, that is what came of it
 
     @routes.get("/responses/<response_id>/input_items")
     async def input_items(response_id: str) -> Response:

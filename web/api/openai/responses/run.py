@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
+
+import msgspec
 
 from runtime.errors import Cancelled
 from runtime.events import Loading, Queued, Restarted
@@ -16,7 +18,6 @@ from web.services import Services
 from web.transport.encoding import encode
 from web.transport.frame import Frame
 from web.transport.resumable import ResumableStream
-from web.transport.sse import with_heartbeat
 
 from .history import ConnectionMemory
 from .request import Request
@@ -24,6 +25,7 @@ from .response_answer import ResponseAnswer
 
 logger = logging.getLogger(__name__)
 
+_END_S = 2.0  # that a cancelled one is waited for
 _MAX_UNSTORED = 64  # of those in the background that could not be stored at their end
 
 
@@ -83,11 +85,16 @@ class Run:
         """It comes to its end soon."""
         self._under_way.cancel()
 
-    async def end(self, *, is_wanted: bool = True) -> None:
-        """Cancel it, and wait until it is over; unless it is wanted it is not stored."""
+    async def end(self, *, is_wanted: bool = True) -> dict[str, Any]:
+        """Cancel it; unless it is wanted it is not stored. How it ended, or is about to: a reader
+        that takes nothing keeps nobody waiting."""
         self._is_wanted = is_wanted
         self.cancel()
-        await self._is_over.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                await self._is_over.wait()
+        told = self.response.told()
+        return told if self.response.is_over else told | {"status": "cancelled"}
 
     async def leave(self) -> None:
         """Nobody takes anything of it any more."""
@@ -114,13 +121,12 @@ class Run:
             self.cancel, kind, stream_id, name=self.response.id, outlives_readers=in_background
         )
         self._answer.name_token(self._stream.token)
-        heartbeat_s = self._services.settings.heartbeat_s
-        self._stream.write(with_heartbeat(self.frames(), heartbeat_s, self.heartbeat))
+        self._stream.write(self.frames())
         return self._stream
 
-    def heartbeat(self) -> Frame:
-        """A sign of life, for a stream that has nothing else to tell."""
-        return self._answer.progress()
+    def heartbeat(self) -> Frame | None:
+        """A sign of life, for a stream that has nothing else to tell; None when it is over."""
+        return None if self.response.is_over else self._answer.progress()
 
     async def whole(self) -> dict[str, Any]:
         """The response when it is over. Raises what breaks it, unless it was cancelled."""
@@ -156,6 +162,10 @@ class Run:
             await self.leave()
             yield self._answer.last()
         finally:
+            if self._under_way.is_cancelled and not self.response.is_over:
+                for _ in self._answer.cancel():  # which its reader does not take any more
+                    pass
+                await self._keep()
             await self.leave()
 
     async def _told(self) -> AsyncGenerator[Frame, None]:
@@ -204,7 +214,8 @@ class Run:
         is_over = self.response.is_over
         events: list[bytes] = []
         if is_over and self._stream is not None and (told := self._stream.journal.frames):
-            events = [*(frame.body for frame in told), self._answer.last().body]
+            first, *rest = (frame.body for frame in told)
+            events = [_without_token(first), *rest, self._answer.last().body]
         return Stored(
             self.response.id,
             self.response.status,
@@ -214,7 +225,15 @@ class Run:
             conversation.before.stored_id,
             conversation.before.items,
             events,
+            is_noted=is_over and bool(self.request.body.background),
         )
+
+
+def _without_token(event: bytes) -> bytes:
+    """What is kept for longer than a stream can be come back to."""
+    told = msgspec.json.decode(event)
+    told.pop("resume_token", None)
+    return encode(told)
 
 
 class Runs:

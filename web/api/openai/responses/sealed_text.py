@@ -5,7 +5,6 @@ Kept in the client's hands it needs no place here, and outlives the server.
 """
 
 import base64
-import binascii
 import zlib
 
 _MARK = "mlxe1."
@@ -29,8 +28,11 @@ def opened(word: str, limit_bytes: int) -> str | None:
     try:
         packed = base64.urlsafe_b64decode(word[len(_MARK) :])
         text = unpacking.decompress(packed, max(1, limit_bytes))
-        if unpacking.unconsumed_tail:
-            raise TooLong
+    except (ValueError, zlib.error):
+        return None
+    if unpacking.unconsumed_tail:
+        raise TooLong
+    try:
         return text.decode() if unpacking.eof else None
-    except (binascii.Error, UnicodeDecodeError, zlib.error):
+    except UnicodeDecodeError:
         return None

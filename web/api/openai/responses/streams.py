@@ -30,7 +30,8 @@ async def direct(run: Run, services: Services) -> Response:
         yield sse.DONE
 
     def heartbeat() -> bytes:
-        return sse.event(run.heartbeat())
+        frame = run.heartbeat()
+        return sse.HEARTBEAT if frame is None else sse.event(frame)
 
     return sse.reply(pieces(), services.settings.heartbeat_s, heartbeat)
 

@@ -1,9 +1,9 @@
 """The tools of a Responses request: functions, and custom ones, which take a text.
 
 To a model a custom tool is a function with one argument, and one of a namespace has that before its
-name. Tools that OpenAI's service runs beside
-the model are not here. Those that agents offer by the way are left out, and `tools` of the response
-shows what is in effect; a request for any other is refused, since its user counts on it.
+name. Tools that OpenAI's service runs beside the model are not here. Those that agents offer by the
+way are left out, and `tools` of the response shows what is in effect; a request for any other is
+refused, since its user counts on it.
 """
 
 import re
@@ -14,7 +14,7 @@ import msgspec
 
 from registry.checkpoint.config import Json
 from runtime.requests import Tool, ToolUse
-from web.api.functions import parameters_of
+from web.api.functions import MAX_TOOLS, parameters_of
 from web.api.openai.tools import tool_use
 from web.errors import ApiError
 
@@ -73,6 +73,8 @@ class Tools:
                 functions += self._spread(number, tool)
             else:
                 functions.append(self._function(number, tool))
+        if len(functions) > MAX_TOOLS:
+            raise _wrong(f"has {len(functions)} functions; it may have {MAX_TOOLS}")
         self.use: ToolUse = tool_use(tuple(functions), _choice(choice), is_parallel)
 
     def _spread(self, number: int, space: ToolDefinition) -> list[Tool]:

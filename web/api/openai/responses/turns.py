@@ -14,7 +14,7 @@ from .sealed_text import TooLong, opened
 from .tools import full_name
 
 _SUMMARY = "Summary of the conversation before:\n\n"
-_MAX_OPENED = 16 << 20  # characters of all that was sealed
+_MAX_OPENED = 16 << 20  # bytes of all that was sealed
 
 
 def turns_of(
@@ -39,6 +39,7 @@ class _Reader:
     def __init__(self) -> None:
         self.turns: list[ChatMessage] = []
         self._thoughts: list[str] = []
+        self._later: list[str] = []  # thoughts behind words: of a call, or of the next words
         self._words: str | None = None
         self._calls: list[dict[str, Json]] = []
         self._called: set[str] = set()
@@ -52,7 +53,8 @@ class _Reader:
             case "reasoning":
                 if self._calls:
                     self.close()
-                self._thoughts += filter(None, [self._thought(item, number)])
+                thoughts = self._thoughts if self._words is None else self._later
+                thoughts += filter(None, [self._thought(item, number)])
             case "function_call":
                 self._call(item, number, text_in(item, "arguments", number))
             case "custom_tool_call":
@@ -70,6 +72,7 @@ class _Reader:
 
     def close(self) -> None:
         """What the assistant said is over."""
+        self._thoughts += self._later
         if self._words is not None or self._calls or self._thoughts:
             self.turns.append(
                 ChatMessage(
@@ -79,12 +82,16 @@ class _Reader:
                     reasoning_content="".join(self._thoughts) or None,
                 )
             )
-        self._thoughts, self._words, self._calls = [], None, []
+        self._thoughts, self._later, self._words, self._calls = [], [], None, []
 
     def _message(self, item: Item) -> None:
         role = ROLES[item["role"]]
         text = "".join(part["text"] for part in item["content"])
-        if role != "assistant" or self._words is not None:
+        if role == "assistant" and self._words is not None:
+            later, self._later = self._later, []
+            self.close()
+            self._thoughts = later
+        elif role != "assistant":
             self.close()
         if role == "assistant":
             self._words = text
@@ -133,5 +140,5 @@ class _Reader:
             text = opened(sealed, _MAX_OPENED - self._num_opened)
         except TooLong:
             wrong(number, f"holds more than {_MAX_OPENED} bytes with those before it, unpacked")
-        self._num_opened += len(text or "")
+        self._num_opened += len((text or "").encode())
         return text

@@ -22,7 +22,7 @@ _THINKING = (
 
 @pytest.fixture(scope="session")
 def responses_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Serves `tiny`, `short` with a context of 256 tokens, and `thinking`."""
+    """Serves `tiny`, `short` with a context of 512 tokens, and `thinking`."""
     folder: Path = tmp_path_factory.mktemp("responses")
     home = folder / "home"
     tiny = make_llama(folder / "tiny")
@@ -30,7 +30,7 @@ def responses_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
     (thinking / "chat_template.jinja").write_text(_THINKING)
     link_model(home, "tiny", tiny)
     link_model(home, "thinking", thinking)
-    link_model(home, "short", make_llama(folder / "short", max_position_embeddings=256))
+    link_model(home, "short", make_llama(folder / "short", max_position_embeddings=512))
     with ServerProcess(home, "--max-rows", "8", "--max-queue", "8") as process:
         yield process
 

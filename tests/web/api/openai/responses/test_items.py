@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from runtime.requests import ChatMessage
+from web.api.openai.responses import items
 from web.api.openai.responses.items import MAX_REFERENCES, normal, references
 from web.api.openai.responses.sealed_text import sealed
 from web.api.openai.responses.turns import _MAX_OPENED, turns_of
@@ -90,6 +91,9 @@ def test_a_turn_ends_where_another_begins() -> None:
     assert turns(CALL, words) == [ChatMessage("assistant", "a", tool_calls=[CALLED])]
     assert [turn.content for turn in turns(words, CALL, words)] == ["a", "a"]
     assert turns(words, thought("b"), CALL)[0].reasoning_content == "b"
+    told = turns(thought("A"), words, thought("B"), words)
+    assert [turn.reasoning_content for turn in told] == ["A", "B"]
+    assert turns(thought("A"), words, thought("B"))[0].reasoning_content == "AB"
     first, second = turns(CALL, thought("b"), CALL)
     assert first.reasoning_content is None and second.reasoning_content == "b"
 
@@ -136,7 +140,24 @@ def test_references_stand_for_items_that_are_kept() -> None:
     assert references([*sent, CALL]) == {"msg_1"}
     with pytest.raises(ApiError, match="references"):
         references(sent * MAX_REFERENCES)
-    assert normal(sent, known) == [known["msg_1"]] * 2
+    first, second = normal(sent, known)
+    assert first == known["msg_1"]
+    assert second["content"] == first["content"] and second["id"] != first["id"]
+
+
+def test_references_are_bounded_by_what_they_stand_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes may refer to many, many times."""
+    monkeypatch.setattr(items, "MAX_REFERRED_BYTES", 1000)
+    known = {"msg_1": normal("x" * 200, {})[0] | {"id": "msg_1"}}
+    assert len(normal([{"id": "msg_1"}] * 2, known)) == 2
+    with pytest.raises(ApiError, match=r"input\[3\] refers to more than"):
+        normal([{"id": "msg_1"}] * 4, known)
+
+
+def test_every_item_has_an_id_of_its_own() -> None:
+    """Else a list of them in pages goes round for ever."""
+    made = normal([{"role": "user", "content": "x", "id": "msg_x"}] * 3, {})
+    assert made[0]["id"] == "msg_x" and len({item["id"] for item in made}) == 3
 
 
 def test_ids_stay_and_are_made_where_there_is_none() -> None:
@@ -189,7 +210,7 @@ def test_numbers_are_those_of_the_request() -> None:
 
 def test_what_unfolds_without_end_is_refused() -> None:
     """Each within bounds, and all of them not."""
-    item = {"type": "reasoning", "encrypted_content": sealed("x" * (_MAX_OPENED // 3))}
+    item = {"type": "reasoning", "encrypted_content": sealed("ü" * (_MAX_OPENED // 6))}
     assert len(turns(*[item] * 3)) == 1
     with pytest.raises(ApiError, match=r"input\[3\] holds more than"):
         turns(*[item] * 4)

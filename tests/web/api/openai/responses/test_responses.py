@@ -1,6 +1,8 @@
 """Tests of responses over HTTP, by the official SDK too: what is asked and what comes."""
 
+import asyncio
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -9,7 +11,8 @@ import pytest
 from openai import AsyncOpenAI, NotFoundError, OpenAI
 from pydantic import BaseModel
 
-from tests.serving import KEY, ServerProcess
+from tests.models.tiny_models import make_llama
+from tests.serving import KEY, ServerProcess, link_model
 
 from .asking import COLOURS, FORMAT, KEYS, LOOK, PLAIN, SCHEMA, SHOUT, shape
 
@@ -46,6 +49,7 @@ def streamed(server: ServerProcess, **body: Any) -> list[dict[str, Any]]:
     return events_of(post(server, PLAIN | {"stream": True} | body))
 
 
+LONG = PLAIN | {"max_output_tokens": 7000}
 TEXT = [
     "created", "in_progress", "output_item.added", "content_part.added", "output_text.delta",
     "output_text.done", "content_part.done", "output_item.done",
@@ -339,6 +343,14 @@ def test_a_compacted_conversation_is_gone_on_from(responses_server: ServerProces
     assert tokens[0] > tokens[1] + 10
 
 
+def test_what_is_too_long_for_a_summary_is_told(responses_server: ServerProcess) -> None:
+    """Nothing of it could be read beside the question."""
+    asked = {"model": "short", "input": "word " * 3000}
+    reply = post(responses_server, asked, path="/responses/compact")
+    assert reply.status_code == 400, reply.text
+    assert reply.json()["error"]["code"] == "context_length_exceeded"
+
+
 # --- a context that is too short ----------------------------------------------------------------
 
 
@@ -351,7 +363,7 @@ def long_talk(num_turns: int) -> list[dict[str, Any]]:
 
 
 def test_without_truncation_it_is_refused(responses_server: ServerProcess) -> None:
-    reply = post(responses_server, PLAIN | {"model": "short", "input": long_talk(40)})
+    reply = post(responses_server, PLAIN | {"model": "short", "input": long_talk(80)})
     assert reply.status_code == 400
     assert reply.json()["error"]["code"] == "context_length_exceeded"
 
@@ -359,14 +371,14 @@ def test_without_truncation_it_is_refused(responses_server: ServerProcess) -> No
 def test_with_truncation_the_oldest_is_left_out(responses_server: ServerProcess) -> None:
     """The system's words and the last question are what stays; and as much between as fits."""
     asked = PLAIN | {"model": "short", "truncation": "auto"}
-    told = post(responses_server, asked | {"input": long_talk(40)})
+    told = post(responses_server, asked | {"input": long_talk(80)})
     assert told.status_code == 200, told.text
     usage = told.json()["usage"]
-    assert 256 // 2 < usage["input_tokens"] <= 256 - 16
+    assert 512 // 2 < usage["input_tokens"] <= 512 - 16
     asked["truncation"] = "disabled"
     fewer, more = (
-        post(responses_server, asked | {"input": [long_talk(0)[0], *long_talk(40)[-number:]]})
-        for number in (5, 2 * 40)
+        post(responses_server, asked | {"input": [long_talk(0)[0], *long_talk(80)[-number:]]})
+        for number in (5, 2 * 80)
     )
     assert fewer.json()["usage"]["input_tokens"] < usage["input_tokens"]
     assert more.status_code == 400
@@ -461,3 +473,52 @@ async def test_a_whole_one_is_cancelled_by_another_client(async_client: AsyncOpe
             assert shown.status == "in_progress"
             (await async_client.responses.cancel(event.response.id))
     assert event.type == "response.incomplete" and event.response.status == "cancelled"
+
+
+async def test_a_client_that_reads_nothing_keeps_nobody_waiting(
+    responses_server: ServerProcess, async_client: AsyncOpenAI
+) -> None:
+    """Its response is cancelled and stored all the same."""
+    body = LONG | {"stream": True, "prompt_cache_key": "x" * 6_000_000}  # which is told each time
+    payload = json.dumps(body).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", responses_server.port, limit=2**12)
+    head = (
+        f"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1:{responses_server.port}\r\n"
+        "Authorization: Bearer 1234\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
+    )
+    writer.write(head.encode() + payload)
+    beginning = await reader.readuntil(b'"id":"resp_')
+    response_id = "resp_" + (await reader.readuntil(b'"')).decode().rstrip('"')
+    assert b"200" in beginning
+    told = await async_client.responses.cancel(response_id)
+    assert told.status == "cancelled"
+    writer.transport.abort()
+    while True:
+        try:
+            stored = await async_client.responses.retrieve(response_id)
+        except NotFoundError:  # it is about to be
+            continue
+        if stored.status == "cancelled":
+            break
+    responses_server.wait_until_empty()
+
+
+def test_a_page_after_the_other_comes_to_an_end(client: OpenAI) -> None:
+    """Whatever ids a client gives its items."""
+    said: Any = [{"role": "user", "content": name, "id": f"msg_{name}"} for name in "axbxc"]
+    told = create(client, model="tiny", input=said, max_output_tokens=16)
+    listed: Any = client.responses.input_items.list(told.id, limit=1, order="asc")
+    assert [item.content[0].text for item in listed] == list("axbxc")
+
+
+def test_where_nothing_may_be_stored(tmp_path: Path) -> None:
+    """What asks for it is refused; else the response says that it is not stored."""
+    link_model(tmp_path / "home", "tiny", make_llama(tmp_path / "tiny"))
+    with ServerProcess(tmp_path / "home", "--stored-responses", "0") as server:
+        assert post(server, PLAIN).json()["store"] is False
+        for asked in ({"store": True}, {"background": True}):
+            reply = post(server, PLAIN | asked)
+            assert reply.status_code == 400, reply.text
+            assert reply.json()["error"]["param"] == next(iter(asked))
+        assert not list((tmp_path / "home").glob("responses*"))

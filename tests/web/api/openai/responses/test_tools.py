@@ -75,6 +75,7 @@ def test_what_agents_offer_by_the_way_is_left_out_and_not_shown(kind: str) -> No
         ({"type": "namespace", "name": "x", "tools": []}, "a namespace without"),
         ({"type": "namespace", "name": "x", "tools": [{"type": "mcp"}]}, "'mcp'"),
         ({"type": "namespace", "name": "x", "tools": [LOOK, LOOK]}, "two functions"),
+        ({"type": "namespace", "name": "x", "tools": [LOOK] * 1001}, "1001 functions"),
         ({"type": "custom", "name": "a b"}, "no name of a function"),
         (
             RUN | {"format": {"type": "grammar", "syntax": "lark", "definition": "start: X"}},
