@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,10 @@ from .ways import Way, lanes, sse
 STREAMS = (1, 16)
 _ANSWERS = 6  # of a turn at one stream: so many one after the other
 _TOKENS = 64
+_WAYS: Mapping[str, Callable[[Endpoint, int], AbstractAsyncContextManager[Way]]] = {
+    "SSE": sse,
+    "socket": lanes,
+}
 # There and back, so that what drifts hits all alike.
 _TURNS: tuple[Api, ...] = ("chat", "unstored", "stored", "stored", "unstored", "chat")
 
@@ -83,27 +87,23 @@ def measure(bench: Bench, folder: Path) -> list[Beside]:
     """Over SSE and over the socket, with one stream and with sixteen."""
     with bench.server(folder, "beside-chat") as server:
         web = psutil.Process(server.process.pid)
-        return asyncio.run(_both_ways(bench, folder, server.endpoint(MODEL), web))
+        return asyncio.run(_all_cells(bench, folder, server.endpoint(MODEL), web))
 
 
-async def _both_ways(
+async def _all_cells(
     bench: Bench, folder: Path, endpoint: Endpoint, web: psutil.Process
 ) -> list[Beside]:
-    opened: dict[str, AbstractAsyncContextManager[Way]] = {
-        "SSE": sse(endpoint, max(STREAMS)),
-        "socket": lanes(endpoint),
-    }
     found = []
-    for name, opening in opened.items():
-        async with opening as way:
-            for num_streams in STREAMS:
-                cell = _Cell(bench, folder, web, name, num_streams)
+    for name, opening in _WAYS.items():
+        for num_streams in STREAMS:
+            cell = _Cell(bench, folder, web, name, num_streams)
+            async with opening(endpoint, num_streams) as way:
                 await _round(cell, way, "warm", 16)
                 rounds = []
                 for number in range(bench.rounds):
                     rounds.append(await _round(cell, way, str(number), bench.scaled(_TOKENS, 16)))
                     bench.say(f"{name}: {num_streams} streams, round {number + 1}")
-                found += [_beside(cell, rounds, api) for api in ("unstored", "stored")]
+            found += [_beside(cell, rounds, api) for api in ("unstored", "stored")]
     return found
 
 

@@ -72,10 +72,10 @@ def _lines(report: Report) -> Iterator[str]:
             f"{1e3 * retrieve.web_cpu_s:.2f} ms of the web process's CPU."
         )
     for replay in report.replays:
-        low, high = replay.range_s
+        low, high = (1e3 * seconds for seconds in replay.range_s)
         yield (
             f"Told again {replay.way}: {replay.num_events} events, "
-            f"{replay.num_bytes / 1e3:.0f} kB, in {1e3 * replay.median_s:.0f} ms ({1e3 * low:.0f}-{1e3 * high:.0f})."
+            f"{replay.num_bytes / 1e3:.0f} kB, in {1e3 * replay.median_s:.0f} ms ({low:.0f}-{high:.0f})."
         )
     yield (
         f"On {report.machine}; load average {report.load_average:.1f}"

@@ -83,8 +83,8 @@ async def sse(endpoint: Endpoint, num_lanes: int) -> AsyncIterator[Way]:
 
 
 @asynccontextmanager
-async def lanes(endpoint: Endpoint) -> AsyncIterator[Way]:
-    """Open until the end of the block, which a socket's error ends too."""
+async def lanes(endpoint: Endpoint, _: int) -> AsyncIterator[Way]:
+    """Open until the end of the block, which a socket's error ends too; for any number."""
     async with AsyncExitStack() as stack:
         sockets = {
             path: await stack.enter_async_context(socket(endpoint, path))
