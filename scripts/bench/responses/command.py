@@ -74,8 +74,8 @@ def _lines(report: Report) -> Iterator[str]:
     for replay in report.replays:
         low, high = (1e3 * seconds for seconds in replay.range_s)
         yield (
-            f"Told again {replay.way}: {replay.num_events} events, "
-            f"{replay.num_bytes / 1e3:.0f} kB, in {1e3 * replay.median_s:.0f} ms ({low:.0f}-{high:.0f})."
+            f"Told again {replay.way}: {replay.num_events} events, {replay.num_bytes / 1e3:.0f} "
+            f"kB, in {1e3 * replay.median_s:.0f} ms ({low:.0f}-{high:.0f})."
         )
     yield (
         f"On {report.machine}; load average {report.load_average:.1f}"

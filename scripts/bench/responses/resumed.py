@@ -15,7 +15,7 @@ from scripts.bench.memory.bench import MODEL, Bench
 from .told import Told, body_of
 from .ways import socket
 
-TOKENS = 2000
+TOKENS = 2100  # in a little fewer events: what comes while the web process is busy, comes as one
 _TIMES = 5  # each is told again
 
 
@@ -40,7 +40,7 @@ class _Lost:
 
 def measure(bench: Bench) -> list[Replay]:
     """A stream for each round. A second server on the same home has them from the archive."""
-    folder = bench.model("small")
+    folder = bench.model("deep")
     texts = prompts(folder, bench.rounds, SHORT, seed=3)
     with bench.server(folder, "resumed") as server:
         endpoint = server.endpoint(MODEL)
