@@ -46,12 +46,14 @@ def _numbers(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ..
               help="A first token beside background rows instead.")  # fmt: skip
 @click.option("--ways", is_flag=True,
               help="Ways to draw and to constrain beside plain greedy instead.")  # fmt: skip
+@click.option("--responses", is_flag=True,
+              help="Responses beside chat, stored, and resumed instead.")  # fmt: skip
 @click.option("--kv", is_flag=True,
               help="What a KV cache in 8 and 4 bits saves and costs, with --folder.")  # fmt: skip
 @click.option("--memory", is_flag=False, flag_value="all", metavar="[CASE,...]",
               help="What memory and the prefix cache are held to instead.")  # fmt: skip
 @click.option("--share", default=1.0, show_default=True, type=click.FloatRange(0.001, 1),
-              help="With --memory: so much of the work.")  # fmt: skip
+              help="With --memory and --responses: so much of the work.")  # fmt: skip
 @click.option("--quality", metavar="pocket", type=click.Choice(["pocket"]),
               help="What the built-in model answers right, instead of how fast.")  # fmt: skip
 def bench(
@@ -70,6 +72,7 @@ def bench(
     kill: bool,
     priority: bool,
     ways: bool,
+    responses: bool,
     kv: bool,
     memory: str | None,
     share: float,
@@ -96,6 +99,8 @@ def bench(
         raise SystemExit(subprocess.run(command, env=environment(pin=False)).returncode)
     if memory:
         return _memory(memory, rounds, share, pin, json_path)
+    if responses:
+        return _responses(folder, rounds, share, pin, json_path)
     if embed:
         return _embed(embed, rounds, pin, json_path)
     if kill or priority or ways:
@@ -123,6 +128,14 @@ def _memory(cases: str, rounds: int, share: float, pin: bool, json_path: Path | 
     if unknown := [name for name in names if name not in CASES]:
         raise click.UsageError(f"--memory knows {', '.join(CASES)}, not {', '.join(unknown)}")
     run(names, rounds, share, pin, json_path)
+
+
+def _responses(
+    folder: Path | None, rounds: int, share: float, pin: bool, json_path: Path | None
+) -> None:
+    from scripts.bench.responses.command import run
+
+    run(folder, rounds, share, pin, json_path)
 
 
 def _embed(folder: Path, rounds: int, pin: bool, json_path: Path | None) -> None:

@@ -199,8 +199,9 @@ async def follow(
 ) -> None:
     """Send what a journal has behind this number, and what comes, to the end."""
     with stream.read(lambda: socket.is_lost) as journal:
-        async for frame in journal.follow(after):
-            await socket.send(named(frame.body, stream_id))
+        async for frames in journal.follow(after):
+            for frame in frames:
+                await socket.send(named(frame.body, stream_id))
 
 
 def named(body: bytes, stream_id: str | None) -> bytes:

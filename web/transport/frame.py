@@ -1,6 +1,7 @@
 """What leaves as one piece, whichever way: a JSON object, perhaps with a name."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 
 class Frame(NamedTuple):
@@ -8,3 +9,6 @@ class Frame(NamedTuple):
 
     body: bytes  # JSON on one line
     name: str | None = None
+
+
+Frames: TypeAlias = Sequence[Frame]  # that come at once, and may leave together

@@ -5,11 +5,12 @@ from collections.abc import AsyncGenerator
 
 from web.errors import ApiError
 
-from .frame import Frame
+from .frame import Frame, Frames
 
 # Some 100,000 events; what is beyond drops the oldest. A reader that is still there has them long
 # before, or is cut off for taking nothing.
 LIMIT_BYTES = 32 << 20
+_AT_ONCE = 64  # frames that a reader takes
 
 
 class Journal:
@@ -65,7 +66,7 @@ class Journal:
             param=param, code="events_dropped",
         )  # fmt: skip
 
-    async def follow(self, after: int = -1) -> AsyncGenerator[Frame, None]:
+    async def follow(self, after: int = -1) -> AsyncGenerator[Frames, None]:
         """The frames behind this number, as they come, until the last.
 
         Raises ApiError for one that never was, or that is dropped.
@@ -76,8 +77,10 @@ class Journal:
             if number < self._num_dropped:
                 raise self._dropped("after")
             if number < self.next_number:
-                yield self._frames[number - self._num_dropped]
-                number += 1
+                begin = number - self._num_dropped
+                frames = self._frames[begin : begin + _AT_ONCE]
+                yield frames
+                number += len(frames)
             elif self.is_closed:
                 return
             else:

@@ -11,7 +11,7 @@ from contextlib import aclosing, contextmanager
 
 from web.errors import ApiError
 
-from .frame import Frame
+from .frame import Frames
 from .journal import Journal
 
 _MAX_KEPT_BYTES = 128 << 20  # of streams that are over
@@ -48,18 +48,19 @@ class ResumableStream:
         """Whether it is over and nobody reads it."""
         return self.journal.is_closed and not self._readers
 
-    def write(self, frames: AsyncGenerator[Frame, None]) -> None:
+    def write(self, frames: AsyncGenerator[Frames, None]) -> None:
         """Begin: all of them go into the journal, which is kept for a while behind the last."""
         writer = asyncio.create_task(self._write(frames))
         self._streams.writers.add(writer)
         writer.add_done_callback(self._streams.writers.discard)
         self._wait()  # its first reader may be gone before it comes
 
-    async def _write(self, frames: AsyncGenerator[Frame, None]) -> None:
+    async def _write(self, frames: AsyncGenerator[Frames, None]) -> None:
         try:
             async with aclosing(frames):
-                async for frame in frames:
-                    self.journal.append(frame)
+                async for some in frames:
+                    for frame in some:
+                        self.journal.append(frame)
         finally:
             self.journal.close()
             if not self._readers and self._grace is None:

@@ -14,7 +14,7 @@ def frame(number: int) -> Frame:
 
 
 async def read(journal: Journal, after: int = -1) -> list[int]:
-    return [int(frame.body) async for frame in journal.follow(after)]
+    return [int(frame.body) async for frames in journal.follow(after) for frame in frames]
 
 
 async def test_readers_get_all_that_is_behind_their_number() -> None:
@@ -29,6 +29,14 @@ async def test_readers_get_all_that_is_behind_their_number() -> None:
     journal.close()
     assert await asyncio.gather(*early) == [[*range(6)], [*range(1, 6)], [3, 4, 5]]
     assert await read(journal, 4) == [5] and await read(journal, 5) == []
+
+
+async def test_what_is_there_comes_at_once_but_for_very_much() -> None:
+    journal = Journal()
+    for number in range(100):
+        journal.append(frame(number))
+    journal.close()
+    assert [len(frames) async for frames in journal.follow(9)] == [64, 26]
 
 
 async def test_a_reader_may_leave_and_others_go_on() -> None:
@@ -55,7 +63,7 @@ async def test_it_is_bounded_and_says_so() -> None:
     journal = Journal(limit_bytes=40)
     journal.append(frame(0))
     slow = journal.follow()
-    assert (await anext(slow)).body == b"0000"
+    assert await anext(slow) == [frame(0)]
     for number in range(1, 100):
         journal.append(frame(number))
         assert journal.num_bytes <= 40

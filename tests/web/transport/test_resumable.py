@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from web.errors import ApiError
-from web.transport.frame import Frame
+from web.transport.frame import Frame, Frames
 from web.transport.resumable import ResumableStream, ResumableStreams
 
 
@@ -25,9 +25,9 @@ class Speaker:
         self.frames.put_nowait(b"cancelled")
         self.frames.put_nowait(None)
 
-    async def speak(self) -> AsyncGenerator[Frame, None]:
+    async def speak(self) -> AsyncGenerator[Frames, None]:
         while (body := await self.frames.get()) is not None:
-            yield Frame(body)
+            yield [Frame(body)]
 
 
 def opened(
@@ -41,7 +41,7 @@ def opened(
 
 async def read(stream: ResumableStream, after: int = -1) -> list[bytes]:
     with stream.read() as journal:
-        return [frame.body async for frame in journal.follow(after)]
+        return [frame.body async for frames in journal.follow(after) for frame in frames]
 
 
 async def until_idle() -> None:

@@ -23,7 +23,7 @@ from web.errors import ApiError, answer_to
 from web.services import Services
 from web.serving import servable
 from web.transport.encoding import encode
-from web.transport.frame import Frame
+from web.transport.frame import Frame, Frames
 from web.transport.socket import Message, Socket, error_frame
 
 from .chat import rendering_of
@@ -106,7 +106,7 @@ def _kind(socket: Socket) -> str:
     return f"chat {socket.dialect.name}"
 
 
-async def numbered(frames: AsyncGenerator[Frame, None], token: str) -> AsyncGenerator[Frame, None]:
+async def numbered(frames: AsyncGenerator[Frame, None], token: str) -> AsyncGenerator[Frames, None]:
     """With a sequence number in each, and in the first the token to come back with."""
     first: dict[str, Json] = {"resume_token": token}
     async with aclosing(frames):
@@ -115,7 +115,7 @@ async def numbered(frames: AsyncGenerator[Frame, None], token: str) -> AsyncGene
             if frame is None:
                 return
             told = encode({"sequence_number": number} | (first if number == 0 else {}))
-            yield Frame(told[:-1] + b"," + frame.body[1:])
+            yield [Frame(told[:-1] + b"," + frame.body[1:])]
 
 
 class Chat:

@@ -12,7 +12,7 @@ from web.api.answer import Answer
 from web.api.openai.logprobs import logprobs_of
 from web.errors import Failure
 from web.transport.encoding import encode
-from web.transport.frame import Frame
+from web.transport.frame import Frame, Frames
 
 from .custom_input import CustomInput
 from .items import new_id
@@ -21,6 +21,7 @@ from .sealed_text import sealed
 from .tools import Callee
 
 _Kind: TypeAlias = Literal["reasoning", "message", "call"]
+_MESSAGE: tuple[_Kind, int] = "message", 0
 
 
 class ResponseAnswer:
@@ -66,14 +67,18 @@ class ResponseAnswer:
         fields = {"progress": told} if told else {}
         return self._frame(name, response=self.response.told(), **fields)
 
-    def frames(self, event: Event) -> Iterable[Frame]:
+    def frames(self, event: Event) -> Frames:
         """What an event adds, except for the last frame."""
         self.answer.add(event)
+        if isinstance(event, TextDelta) and self._open == _MESSAGE:  # nearly always
+            return (self._text(event),)
+        return list(self._added(event))
+
+    def _added(self, event: Event) -> Iterable[Frame]:
         match event:
-            case TextDelta(_, text, _, scores):
+            case TextDelta():
                 yield from self._opened("message", 0)
-                self._scores += scores
-                yield self._piece(text, scores)
+                yield self._text(event)
             case ReasoningDelta(_, text):
                 if self._shows_reasoning:
                     yield from self._opened("reasoning", 0)
@@ -174,6 +179,10 @@ class ResponseAnswer:
         if self._item["type"] == "custom_tool_call":
             return "response.custom_tool_call_input.delta", {}
         return "response.function_call_arguments.delta", {}
+
+    def _text(self, event: TextDelta) -> Frame:
+        self._scores += event.scores
+        return self._piece(event.text, event.scores)
 
     def _piece(self, text: str, scores: list[Score] | None = None) -> Frame:
         name, head, where = self._delta

@@ -16,7 +16,7 @@ from web.archive.responses import Stored, Unstorable
 from web.errors import ApiError, answer_to
 from web.services import Services
 from web.transport.encoding import encode
-from web.transport.frame import Frame
+from web.transport.frame import Frame, Frames
 from web.transport.resumable import ResumableStream
 
 from .history import ConnectionMemory
@@ -146,21 +146,20 @@ class Run:
             await self.leave()
         return self.response.told()
 
-    async def frames(self) -> AsyncGenerator[Frame, None]:
+    async def frames(self) -> AsyncGenerator[Frames, None]:
         """All of them; whatever happens is told in the last one."""
         try:
             try:
-                async with aclosing(self._told()) as frames:
-                    async for frame in frames:
-                        yield frame
+                async with aclosing(self._told()) as told:
+                    async for frames in told:
+                        yield frames
                 self._answer.settle()
             except Exception as error:
-                for frame in self._broken(error):
-                    yield frame
+                yield list(self._broken(error))
             # Stored before its last frame: who reads that may go on from it at once.
             await self._keep()
             await self.leave()
-            yield self._answer.last()
+            yield [self._answer.last()]
         finally:
             if self._under_way.is_cancelled and not self.response.is_over:
                 for _ in self._answer.cancel():  # which its reader does not take any more
@@ -168,20 +167,19 @@ class Run:
                 await self._keep()
             await self.leave()
 
-    async def _told(self) -> AsyncGenerator[Frame, None]:
+    async def _told(self) -> AsyncGenerator[Frames, None]:
         """The frames of an answer but the last. Raises what breaks it."""
-        for frame in self._answer.begin():
-            yield frame
+        yield list(self._answer.begin())
         async with aclosing(self._under_way.events()) as events:
             async for _, event in events:
                 if self.response.status == "queued" and not isinstance(event, Queued | Loading):
                     self.response.status = "in_progress"
-                    yield self._answer.progress()
-                for frame in self._answer.frames(event):
-                    yield frame
+                    yield [self._answer.progress()]
+                if frames := self._answer.frames(event):
+                    yield frames
                 if self._tells_progress or isinstance(event, Restarted):
                     if progress := progress_of(event):
-                        yield self._answer.progress(**progress)
+                        yield [self._answer.progress(**progress)]
 
     def _broken(self, error: Exception) -> Iterable[Frame]:
         if isinstance(error, Cancelled) and self._under_way.is_cancelled:

@@ -138,8 +138,8 @@ class ResponseStream(AskedStream):
         if run.request.body.resumable:
             return await follow(self._socket, self.id, run.outlive(KIND, self.id))
         async with aclosing(run.frames()) as frames:
-            async for frame in frames:
-                await self._send(frame)
+            async for some in frames:
+                await self._send_all(some)
 
     async def _read(self) -> Run:
         body = decode(self._body, ResponseBody)

@@ -15,6 +15,8 @@ from web.transport.resumable import ResumableStream
 
 from .run import Run, Runs, not_found
 
+_AT_ONCE = 64  # events that are told again
+
 
 async def direct(run: Run, services: Services) -> Response:
     """A client that leaves ends it."""
@@ -24,9 +26,9 @@ async def direct(run: Run, services: Services) -> Response:
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         async with aclosing(frames):
-            yield sse.event(first)
-            async for frame in frames:
-                yield sse.event(frame)
+            yield sse.events(first)
+            async for some in frames:
+                yield sse.events(some)
         yield sse.DONE
 
     def heartbeat() -> bytes:
@@ -46,9 +48,9 @@ def followed(
     async def pieces() -> AsyncGenerator[bytes, None]:
         with stream.read() as journal:
             try:
-                async with aclosing(journal.follow(after)) as frames:
-                    async for frame in frames:
-                        yield sse.event(frame)
+                async with aclosing(journal.follow(after)) as followed:
+                    async for frames in followed:
+                        yield sse.events(frames)
                 yield sse.DONE
             except ApiError as error:  # it was so slow that what it had to read is dropped
                 yield sse.error(answer_to(error, request_id).body(OPENAI))
@@ -82,6 +84,10 @@ class _Named(msgspec.Struct):
 
 
 async def _stored(events: list[bytes]) -> AsyncGenerator[bytes, None]:
-    for event in events:
-        yield sse.event(Frame(event, msgspec.json.decode(event, type=_Named).type))
+    for begin in range(0, len(events), _AT_ONCE):
+        yield sse.events([_frame(event) for event in events[begin : begin + _AT_ONCE]])
     yield sse.DONE
+
+
+def _frame(event: bytes) -> Frame:
+    return Frame(event, msgspec.json.decode(event, type=_Named).type)
