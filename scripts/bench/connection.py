@@ -14,14 +14,28 @@ from scripts.bench.client import Endpoint
 
 
 class Connection:
-    """HTTP/1.1 with keep-alive, one request after the other."""
+    """HTTP/1.1 with keep-alive, one request after the other. A server ends it after a thousand."""
 
-    def __init__(
-        self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._reader = reader
-        self._writer = writer
+        self._url = urlsplit(endpoint.url)
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Where it is not."""
+        if not self._is_open:
+            self._reader, self._writer = await asyncio.open_connection(
+                self._url.hostname, self._url.port
+            )
+            self._is_open = True
+
+    def close(self) -> None:
+        """Of no more use."""
+        self._writer.close()
+        self._is_open = False
 
     async def post(self, path: str, body: object) -> bytes:
         """The answer's body. Raises RuntimeError with the server's words unless it is a 200."""
@@ -44,15 +58,16 @@ class Connection:
 
     async def _asked(self, method: str, path: str, content: bytes = b"") -> int | None:
         """The length of the answer; None where it comes in chunks."""
-        url = urlsplit(self._endpoint.url)
+        await self.open()
         head = (
-            f"{method} {url.path}{path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
+            f"{method} {self._url.path}{path} HTTP/1.1\r\nHost: {self._url.netloc}\r\n"
             f"Authorization: Bearer {self._endpoint.key}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         self._writer.write(head.encode() + content)
         status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines if line)
+        self._is_open = headers.get("connection") != "close"
         length = int(headers["content-length"]) if "content-length" in headers else None
         if status.split()[1] != "200":
             words = await self._whole(length)
@@ -82,9 +97,9 @@ class Connection:
 @asynccontextmanager
 async def connection(endpoint: Endpoint) -> AsyncIterator[Connection]:
     """Open until the end of the block."""
-    url = urlsplit(endpoint.url)
-    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    opened = Connection(endpoint)
+    await opened.open()
     try:
-        yield Connection(endpoint, reader, writer)
+        yield opened
     finally:
-        writer.close()
+        opened.close()

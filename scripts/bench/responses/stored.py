@@ -21,7 +21,7 @@ from scripts.bench.servers import cpu_seconds
 from .told import Told, body_of
 
 NUMBER = 1000
-_EVERY = 4  # of a chain: so often a request is measured beside others
+_EVERY = 10  # of a chain: so often a request is measured beside others
 # A chain of all of them fits a context of 40,960 tokens: nothing has to be left out.
 _PROMPT_TOKENS, _MAX_TOKENS = 6, 16
 
