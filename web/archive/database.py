@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +20,9 @@ _PRAGMAS = (
     "synchronous=NORMAL",  # a killed server loses nothing; a machine without power the last second
     "foreign_keys=ON",
     "secure_delete=ON",
+    "wal_autocheckpoint=20000",  # pages: for want of `_write_back`
 )
+_WRITES = 64  # of which the log takes some 3 MB
 _DAMAGES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -32,6 +34,8 @@ class Database:
         self._path = path
         self._schema = schema
         self._thread = ThreadPoolExecutor(1, path.stem)
+        self._log_thread = ThreadPoolExecutor(1, f"{path.stem}-log")
+        self._num_writes = 0  # that may be in the log alone
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # that is open
         self._is_closed = False
@@ -43,7 +47,12 @@ class Database:
         if self._is_closed:
             raise sqlite3.ProgrammingError("it is closed")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._done, action, writes)
+        done = await loop.run_in_executor(self._thread, self._done, action, writes)
+        self._num_writes += writes
+        if self._num_writes >= _WRITES and not self._is_closed:
+            self._num_writes = 0
+            self._log_thread.submit(self._write_back)
+        return done
 
     async def close(self) -> None:
         """Of no more use."""
@@ -53,6 +62,7 @@ class Database:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown(wait=False)
+        self._log_thread.shutdown(wait=False)
 
     def _done(self, action: Callable[[sqlite3.Connection], T], writes: bool) -> T:
         try:
@@ -81,6 +91,14 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         return done
+
+    def _write_back(self) -> None:
+        """Bring what is in the log into the file. On a connection of its own, for that waits for
+        the disk, some 10 ms, and whoever stores the next response is not to wait for it.
+        """
+        address = f"{self._path.absolute().as_uri()}?mode=rw"
+        with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
+            connection.execute("PRAGMA wal_checkpoint")
 
     def _opened(self) -> sqlite3.Connection:
         # What people say to their model is theirs alone.

@@ -224,6 +224,17 @@ async def test_it_outlives_the_process_and_is_for_the_user_alone(tmp_path: Path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
+async def test_the_log_is_written_back_while_it_is_used(tmp_path: Path, archive: Archive) -> None:
+    """So it does not grow for ever, though no response that is stored waits for that."""
+    await archive.put(stored("first"))
+    size = (tmp_path / FILE).stat().st_size
+    for number in range(64):
+        await archive.put(stored(str(number)))
+    async with asyncio.timeout(30):
+        while (tmp_path / FILE).stat().st_size == size:
+            await asyncio.sleep(0.01)
+
+
 async def test_two_servers_share_a_home(tmp_path: Path) -> None:
     one, two = (Archive(tmp_path, ArchiveLimits()) for _ in range(2))
     await asyncio.gather(
