@@ -9,6 +9,7 @@ import sys
 from websockets.sync.client import connect
 
 from tests.serving import KEY
+from tests.web.api.openai.responses.asking import LAST
 
 
 def main(url: str, token: str, after: str) -> None:
@@ -20,7 +21,7 @@ def main(url: str, token: str, after: str) -> None:
         connection.send(json.dumps(resume))
         for text in connection:
             events.append(json.loads(text))
-            if events[-1]["type"] in ("response.completed", "response.incomplete", "error"):
+            if events[-1]["type"] in (*LAST, "error"):
                 break
     print(json.dumps(events))
 

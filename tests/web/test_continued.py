@@ -196,13 +196,8 @@ async def test_the_connection_the_client_and_the_engine_at_once(
             lost[event["stream_id"]].append(event)
         socket.connection.transport.abort()
         await socket.connection.wait_closed()
-    for events in lost.values():
-        client = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.resuming", mortal.server.url, events[0]["resume_token"],
-            str(events[-1]["sequence_number"]), cwd=ROOT, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        told, _ = await client.communicate()
-        events += json.loads(told)
+    told = await asyncio.gather(*(resumed(mortal, events) for events in lost.values()))
+    for events in told:
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
         said = [e["delta"] for e in events if e["type"] == "response.output_text.delta"]
         assert "".join(said) == answer.text
@@ -210,3 +205,13 @@ async def test_the_connection_the_client_and_the_engine_at_once(
         restarts = [e["progress"] for e in events if "progress" in e]
         assert {restart["stage"] for restart in restarts} == {"restarted"}
     mortal.check(deaths)
+
+
+async def resumed(mortal: Mortal, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All events of a stream, the later ones as a client in a process of its own is told them."""
+    client = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.resuming", mortal.server.url, before[0]["resume_token"],
+        str(before[-1]["sequence_number"]), cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    behind, _ = await client.communicate()
+    return [*before, *json.loads(behind)]
