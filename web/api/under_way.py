@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Self
 
 from registry.checkpoint.model import Model
@@ -61,9 +62,17 @@ class UnderWay:
         """Of the first answer."""
         return len(self._generations[0].prompt) if self._generations else 0
 
-    def events(self) -> AsyncGenerator[tuple[int, Event], None]:
-        """As they come, with the number of the answer. Raises what the first that fails does."""
-        return follow_all(self._generations)
+    async def events(self) -> AsyncGenerator[tuple[int, Event], None]:
+        """As they come, with the number of the answer. Raises what the first that fails does, and
+        Cancelled, also where the answers were whole by then and only their reader was behind.
+        """
+        async with aclosing(follow_all(self._generations)) as events:
+            async for number, event in events:
+                if self.is_cancelled and isinstance(event, Finished):
+                    break
+                yield number, event
+        if self.is_cancelled:
+            raise Cancelled()
 
     def cancel(self) -> None:
         """Makes `begin` or `events` raise Cancelled."""

@@ -206,8 +206,8 @@ def test_a_page_of_an_allowed_origin_may_send_it(server: ServerProcess) -> None:
 
 @pytest.fixture(scope="module")
 def measured(server: ServerProcess) -> ServerProcess:
-    """A server that knows how fast `tiny` reads a prompt."""
-    messages = [{"role": "user", "content": "word " * 200}]
+    """A server that knows how fast `tiny` reads a prompt: one that no other test has it read."""
+    messages = [{"role": "user", "content": "measured " * 200}]
     answer = post(server, CHAT, {}, messages=messages, max_tokens=1)
     assert answer.status_code == 200, answer.text
     return server

@@ -63,6 +63,7 @@ class Run:
         self._under_way = UnderWay(services.pool, request.conversation.model, asked)
         self._stream: ResumableStream | None = None  # of one that outlives its connection
         self._is_wanted = True
+        self._is_kept = False
         self._is_over = asyncio.Event()
         if body.background:
             self.response.status = "queued"
@@ -161,9 +162,10 @@ class Run:
             await self.leave()
             yield [self._answer.last()]
         finally:
-            if self._under_way.is_cancelled and not self.response.is_over:
-                for _ in self._answer.cancel():  # which its reader does not take any more
-                    pass
+            if self._under_way.is_cancelled and not self._is_kept:  # its reader left meanwhile
+                if not self.response.is_over:
+                    for _ in self._answer.cancel():
+                        pass
                 await self._keep()
             await self.leave()
 
@@ -190,6 +192,10 @@ class Run:
 
     async def _keep(self) -> None:
         """For who goes on from it, or asks again."""
+        await self._put()
+        self._is_kept = True
+
+    async def _put(self) -> None:
         body, memory = self.request.body, self._memory
         if memory is not None and self.response.status == "failed" and body.previous_response_id:
             memory.evict(body.previous_response_id)

@@ -475,32 +475,42 @@ async def test_a_whole_one_is_cancelled_by_another_client(async_client: AsyncOpe
     assert event.type == "response.incomplete" and event.response.status == "cancelled"
 
 
+@pytest.mark.parametrize("is_whole", [False, True], ids=["under way", "whole"])
+@pytest.mark.parametrize("reads_on", [False, True], ids=["leaves", "reads on"])
 async def test_a_client_that_reads_nothing_keeps_nobody_waiting(
-    responses_server: ServerProcess, async_client: AsyncOpenAI
+    responses_server: ServerProcess, async_client: AsyncOpenAI, is_whole: bool, reads_on: bool
 ) -> None:
-    """Its response is cancelled and stored all the same."""
+    """Its response is cancelled and stored all the same, also one that it is not told yet."""
     body = LONG | {"stream": True, "prompt_cache_key": "x" * 6_000_000}  # which is told each time
+    if is_whole:
+        body |= {"max_output_tokens": 16}
     payload = json.dumps(body).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", responses_server.port, limit=2**12)
     head = (
         f"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1:{responses_server.port}\r\n"
-        "Authorization: Bearer 1234\r\n"
+        "Authorization: Bearer 1234\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
     )
     writer.write(head.encode() + payload)
     beginning = await reader.readuntil(b'"id":"resp_')
     response_id = "resp_" + (await reader.readuntil(b'"')).decode().rstrip('"')
     assert b"200" in beginning
+    if is_whole:
+        responses_server.wait_until_empty()
     told = await async_client.responses.cancel(response_id)
     assert told.status == "cancelled"
+    if reads_on:
+        rest = await reader.read()
+        assert b'"status":"cancelled"' in rest and b"event: response.incomplete" in rest
     writer.transport.abort()
     while True:
         try:
             stored = await async_client.responses.retrieve(response_id)
         except NotFoundError:  # it is about to be
             continue
-        if stored.status == "cancelled":
+        if stored.status != "in_progress":
             break
+    assert stored.status == "cancelled"
     responses_server.wait_until_empty()
 
 
