@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ class Database:
         self._schema = schema
         self._thread = ThreadPoolExecutor(1, path.stem)
         self._log_thread = ThreadPoolExecutor(1, f"{path.stem}-log")
+        self._in_place = threading.Lock()  # of a file and its log, which belong together
         self._num_writes = 0  # that may be in the log alone
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # that is open
@@ -57,12 +59,12 @@ class Database:
     async def close(self) -> None:
         """Of no more use."""
         self._is_closed = True
+        await asyncio.to_thread(self._log_thread.shutdown)  # what it writes is written now
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown(wait=False)
-        self._log_thread.shutdown(wait=False)
 
     def _done(self, action: Callable[[sqlite3.Connection], T], writes: bool) -> T:
         try:
@@ -97,8 +99,9 @@ class Database:
         the disk, some 10 ms, and whoever stores the next response is not to wait for it.
         """
         address = f"{self._path.absolute().as_uri()}?mode=rw"
-        with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
-            connection.execute("PRAGMA wal_checkpoint")
+        with self._in_place, suppress(sqlite3.Error):
+            with closing(sqlite3.connect(address, uri=True)) as connection:
+                connection.execute("PRAGMA wal_checkpoint")
 
     def _opened(self) -> sqlite3.Connection:
         # What people say to their model is theirs alone.
@@ -122,9 +125,10 @@ class Database:
                 self._connection.close()
             self._connection = None
         aside = f"{self._path}.damaged-{time.time_ns()}"
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
+        with self._in_place:
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sqlite3
 import stat
 import subprocess
@@ -10,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -262,7 +262,7 @@ async def test_a_damaged_file_is_put_aside(tmp_path: Path, damage: str) -> None:
         case "cut":
             path.write_bytes(content[: len(content) // 3])
         case "torn":
-            path.write_bytes(content[:8192] + os.urandom(len(content) - 8192))
+            path.write_bytes(content[:8192] + Random(0).randbytes(len(content) - 8192))
     archive = Archive(tmp_path, ArchiveLimits())
     await archive.put(stored("new"))
     for number in range(200):
