@@ -36,7 +36,7 @@ class Database:
         self._schema = schema
         self._thread = ThreadPoolExecutor(1, path.stem)
         self._log_thread = ThreadPoolExecutor(1, f"{path.stem}-log")
-        self._in_place = threading.Lock()  # of a file and its log, which belong together
+        self._moving = threading.Lock()  # the log is written into the file that it is of
         self._num_writes = 0  # that may be in the log alone
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # that is open
@@ -99,7 +99,7 @@ class Database:
         the disk, some 10 ms, and whoever stores the next response is not to wait for it.
         """
         address = f"{self._path.absolute().as_uri()}?mode=rw"
-        with self._in_place, suppress(sqlite3.Error):
+        with self._moving, suppress(sqlite3.Error):
             with closing(sqlite3.connect(address, uri=True)) as connection:
                 connection.execute("PRAGMA wal_checkpoint")
 
@@ -125,7 +125,7 @@ class Database:
                 self._connection.close()
             self._connection = None
         aside = f"{self._path}.damaged-{time.time_ns()}"
-        with self._in_place:
+        with self._moving:
             for suffix in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")

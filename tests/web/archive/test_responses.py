@@ -235,6 +235,17 @@ async def test_the_log_is_written_back_while_it_is_used(tmp_path: Path, archive:
             await asyncio.sleep(0.01)
 
 
+async def test_closed_it_is_one_file_that_nobody_writes(tmp_path: Path) -> None:
+    """Also when it is closed while its log is written back, as it is behind the 64th write."""
+    for attempt in range(20):
+        home = tmp_path / str(attempt)
+        home.mkdir()
+        archive = Archive(home, ArchiveLimits())
+        await asyncio.gather(*(archive.put(stored(f"r{number}")) for number in range(64)))
+        await archive.close()
+        assert [path.name for path in home.iterdir()] == [FILE]
+
+
 async def test_two_servers_share_a_home(tmp_path: Path) -> None:
     one, two = (Archive(tmp_path, ArchiveLimits()) for _ in range(2))
     await asyncio.gather(

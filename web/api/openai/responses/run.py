@@ -63,7 +63,6 @@ class Run:
         self._under_way = UnderWay(services.pool, request.conversation.model, asked)
         self._stream: ResumableStream | None = None  # of one that outlives its connection
         self._is_wanted = True
-        self._is_kept = False
         self._is_over = asyncio.Event()
         if body.background:
             self.response.status = "queued"
@@ -149,6 +148,7 @@ class Run:
 
     async def frames(self) -> AsyncGenerator[Frames, None]:
         """All of them; whatever happens is told in the last one."""
+        is_kept = False
         try:
             try:
                 async with aclosing(self._told()) as told:
@@ -159,10 +159,11 @@ class Run:
                 yield list(self._broken(error))
             # Stored before its last frame: who reads that may go on from it at once.
             await self._keep()
+            is_kept = True
             await self.leave()
             yield [self._answer.last()]
         finally:
-            if self._under_way.is_cancelled and not self._is_kept:  # its reader left meanwhile
+            if self._under_way.is_cancelled and not is_kept:  # its reader left meanwhile
                 if not self.response.is_over:
                     for _ in self._answer.cancel():
                         pass
@@ -192,10 +193,6 @@ class Run:
 
     async def _keep(self) -> None:
         """For who goes on from it, or asks again."""
-        await self._put()
-        self._is_kept = True
-
-    async def _put(self) -> None:
         body, memory = self.request.body, self._memory
         if memory is not None and self.response.status == "failed" and body.previous_response_id:
             memory.evict(body.previous_response_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any, Literal
 
@@ -485,7 +486,11 @@ async def test_a_client_that_reads_nothing_keeps_nobody_waiting(
     if is_whole:
         body |= {"max_output_tokens": 16}
     payload = json.dumps(body).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", responses_server.port, limit=2**12)
+    sock = socket.socket()
+    # A system may let a buffer that is not set grow until all that is sent fits in.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+    sock.connect(("127.0.0.1", responses_server.port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=2**12)
     head = (
         f"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1:{responses_server.port}\r\n"
         "Authorization: Bearer 1234\r\nConnection: close\r\n"
