@@ -12,6 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from registry.store.durable import locked
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -104,18 +106,21 @@ class Database:
                 connection.execute("PRAGMA wal_checkpoint")
 
     def _opened(self) -> sqlite3.Connection:
-        # What people say to their model is theirs alone.
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(
-            self._path, timeout=5, isolation_level=None, check_same_thread=False
-        )
-        try:
-            for pragma in _PRAGMAS:
-                connection.execute(f"PRAGMA {pragma}")
-            connection.executescript(self._schema)
-        except BaseException:
-            connection.close()
-            raise
+        # One server after the other: SQLite does not wait where two begin a log (`journal_mode`).
+        with locked(self._path.with_name(f"{self._path.name}.lock")):
+            with suppress(FileExistsError):  # to close one that is in use would end its locks
+                # What people say to their model is theirs alone.
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            connection = sqlite3.connect(
+                self._path, timeout=5, isolation_level=None, check_same_thread=False
+            )
+            try:
+                for pragma in _PRAGMAS:
+                    connection.execute(f"PRAGMA {pragma}")
+                connection.executescript(self._schema)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def _put_aside(self) -> None:

@@ -243,7 +243,7 @@ async def test_closed_it_is_one_file_that_nobody_writes(tmp_path: Path) -> None:
         archive = Archive(home, ArchiveLimits())
         await asyncio.gather(*(archive.put(stored(f"r{number}")) for number in range(64)))
         await archive.close()
-        assert [path.name for path in home.iterdir()] == [FILE]
+        assert {path.name for path in home.iterdir()} == {FILE, f"{FILE}.lock"}
 
 
 async def test_two_servers_share_a_home(tmp_path: Path) -> None:
@@ -256,6 +256,17 @@ async def test_two_servers_share_a_home(tmp_path: Path) -> None:
         for name in ("a0", "a49", "b0", "b49"):
             assert await archive.chain(name) is not None
         await archive.close()
+
+
+async def test_servers_begin_a_file_at_once(tmp_path: Path) -> None:
+    """None of them finds it locked by another that is making it."""
+    for attempt in range(20):
+        home = tmp_path / str(attempt)
+        home.mkdir()
+        archives = [Archive(home, ArchiveLimits()) for _ in range(4)]
+        await asyncio.gather(*(archive.put(stored(str(id(archive)))) for archive in archives))
+        for archive in archives:
+            await archive.close()
 
 
 @pytest.mark.parametrize("damage", ["no database", "cut", "torn"])
