@@ -44,9 +44,11 @@ from .errors import (
 from .events import Embedded, Failed, Finished, Loading, RowEvent, SetAside
 from .generation import Generation
 from .memory import machine
-from .requests import Priority
+from .requests import Priority, SamplingParams
 
 logger = logging.getLogger(__name__)
+
+_ANY_TOKEN = 0  # that every vocabulary has
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
@@ -86,6 +88,7 @@ class EngineProcess:
         self._on_end = on_end
         self._on_pass = on_pass
         self._child: Child | None = None
+        self._info: ModelInfo | None = None  # once it is loaded
         self._rows = EngineRows(
             self._send, lambda: self.death() if self.has_ended.is_set() else None
         )
@@ -116,6 +119,7 @@ class EngineProcess:
                         told = f"Model '{self.model.id}' could not be loaded: {message}"
                         raise LoadFailed(told) if code is None else LoadRefused(told, code)
                     case Ready(info):
+                        self._info = info
                         self._tasks = [
                             asyncio.create_task(self._receive(child)),
                             asyncio.create_task(self._beat()),
@@ -158,6 +162,21 @@ class EngineProcess:
         elif not isinstance(event, Finished):
             raise _failure(event)
         return event
+
+    async def probe(self, number: int) -> None:
+        """Have it compute one token, or one vector; an engine that fails to do so is ended.
+
+        After a sleep its loop may run, and its device not. One that does not come back from there
+        is silent, and ended for that.
+        """
+        work: Generate | Embed = Embed(number, [[_ANY_TOKEN]])
+        if self._info is not None and self._info.kind == "llm":
+            work = Generate(number, [_ANY_TOKEN], SamplingParams(temperature=0, max_tokens=1))
+        with contextlib.suppress(RuntimeFault), self._rows.row(number) as ended:  # it ended anyway
+            self._send(work)
+            if isinstance(event := await ended, Failed) and self._child is not None:
+                logger.error("the engine of %s is ended: %s", self.model.id, event.message)
+                await self._child.kill()
 
     def put_aside(self, number: int) -> None:
         """Have a row leave the batch, to be continued later: its `generate` returns soon."""

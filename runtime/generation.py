@@ -6,7 +6,6 @@ the batch loses anything of it.
 """
 
 import asyncio
-import time
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from .events import (
     TextDelta,
     ToolCallDelta,
 )
+from .power import awake
 from .requests import AnswerFormat, SamplingParams
 
 Progress: TypeAlias = Queued | Loading | Prefill | PromptScores | Restarted
@@ -126,7 +126,7 @@ class Generation:
 
     def unread_s(self) -> float:
         """For how long news have been waiting while no reader took any."""
-        return 0.0 if self._unread_since is None else time.monotonic() - self._unread_since
+        return 0.0 if self._unread_since is None else awake.now() - self._unread_since
 
     async def cancel(self) -> None:
         """End it, wherever it stands. Does nothing to one that has ended."""
@@ -181,7 +181,7 @@ class Generation:
             return self._draw(event)
         if isinstance(event, Delta):
             if self._drew_at is None:
-                self._drew_at = time.monotonic()
+                self._drew_at = awake.now()
             self._draw(event)
             self.num_held, self.held_bytes = len(self.prompt) + len(self.drawn), None
             self._pieces.append(event)
@@ -206,7 +206,7 @@ class Generation:
 
     def _wake(self) -> None:
         if self._unread_since is None:
-            self._unread_since = time.monotonic()
+            self._unread_since = awake.now()
         self._arrived.set()
 
     def watch(self, on_passed: Callable[[], None]) -> None:
@@ -222,12 +222,12 @@ class Generation:
     def row(self) -> Iterator[None]:
         """Held while an engine has it."""
         self._num_rows += 1
-        began_at, self._drew_at = time.monotonic(), None
+        began_at, self._drew_at = awake.now(), None
         try:
             yield
         finally:
             self.num_held, self.held_bytes = 0, None
-            now = time.monotonic()
+            now = awake.now()
             drew_at = self._drew_at or now
             self._prefill_s += drew_at - began_at
             self._decode_s += now - drew_at

@@ -21,6 +21,7 @@ from .events import Loading
 from .eviction import Eviction
 from .memory.calibration import with_measured
 from .memory.cost import memory_of
+from .power import awake
 from .slot import Load, Slot
 
 # Told of every load: the model, its seconds, the engine's memory, what its probe found out, what
@@ -120,13 +121,13 @@ class Loads:
         asking = asyncio.create_task(self._chat_format(slot.model))
         try:
             await asyncio.sleep(slot.crashes.backoff_s())
-            started = time.monotonic()
+            started = awake.now()
             try:
                 slot.info = await engine.start(load.report)
             except EngineDied:
                 slot.crashes.add()
                 raise
-            slot.load_s = time.monotonic() - started
+            slot.load_s = awake.now() - started
             await asyncio.wait({asking}, timeout=_TEMPLATE_S)
             slot.chat_format = asking.result() if asking.done() else None
             if engine.has_ended.is_set():

@@ -6,7 +6,6 @@ memory, and what shall be, is asked of its `residency`.
 
 import asyncio
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -36,6 +35,8 @@ from .events import Embedded, Finished, Queued, SetAside
 from .generation import Generation
 from .loads import OnLoad
 from .memory.meter import Meter
+from .power import awake
+from .power.idle_sleep import IdleSleep, System
 from .prompt import Prompt
 from .requests import (
     EmbeddingRequest,
@@ -66,14 +67,17 @@ class ModelPool:
         on_load: OnLoad | None = None,
         is_removed: IsRemoved = lambda _: False,
         meter: Meter | None = None,
+        system: System | None = None,
     ) -> None:
-        """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
+        """`on_load` is told of every load; what `is_removed` leaves the memory soon; `system` is
+        asked not to sleep while something is computed, by default this machine's."""
         self.residency = Residency(settings, on_load, is_removed, self._chat_format, meter)
         self._settings = settings
         self._workers = TextWorkers()
         self._text = TextQuestions(self._workers)
         self._splices = Splices()
         self.caches = Caches(self.residency, self._splices)
+        self._idle_sleep = IdleSleep(system)
         self.estimates = Estimates(self.residency, self._text, self._splices, settings.max_rows)
 
     async def _chat_format(self, model: Model) -> ChatFormat | None:
@@ -154,11 +158,12 @@ class ModelPool:
                     return await engine.generate(ticket.number, generation, priority)
 
                 carrier = Carrier(self.residency, slot, ticket, model, generation)
-                started = time.monotonic()
-                finished = await carrier.carry(load, draw)
+                started = awake.now()
+                with self._idle_sleep.prevented():
+                    finished = await carrier.carry(load, draw)
                 finished = generation.whole(finished, ticket.waited_s, expected.total_s)
                 weight_bytes = slot.memory.weight_bytes if slot.memory else 0
-                slot.stats.add(finished, time.monotonic() - started, weight_bytes)
+                slot.stats.add(finished, awake.now() - started, weight_bytes)
                 return finished
 
     async def _read(
@@ -234,9 +239,11 @@ class ModelPool:
                     inputs = encoding.inputs, encoding.first_lengths, encoding.dimensions
                     return await engine.encode(ticket.number, *inputs, request.priority)
 
-                started = time.monotonic()
-                embedded = await Carrier(self.residency, slot, ticket, model).carry(load, encode)
-                slot.stats.add_request(time.monotonic() - started)
+                started = awake.now()
+                carrier = Carrier(self.residency, slot, ticket, model)
+                with self._idle_sleep.prevented():
+                    embedded = await carrier.carry(load, encode)
+                slot.stats.add_request(awake.now() - started)
                 return encoding, embedded
 
     @contextmanager
@@ -292,6 +299,13 @@ class ModelPool:
         """Refuse new work, let running requests end, and fail those that take too long."""
         await self.residency.drain(timeout_s)
 
+    async def probe(self) -> None:
+        """Have every engine prove that it still computes; those that do not are ended, and loaded
+        again for the next request."""
+        engines = [slot.engine for slot in self.residency.slots.values() if slot.engine is not None]
+        await asyncio.gather(*(engine.probe(next(_numbers)) for engine in engines))
+
     async def close(self) -> None:
         """End every child. The pool is of no more use."""
+        self._idle_sleep.release()
         await asyncio.gather(self.residency.close(), self._workers.close())

@@ -16,11 +16,11 @@ One that finds no memory lets others go first that find some, but no background 
 never for all the small ones that are still to come.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from .power import awake
 from .requests import Priority
 from .ticket import Interruption, Ticket
 
@@ -46,7 +46,7 @@ class Schedule:
         self,
         max_rows: int,
         max_queue: int,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = awake.now,
         memory: Memory | None = None,
     ) -> None:
         """Without `memory` there is always enough."""

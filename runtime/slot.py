@@ -18,6 +18,7 @@ from .engine_process import EngineProcess
 from .errors import CrashLoop, InvalidRequest, QueueFull, Unavailable
 from .events import Finished, Loading
 from .memory.calibration import Calibration
+from .power import awake
 from .schedule import Schedule
 
 Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
@@ -31,7 +32,7 @@ _TELLING_TOKENS = 128  # fewer that were read tell what a pass costs, not how fa
 class CrashHistory:
     """When an engine of this model died, and how long to wait before the next."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = awake.now) -> None:
         self._clock = clock
         self._times: deque[float] = deque(maxlen=_MAX_CRASHES)
 
@@ -218,7 +219,7 @@ class Slot:
     load_s: float | None = None  # how long the last load took
     loaded_at: float = 0.0  # unix time
     last_used: float = 0.0  # unix time, for people
-    idle_since: float = field(default_factory=time.monotonic)
+    idle_since: float = field(default_factory=awake.now)
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -227,7 +228,7 @@ class Slot:
             with self.requests.one_more():
                 yield
         finally:
-            self.idle_since = time.monotonic()
+            self.idle_since = awake.now()
             self.last_used = time.time()
 
     def keep(self, keep_alive_s: float) -> None:
@@ -263,4 +264,4 @@ class Slot:
             return None
         if self.requests.number:
             return self.keep_alive_s
-        return max(0.0, self.idle_since + self.keep_alive_s - time.monotonic())
+        return max(0.0, self.idle_since + self.keep_alive_s - awake.now())

@@ -15,6 +15,7 @@ from runtime.disk.folder import Folder
 from runtime.engine_messages import DiskCache
 from runtime.engine_process import Watch
 from runtime.pool import ModelPool
+from runtime.power.awake import AwakeLoop
 from runtime.residency import PoolSettings
 from scripts.settings import ENVIRONMENT_PREFIX, Duration, Size, provision_settings
 from scripts.starter import bring, skip
@@ -129,7 +130,8 @@ def serve(
     )
     jobs = Jobs(store, provision)
     try:
-        asyncio.run(_serve(settings, pool, store, jobs, starter))
+        with asyncio.Runner(loop_factory=AwakeLoop) as runner:
+            runner.run(_serve(settings, pool, store, jobs, starter))
     except OSError as error:
         raise click.ClickException(f"cannot serve on {host}:{port}: {error.strerror}") from error
 

@@ -17,6 +17,7 @@ from hypercorn.utils import wrap_app
 from registry.jobs.jobs import Jobs
 from registry.store.store import Store
 from runtime.pool import ModelPool
+from runtime.power.wake import wakes
 from web.door.guard import Guard
 from web.transport.socket import Sockets
 
@@ -25,7 +26,7 @@ from .archive.responses import Archive
 from .services import Services
 from .serving import loadable
 from .settings import WebSettings, check_bind
-from .transport import hypercorn_patches
+from .transport import hypercorn_patches, websocket_stream
 from .transport.connections import Limits
 from .transport.resumable import ResumableStreams
 
@@ -71,12 +72,14 @@ async def serve(
         )
     )
     preload = asyncio.create_task(_preload(settings, pool, store))
+    waking = asyncio.create_task(_look_after_wakes(pool))
     on_ready(url)
     try:
         await _until(first.wait(), server)
         await _until(_drain(pool, settings, hurry=second), server)
     finally:
         preload.cancel()
+        waking.cancel()
         await sockets.close()
         await jobs.close()
         await pool.close()
@@ -158,6 +161,16 @@ async def _drain(pool: ModelPool, settings: WebSettings, hurry: asyncio.Event) -
     if not drain.done():
         drain.cancel()
         await pool.drain(0)
+
+
+async def _look_after_wakes(pool: ModelPool) -> None:
+    """After a sleep: whoever is gone meanwhile, a client or an engine, is not waited for."""
+    async for away_s in wakes():
+        logger.info(
+            "awake again after %.0f s: engines and sockets are asked if they are, too", away_s
+        )
+        websocket_stream.doubt_all()
+        await pool.probe()
 
 
 async def _preload(settings: WebSettings, pool: ModelPool, store: Store) -> None:

@@ -201,7 +201,7 @@ async def test_a_reader_that_leaves_changes_nothing() -> None:
 async def test_news_that_nobody_reads_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first on that lies there, until somebody has taken all."""
     now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("runtime.power.awake.now", lambda: now)
     life = Life()
     generation = await life.start()
     now = 150.0
@@ -244,7 +244,7 @@ async def test_it_is_past_a_point_once_it_drew_three_tokens_more() -> None:
 async def test_the_time_in_all_engines_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last one knows its own part only; of a single one what it says itself."""
     now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("runtime.power.awake.now", lambda: now)
     life = Life()
     generation = await life.start()
     with generation.row():

@@ -1,7 +1,7 @@
 """One WebSocket below ASGI: Hypercorn's, without its faults.
 
 - It pings, but never looks at what comes back: a client that is gone keeps its socket. Here a
-  client that was silent for two intervals loses it.
+  client that was silent for two intervals loses it, or one that does not answer soon after a sleep.
 - It goes on storing a message that is over the limit, and its application is told nothing. Here
   the socket is closed with 1009, and the rest of the message read past.
 - A fault in the protocol (text that is no UTF-8, a frame without mask) closes the connection
@@ -19,9 +19,9 @@
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from typing import Any
+from weakref import WeakSet
 
 from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
@@ -29,15 +29,26 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
 
+from runtime.power import awake
 from web.door.allowance import Allowance
 
 MAX_FIRST = "mlx_edge.max_first"  # of the scope: characters of the first message
 CLOSED = "mlx_edge.closed"  # of the scope: set when either side has sent a close frame
 
 _LINGER_S = 2.0
+_PROOF_S = 10.0  # a client that slept as well has to come back first
 # A message of a mebibyte may come in some hundred fragments.
 _FRAMES_PER_S = 200.0
 _FRAME_BURST = 500
+
+
+_open: "WeakSet[WebSocketStream]" = WeakSet()
+
+
+def doubt_all() -> None:
+    """Close the sockets whose clients do not answer a ping: to be called after a sleep."""
+    for stream in tuple(_open):
+        stream.doubt()
 
 
 class WebSocketStream(WSStream):
@@ -45,7 +56,7 @@ class WebSocketStream(WSStream):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._heard_at = time.monotonic()
+        self._heard_at = awake.now()
         self._is_closing = False  # our close frame is out, and what still comes is read past
         self._is_over = asyncio.Event()
         self._app_is_over = asyncio.Event()
@@ -54,12 +65,25 @@ class WebSocketStream(WSStream):
         self._frames = Allowance(_FRAMES_PER_S, _FRAME_BURST)
         self._is_first = True  # no message has come as a whole
         self._is_flooded = False  # what still comes is not even parsed
+        self._proving: asyncio.Task[None] | None = None
+        _open.add(self)
+
+    def doubt(self) -> None:
+        """End it unless its client is heard of soon."""
+        if self.state is ASGIWebsocketState.CONNECTED and not self.closed:
+            self._proving = asyncio.create_task(self._prove())
+
+    async def _prove(self) -> None:
+        heard_at = self._heard_at
+        await _until(self._is_over, self._send_wsproto_event(Ping()))
+        if not await self._ends_within(_PROOF_S) and self._heard_at == heard_at:
+            await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, StreamClosed):
             return await self._on_end()
         if isinstance(event, Body | Data):
-            self._heard_at = time.monotonic()
+            self._heard_at = awake.now()
         if self.closed or self._is_flooded:
             return
         await super().handle(event)
@@ -163,7 +187,7 @@ class WebSocketStream(WSStream):
         interval = self.config.websocket_ping_interval
         assert interval is not None
         while not await self._ends_within(interval):
-            if time.monotonic() - self._heard_at > 2 * interval:
+            if awake.now() - self._heard_at > 2 * interval:
                 return await self.send(StreamClosed(stream_id=self.stream_id))
             # It waits where the client is behind, and the connection's end would wait for it.
             await _until(self._is_over, self._send_wsproto_event(Ping()))
