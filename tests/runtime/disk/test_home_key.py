@@ -33,6 +33,12 @@ else:
 """
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Mac, wherever the tests run: nothing of theirs goes into a person's Keychain."""
+    monkeypatch.setattr(darwin, "is_here", lambda: False)
+
+
 @pytest.fixture
 def keychain_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Mac, as far as keys go; what its Keychain holds."""

@@ -1,0 +1,1 @@
+"""The formula of a Homebrew tap, and what completes it."""
