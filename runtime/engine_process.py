@@ -130,8 +130,10 @@ class EngineProcess:
                 f"({_describe_exit(await child.kill())})."
             )
         except BaseException:
-            await child.kill()
-            self.has_ended.set()
+            try:
+                await child.kill()
+            finally:  # whoever is cancelled once more here has sent the signal
+                self.has_ended.set()
             raise
 
     async def _next_of_load(self, child: Child) -> bytes | None:

@@ -77,6 +77,7 @@ class Residency:
         """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
         self.slots: dict[str, Slot] = {}  # in the order they were first asked for
         self.is_draining = False
+        self._is_drained = False  # what was admitted before may begin no more either
         self._settings = settings
         self._is_removed = is_removed
         self._unloads = Unloads(settings.unload_grace_s, settings.keep_alive_s)
@@ -122,6 +123,8 @@ class Residency:
         Raises Draining, CrashLoop, InsufficientMemory and LoadFailed when no load can be started.
         """
         load = await self._loads.ensure(slot)
+        if self._is_drained:
+            raise Draining
         with slot.users.one_more():
             if keep_alive_s is not None:
                 slot.keep(keep_alive_s)
@@ -247,6 +250,7 @@ class Residency:
             async with asyncio.timeout(timeout_s):
                 for slot in list(self.slots.values()):  # a new one gets no requests
                     await slot.requests.nobody()
+        self._is_drained = True
         for slot in self.slots.values():
             if slot.load is not None and slot.load.task is not None:
                 slot.load.task.cancel()
@@ -256,7 +260,7 @@ class Residency:
 
     async def close(self) -> None:
         """End every engine. The residency is of no more use."""
-        self.is_draining = True
+        self.is_draining = self._is_drained = True
         if self._clock is not None:
             self._clock.cancel()
         loads = [slot.load.task for slot in self.slots.values() if slot.load and slot.load.task]

@@ -1,10 +1,8 @@
 """`serve`: the port, Hypercorn against its defaults, and an orderly end."""
 
 import asyncio
-import contextlib
 import logging
 import resource
-import signal
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -23,6 +21,7 @@ from web.transport.socket import Sockets
 
 from .app import create_app
 from .archive.responses import Archive
+from .ending import Ending
 from .services import Services
 from .serving import loadable
 from .settings import WebSettings, check_bind
@@ -52,15 +51,17 @@ async def serve(
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    hypercorn_patches.apply(_limits(settings))
-    first, second, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    _on_signals(lambda: second.set() if first.is_set() else first.set())
-    await pool.start()
-    await jobs.resume()
+    connections = hypercorn_patches.apply(_limits(settings))
+    ending = Ending(settings.drain_timeout_s)
+    ending.watch_signals()
+    closed = asyncio.Event()
     sockets = Sockets(settings)
     streams = ResumableStreams(settings.resume_grace_s)
     archive = Archive(store.home, settings.archive)
-    app: Any = create_app(Services(settings, pool, store, jobs, sockets, streams, archive))
+    services = Services(settings, pool, store, jobs, sockets, streams, archive)
+    await pool.start()
+    await jobs.resume()
+    app: Any = create_app(services)
     guard: Any = Guard(app, settings)
     config = _config(settings)
     server = asyncio.create_task(
@@ -73,20 +74,18 @@ async def serve(
     )
     preload = asyncio.create_task(_preload(settings, pool, store))
     waking = asyncio.create_task(_look_after_wakes(pool))
-    on_ready(url)
     try:
-        await _until(first.wait(), server)
-        await _until(_drain(pool, settings, hurry=second), server)
+        on_ready(url)
+        await _until(ending.has_begun.wait(), server)
+        preload.cancel()
+        await _until(ending.drain(services), server)
     finally:
         preload.cancel()
         waking.cancel()
-        await sockets.close()
-        await jobs.close()
-        await pool.close()
-        await streams.close()
-        await archive.close()
+        await ending.close(services)
         closed.set()
-        await server
+        await ending.end_connections(connections, server)
+        await ending.close_archive(services)
 
 
 def _limits(settings: WebSettings) -> Limits:
@@ -130,17 +129,11 @@ def _config(settings: WebSettings) -> Config:
     config.include_server_header = False
     config.errorlog = None
     config.accesslog = None
-    config.graceful_timeout = 2  # what runs was drained before; this is for last writes
+    config.graceful_timeout = longest_end_s(settings.drain_timeout_s)  # `ending` ends them before
     config.h11_max_incomplete_size = 32 << 10
     config.websocket_max_message_size = settings.max_message_bytes
     config.websocket_ping_interval = settings.ping_interval_s
     return config
-
-
-def _on_signals(handle: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, handle)
 
 
 async def _until(wait: Coroutine[Any, Any, Any], server: "asyncio.Task[None]") -> None:
@@ -152,6 +145,7 @@ async def _until(wait: Coroutine[Any, Any, Any], server: "asyncio.Task[None]") -
         server.result()
 
 
+<<<<<<< HEAD
 async def _drain(pool: ModelPool, settings: WebSettings, hurry: asyncio.Event) -> None:
     """Let running streams end, up to the limit or until somebody is in a hurry."""
     drain = asyncio.ensure_future(pool.drain(settings.drain_timeout_s))
@@ -173,11 +167,12 @@ async def _look_after_wakes(pool: ModelPool) -> None:
         await pool.probe()
 
 
+=======
+>>>>>>> wt-drain
 async def _preload(settings: WebSettings, pool: ModelPool, store: Store) -> None:
     for model_id in settings.preload:
-        with contextlib.suppress(asyncio.CancelledError):
-            try:
-                async for _ in pool.residency.load(loadable(store, model_id)):
-                    pass
-            except Exception as error:  # a server with one model less is better than none
-                logger.error("preload of %s failed: %s", model_id, error)
+        try:
+            async for _ in pool.residency.load(loadable(store, model_id)):
+                pass
+        except Exception as error:  # a server with one model less is better than none
+            logger.error("preload of %s failed: %s", model_id, error)

@@ -9,8 +9,8 @@ from registry.hub.repository import HubSettings
 DEFAULT_API_KEY = "1234"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-
 MAX_RESPONSES = 20_000
+END_S = 30.0  # from the end of the drain to the exit, whatever happens; `web.ending` spends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,15 @@ class WebSettings:
     max_connections: int = 512
     resume_grace_s: float = 30.0  # for which a stream goes on whose connection is lost
     archive: ArchiveLimits = ArchiveLimits()  # of responses that are stored
+
+
+def longest_end_s(drain_timeout_s: float) -> float:
+    """Seconds from SIGTERM to the exit, at most; most ends take the time of the running answers.
+
+    Whoever kills a server that does not end should wait longer: launchd's ExitTimeOut
+    (launchd.plist(5)), systemd's TimeoutStopSec (systemd.service(5)). Infinite where the drain is.
+    """
+    return drain_timeout_s + END_S
 
 
 def check_bind(settings: WebSettings) -> None:

@@ -77,8 +77,7 @@ class Jobs:
 
         Raises ModelBusy, and what `provision.check` raises.
         """
-        if self._is_closing:
-            raise RegistryError("The server is closing. Ask again when it is back.")
+        self.refuse_when_closing()
         if (running := self.running(order.model_id)) is not None:
             if running.order == order and receive is None:
                 return running
@@ -88,6 +87,11 @@ class Jobs:
         owned = self._store.own(order.model_id, job.state.action)
         self._launch(job, owned, receive)
         return job
+
+    def refuse_when_closing(self) -> None:
+        """Raises RegistryError from the beginning of `close` on."""
+        if self._is_closing:
+            raise RegistryError("The server is shutting down. Ask again when it is back.")
 
     async def cancel(self, job_id: str) -> JobState:
         """End a job and wait until it has; what it acquired stays for the next. Raises JobNotFound.
@@ -134,10 +138,11 @@ class Jobs:
                 path.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Stop all jobs where they are; the next server goes on with them."""
-        self._is_closing = True
-        for task in self._tasks.values():
-            task.cancel()
+        """Stop all jobs where they are; the next server goes on with them. May be called again."""
+        if not self._is_closing:
+            self._is_closing = True
+            for task in self._tasks.values():
+                task.cancel()
         for job in list(self._jobs.values()):
             await job.wait()
 

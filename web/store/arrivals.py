@@ -78,6 +78,7 @@ def add_routes(routes: Blueprint, settings: WebSettings, store: Store, jobs: Job
             raise ApiError(400, f"'repo' is {body.repo!r}; send owner/name.", param="repo")
         if body.name is not None:
             store.check_id(body.name)
+        jobs.refuse_when_closing()  # the stream begins with 200
         pieces = pull.stages(body, settings, store, jobs, g.request_id)
         return sse.reply(pieces, settings.heartbeat_s)
 

@@ -66,7 +66,7 @@ class Connection:
 
     async def run(self) -> None:
         """Serve its requests, one after the other, until one of both sides ends it."""
-        self._connections.follow(self._context, self._config.graceful_timeout)
+        self._connections.follow(self._context)
         if not self._connections.enter(self):
             return await self._connections.refuse(self._reader, self._writer)
         try:

@@ -71,10 +71,15 @@ class Connections:
         finally:
             self._num_refusals -= 1
 
-    def follow(self, context: WorkerContext, grace_s: float) -> None:
-        """End with the server: unused connections at once, the others after a while."""
+    def follow(self, context: WorkerContext) -> None:
+        """Unused connections end with the server, at once."""
         if self._ending is None:
-            self._ending = asyncio.create_task(self._end(context, grace_s))
+            self._ending = asyncio.create_task(self._end_unused(context))
+
+    def abort_all(self) -> None:
+        """Cut those that are left, whatever goes on."""
+        for connection in list(self._open):
+            connection.abort()
 
     def _make_room(self) -> bool:
         """A place of a connection that was idle for long; a pool in use keeps its own.
@@ -91,12 +96,7 @@ class Connections:
         self.leave(longest)
         return True
 
-    async def _end(self, context: WorkerContext, grace_s: float) -> None:
+    async def _end_unused(self, context: WorkerContext) -> None:
         await context.terminated.wait()
         for connection in list(self._open):
             connection.end_unused()
-        asyncio.get_running_loop().call_later(grace_s, self._abort_all)
-
-    def _abort_all(self) -> None:
-        for connection in list(self._open):
-            connection.abort()

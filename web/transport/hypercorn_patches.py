@@ -17,9 +17,14 @@ from .websocket_stream import WebSocketStream
 FITS = "0.18"
 
 
-def apply(limits: Limits) -> None:
-    """Patch Hypercorn in this process. May be called again with other limits."""
+def apply(limits: Limits) -> Connections:
+    """Patch Hypercorn in this process, and return the connections of the server that is run next.
+
+    May be called again with other limits.
+    """
+    connections = Connections(limits)
     hypercorn_h11.HTTPStream = HttpStream  # type: ignore[attr-defined, assignment]
     hypercorn_h11.WSStream = WebSocketStream  # type: ignore[attr-defined, assignment]
-    connection = partial(Connection, Connections(limits))
+    connection = partial(Connection, connections)
     hypercorn_run.TCPServer = connection  # type: ignore[attr-defined, assignment]
+    return connections
