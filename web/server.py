@@ -24,7 +24,7 @@ from .archive.responses import Archive
 from .ending import Ending
 from .services import Services
 from .serving import loadable
-from .settings import WebSettings, check_bind
+from .settings import WebSettings, check_bind, longest_end_s
 from .transport import hypercorn_patches, websocket_stream
 from .transport.connections import Limits
 from .transport.resumable import ResumableStreams
@@ -145,18 +145,6 @@ async def _until(wait: Coroutine[Any, Any, Any], server: "asyncio.Task[None]") -
         server.result()
 
 
-<<<<<<< HEAD
-async def _drain(pool: ModelPool, settings: WebSettings, hurry: asyncio.Event) -> None:
-    """Let running streams end, up to the limit or until somebody is in a hurry."""
-    drain = asyncio.ensure_future(pool.drain(settings.drain_timeout_s))
-    hurried = asyncio.ensure_future(hurry.wait())
-    await asyncio.wait({drain, hurried}, return_when=asyncio.FIRST_COMPLETED)
-    hurried.cancel()
-    if not drain.done():
-        drain.cancel()
-        await pool.drain(0)
-
-
 async def _look_after_wakes(pool: ModelPool) -> None:
     """After a sleep: whoever is gone meanwhile, a client or an engine, is not waited for."""
     async for away_s in wakes():
@@ -167,8 +155,6 @@ async def _look_after_wakes(pool: ModelPool) -> None:
         await pool.probe()
 
 
-=======
->>>>>>> wt-drain
 async def _preload(settings: WebSettings, pool: ModelPool, store: Store) -> None:
     for model_id in settings.preload:
         try:
