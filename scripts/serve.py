@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import logging
+import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +34,8 @@ from web.settings import (
     WebSettings,
     check_bind,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -104,6 +108,8 @@ def serve(
     if log_file is not None:
         _write_to(log_file)
     logging.basicConfig(level=logging.INFO, format=FORMAT)
+    if log_file is not None:  # which is read later, and has more than one start in it
+        logger.info("mlx-edge %s starts, pid %d", version("mlx-edge"), os.getpid())
     provision = provision_settings(allow_private_downloads)
     settings = WebSettings(
         host=host,

@@ -76,7 +76,7 @@ def wait_until_listening(supervisor: Supervisor, label: str) -> str:
         state = supervisor.state(label)
         if state.pid is not None and (url := listening.url(state.pid)):
             return url
-        if state.is_waiting or (state.pid is None and state.last_end):
+        if state.is_waiting:
             raise click.ClickException(
                 f"the server {state.last_end or 'ended'} instead of listening; "
                 "`mlx-edge service logs` has what it said"
