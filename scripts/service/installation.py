@@ -72,14 +72,16 @@ def check_port(supervisor: Supervisor, label: str, options: Options) -> None:
 def wait_until_listening(supervisor: Supervisor, label: str) -> str:
     """Where the server that was just started listens. Raises ClickException if it ends instead."""
     deadline = time.monotonic() + _START_S
+    first: int | None = None
     while time.monotonic() < deadline:
         state = supervisor.state(label)
         if state.pid is not None and (url := listening.url(state.pid)):
             return url
-        if state.is_waiting:
+        first = first or state.pid
+        if state.is_waiting or state.pid not in (None, first):
             raise click.ClickException(
-                f"the server {state.last_end or 'ended'} instead of listening; "
-                "`mlx-edge service logs` has what it said"
+                f"the server {state.last_end or 'ended'} instead of listening, and is tried again "
+                "and again; `mlx-edge service logs` has what it said"
             )
         time.sleep(_LOOK_S)
     raise click.ClickException("the server does not listen yet; `mlx-edge service status` tells")

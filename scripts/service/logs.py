@@ -28,11 +28,13 @@ def last_lines(path: Path, count: int) -> list[bytes]:
 def following(path: Path, position: int) -> Iterator[bytes]:
     """What is written from this position on, for ever; b"" where there is nothing new.
 
-    When the log was emptied meanwhile, the rest of it is where it was set aside.
+    When the log was emptied meanwhile, the rest of it is where it was set aside; when it was
+    removed by hand, there is no rest.
     """
     while True:
-        size = path.stat().st_size if path.exists() else 0
-        if size < position:
+        if not path.exists():
+            position = 0
+        elif path.stat().st_size < position:
             yield _from(kept_before(path, 1), position)
             position = 0
         data = _from(path, position)
