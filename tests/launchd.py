@@ -121,7 +121,8 @@ class Service:
             "XPC_FLAGS": "0x0",
             "XPC_SERVICE_NAME": str(self.keys["Label"]),
         }
-        return own | self.keys.get("EnvironmentVariables", {})
+        given: dict[str, str] = self.keys.get("EnvironmentVariables", {})
+        return own | given
 
     def _output(self, key: str) -> int:
         if key not in self.keys:

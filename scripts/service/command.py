@@ -7,7 +7,6 @@ import click
 import msgspec
 
 from scripts.api_key import KEY_VARIABLE, key_of_home
-from scripts.log_file import LogFile
 
 from . import definition, installation, logs, platforms
 from . import status as status_of
@@ -43,10 +42,6 @@ def install(context: click.Context, serve_options: tuple[str, ...], menubar: boo
     supervisor = platforms.supervisor(platforms.here)
     made = _server(context.obj, serve_options, options, platforms.here)
     installation.check_port(supervisor, SERVER, options)
-    try:
-        LogFile(made.log).make()  # by us, so that nobody else may read it
-    except OSError as error:
-        raise click.ClickException(f"{made.log} cannot be written: {error.strerror}") from error
     installation.install(supervisor, made)
     click.echo(f"Installed {supervisor.file(SERVER)}")
     for name in kept(os.environ).secrets:

@@ -4,6 +4,8 @@ import time
 
 import click
 
+from scripts.log_file import LogFile
+
 from . import listening, port
 from .definition import Definition
 from .options import Options
@@ -26,6 +28,7 @@ def install(supervisor: Supervisor, definition: Definition) -> None:
     """Put it in place of the one before, and start it. Raises ClickException."""
     try:
         supervisor.content(definition)  # refused before the one before is ended
+        LogFile(definition.log).make()  # by us, so that nobody else may read it
         supervisor.stop(definition.label)
         supervisor.register(definition)
     except (OSError, ValueError) as error:

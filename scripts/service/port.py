@@ -51,9 +51,10 @@ def held(port: int) -> str:
 
 def _by_connections(port: int) -> Holder | None:
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-            if connection.pid is not None:
-                return Holder(connection.pid, psutil.Process(connection.pid).name())
+        if connection.status != psutil.CONN_LISTEN or connection.pid is None:
+            continue
+        if connection.laddr and connection.laddr.port == port:
+            return Holder(connection.pid, psutil.Process(connection.pid).name())
     return None
 
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import plistlib
 import re
 import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import psutil
 import pytest
 
 from tests.models.tiny_models import make_llama
+from tests.scripts.test_cli import run
 from tests.service_managers import ServiceManager, launchd_stand_in, systemd
 from tests.serving import chat_request, link_model, read_all
 from tests.store_client import wait_until
@@ -218,3 +221,27 @@ def test_a_key_among_the_options_is_refused(manager: ServiceManager) -> None:
     own_log = manager.run("service", "install", "--log-file", "x")
     assert own_log.returncode == 2 and "mlx-edge service logs" in own_log.stderr
     assert manager.files() == set()
+
+
+def test_the_menu_bar_comes_and_goes_with_it(tmp_path: Path) -> None:
+    """A second agent, for the server as it was installed; without the flag it goes."""
+    menubar = Path("Library/LaunchAgents/com.mlx-edge.menubar.plist")
+    with launchd_stand_in(tmp_path) as manager:
+        install(manager, "--menubar")
+        url = status(manager)["url"]
+        keys = plistlib.loads((manager.user / menubar).read_bytes())
+        assert keys["ProgramArguments"][-3:] == ["menubar", "--server", url]
+        assert keys["ProgramArguments"][-5:-3] == ["--home", str(manager.home)]
+        install(manager)
+        assert menubar not in manager.files()
+        install(manager, "--menubar")
+        assert manager.run("service", "uninstall").returncode == 0
+        assert not [path for path in manager.files() if path.suffix == ".plist"]
+        assert not _of(manager)
+
+
+def test_there_is_a_menu_bar_on_a_mac_only(tmp_path: Path) -> None:
+    if sys.platform == "darwin":
+        pytest.skip("this is one")
+    refused = run(tmp_path, "service", "install", "--menubar")
+    assert refused.returncode == 2 and "--menubar is for macOS" in refused.stderr
