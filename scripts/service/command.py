@@ -125,14 +125,13 @@ def logs_(count: int, is_followed: bool) -> None:
     """What the service writes."""
     path = platforms.log_file(platforms.here)
     try:
-        position = path.stat().st_size
-        last = logs.last_lines(path, count)
+        last = logs.end(path, count)
     except OSError as error:
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
-    for line in last:
+    for line in last.lines:
         click.echo(line, nl=False)
     if is_followed:
-        for data in logs.follow(path, position):
+        for data in logs.follow(path, last.position):
             click.echo(data, nl=False)
 
 

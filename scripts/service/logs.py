@@ -1,20 +1,28 @@
 """The end of a log file, and what comes after it."""
 
-import itertools
 import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from scripts.log_file import kept_before
 
 _LOOK_S = 0.2
 
 
-def last_lines(path: Path, count: int) -> list[bytes]:
+class End(NamedTuple):
+    """The last lines, and the position behind them."""
+
+    lines: list[bytes]
+    position: int
+
+
+def end(path: Path, count: int) -> End:
     """Of the log, and of what was set aside before it. Raises OSError if there is no log."""
     with path.open("rb") as log:
         last = deque(log, count)
+        position = log.tell()
     before: list[bytes] = []
     if len(last) < count:
         try:
@@ -22,7 +30,7 @@ def last_lines(path: Path, count: int) -> list[bytes]:
                 before = list(deque(older, count - len(last)))
         except FileNotFoundError:
             pass
-    return list(itertools.chain(before, last))
+    return End([*before, *last], position)
 
 
 def following(path: Path, position: int) -> Iterator[bytes]:
