@@ -15,9 +15,11 @@ from scripts.chat import chat
 from scripts.default import default
 from scripts.description import described
 from scripts.doctor import doctor
+from scripts.key import key
 from scripts.launch import launch
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
+from scripts.service.command import service
 from scripts.settings import ENVIRONMENT_PREFIX, default_home, read_config
 
 from .jobs import convert, import_, pull, verify
@@ -105,6 +107,8 @@ for command in (
     chat,
     launch,
     default,
+    key,
+    service,
     doctor,
     bench,
 ):

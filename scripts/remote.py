@@ -10,8 +10,8 @@ from urllib.parse import quote
 import click
 
 from registry.store.store import BUILT_IN_ID
+from scripts.api_key import KEY_VARIABLE, key_of_server
 from scripts.settings import ENVIRONMENT_PREFIX
-from web.settings import DEFAULT_API_KEY
 
 if TYPE_CHECKING:
     import httpx
@@ -24,7 +24,9 @@ class NoServer(click.ClickException):
 
 
 def on_server(command: Command) -> Command:
-    """Add the options --server and --api-key."""
+    """Add the options --server and --api-key, in this order: by default the one decides on the
+    other.
+    """
     server = click.option(
         "--server",
         default="http://127.0.0.1:8083",
@@ -32,7 +34,7 @@ def on_server(command: Command) -> Command:
         envvar=f"{ENVIRONMENT_PREFIX}_SERVER",
         help="Where the server listens.",
     )
-    key = click.option("--api-key", default=DEFAULT_API_KEY, envvar=f"{ENVIRONMENT_PREFIX}_API_KEY")
+    key = click.option("--api-key", default=key_of_server, envvar=KEY_VARIABLE)
     return server(key(command))
 
 

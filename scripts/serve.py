@@ -1,7 +1,10 @@
 """`mlx-edge serve`: the server in the foreground."""
 
 import asyncio
+import errno
 import logging
+import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +20,10 @@ from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.power.awake import AwakeLoop
 from runtime.residency import PoolSettings
-from scripts.settings import ENVIRONMENT_PREFIX, Duration, Size, provision_settings
+from scripts.api_key import KEY_VARIABLE, key_of_home
+from scripts.log_file import FORMAT, LogFile
+from scripts.service.port import held
+from scripts.settings import Duration, Size, provision_settings
 from scripts.starter import bring, skip
 from web.default_model import default_model
 from web.server import serve as serve_web
@@ -30,15 +36,18 @@ from web.settings import (
     check_bind,
 )
 
+logger = logging.getLogger(__name__)
+
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to bind.")
 @click.option("--port", default=8083, show_default=True, type=click.IntRange(0, 65535))
 @click.option(
     "--api-key",
-    default=DEFAULT_API_KEY,
-    envvar=f"{ENVIRONMENT_PREFIX}_API_KEY",
-    help=f"The key clients send; {DEFAULT_API_KEY} by default, on loopback only.",
+    default=key_of_home,
+    envvar=KEY_VARIABLE,
+    help="The key clients send; by default the one that `mlx-edge key` prints: "
+    f"{DEFAULT_API_KEY}, on loopback only, where none was chosen.",
 )
 @click.option("--keep-alive", type=Duration(), default="30m", show_default=True,
               help="Unload a model that was idle this long; -1: never.")  # fmt: skip
@@ -72,6 +81,8 @@ from web.settings import (
     metavar="HOST",
     help="A host to download from although it is on a private network; repeatable.",
 )
+@click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write there instead of to the terminal; the last 60 MB are kept.")  # fmt: skip
 @click.pass_obj
 def serve(
     home: Path,
@@ -92,9 +103,14 @@ def serve(
     starter: bool | None,
     preload: tuple[str, ...],
     allow_private_downloads: tuple[str, ...],
+    log_file: Path | None,
 ) -> None:
     """Serve the models of this machine."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if log_file is not None:
+        _write_to(log_file)
+    logging.basicConfig(level=logging.INFO, format=FORMAT)
+    if log_file is not None:  # which is read later, and has more than one start in it
+        logger.info("mlx-edge %s starts, pid %d", version("mlx-edge"), os.getpid())
     provision = provision_settings(allow_private_downloads)
     settings = WebSettings(
         host=host,
@@ -133,7 +149,15 @@ def serve(
         with asyncio.Runner(loop_factory=AwakeLoop) as runner:
             runner.run(_serve(settings, pool, store, jobs, starter))
     except OSError as error:
-        raise click.ClickException(f"cannot serve on {host}:{port}: {error.strerror}") from error
+        why = held(port) if error.errno == errno.EADDRINUSE else error.strerror
+        raise click.ClickException(f"cannot serve on {host}:{port}: {why}") from error
+
+
+def _write_to(log_file: Path) -> None:
+    try:
+        LogFile(log_file).take_over()
+    except OSError as error:
+        raise click.ClickException(f"{log_file} cannot be written: {error.strerror}") from error
 
 
 def _disk_cache(home: Path, limit_bytes: int) -> DiskCache | None:

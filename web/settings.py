@@ -59,17 +59,26 @@ def longest_end_s(drain_timeout_s: float) -> float:
 
 
 def check_bind(settings: WebSettings) -> None:
-    """Raises ValueError when the documented default key would guard more than this machine."""
-    if settings.api_key == DEFAULT_API_KEY and not _is_loopback(settings.host):
+    """Raises ValueError for a key that is none, and when the documented default key would guard
+    more than this machine.
+    """
+    check_key(settings.api_key)
+    if settings.api_key == DEFAULT_API_KEY and not is_loopback(settings.host):
         raise ValueError(
             f"the default key {DEFAULT_API_KEY} is public, so it serves loopback only; "
-            f"to listen on {settings.host} choose a key of your own with --api-key"
+            f"to listen on {settings.host} choose a key of your own with `mlx-edge key new` or "
+            "--api-key"
         )
-    if not re.fullmatch(r"[!-~]{1,512}", settings.api_key):
+
+
+def check_key(key: str) -> None:
+    """Raises ValueError for one that no header could carry."""
+    if not re.fullmatch(r"[!-~]{1,512}", key):
         raise ValueError("an API key has 1 to 512 ASCII characters, none of them blank")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is reached there."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,7 +1,6 @@
 """The key of a home's files: in the macOS Keychain, elsewhere in a file for its user alone."""
 
 import contextlib
-import hashlib
 import hmac
 import os
 import secrets
@@ -9,9 +8,10 @@ from pathlib import Path
 
 from runtime.memory import darwin
 
-from . import keychain
+from .keychain import KeychainFailed, Secrets, account_of
 
 _FILE = "prefixes.key"
+_KEYCHAIN = Secrets("mlx-edge prefix cache")
 _NUM_BYTES = 32
 
 
@@ -29,14 +29,14 @@ def load_or_make(home: Path) -> bytes:
         if (key := _of_file(path)) is not None:
             return key
         if darwin.is_here():
-            if (key := keychain.find(_account(home))) is not None:
+            if (key := _KEYCHAIN.find(account_of(home))) is not None:
                 return key
             made = secrets.token_bytes(_NUM_BYTES)
-            with contextlib.suppress(keychain.KeychainFailed):
-                keychain.add(_account(home), made)
+            with contextlib.suppress(KeychainFailed):
+                _KEYCHAIN.add(account_of(home), made)
                 return made
         return _make_file(path)
-    except (OSError, keychain.KeychainFailed) as error:
+    except (OSError, KeychainFailed) as error:
         raise KeyUnavailable(f"the key of {home} cannot be had: {error}") from error
 
 
@@ -44,7 +44,7 @@ def delete(home: Path) -> None:
     """Without it nothing can be read any more. Raises OSError or KeychainFailed."""
     (home / _FILE).unlink(missing_ok=True)
     if darwin.is_here():
-        keychain.delete(_account(home))
+        _KEYCHAIN.delete(account_of(home))
 
 
 def derived(key: bytes, purpose: str) -> bytes:
@@ -73,8 +73,3 @@ def _make_file(path: Path) -> bytes:
         os.fsync(file.fileno())
     beside.rename(path)
     return key
-
-
-def _account(home: Path) -> str:
-    """Without a character that a command would have to quote."""
-    return hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:32]

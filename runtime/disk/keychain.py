@@ -6,9 +6,12 @@ and with another status where the Keychain is locked or may not be asked. `secur
 commands from its standard input: a secret among its arguments could be read by every process.
 """
 
+import hashlib
+import os
 import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 
-_SERVICE = "mlx-edge prefix cache"
 _NOT_FOUND = 44
 _LIMIT_S = 20.0  # a Keychain that asks a person waits for ever
 
@@ -19,23 +22,32 @@ class KeychainFailed(Exception):
     """The Keychain does not answer, or not to us."""
 
 
-def find(account: str) -> bytes | None:
-    """The secret of an account; None if it has none. Raises KeychainFailed."""
-    found = _run(["find-generic-password", "-a", account, "-s", _SERVICE, "-w"])
-    return None if found is None else _secret(found)
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Those of one kind, by account. `kind` is the name under which a person finds them."""
+
+    kind: str
+
+    def find(self, account: str) -> bytes | None:
+        """The secret of an account; None if it has none. Raises KeychainFailed."""
+        found = _run(["find-generic-password", "-a", account, "-s", self.kind, "-w"])
+        return None if found is None else _secret(found)
+
+    def add(self, account: str, secret: bytes) -> None:
+        """Give an account a secret, in place of the one it has. Raises KeychainFailed."""
+        command = f'add-generic-password -U -a "{account}" -s "{self.kind}" -w "{secret.hex()}"\n'
+        _run(["-i"], command)
+        if self.find(account) != secret:  # the status of `-i` says nothing of its commands
+            raise KeychainFailed("the Keychain did not keep the key")
+
+    def delete(self, account: str) -> None:
+        """Forget an account's secret, if it has one. Raises KeychainFailed."""
+        _run(["delete-generic-password", "-a", account, "-s", self.kind])
 
 
-def add(account: str, secret: bytes) -> None:
-    """Give an account a secret. Raises KeychainFailed."""
-    command = f'add-generic-password -U -a "{account}" -s "{_SERVICE}" -w "{secret.hex()}"\n'
-    _run(["-i"], command)
-    if find(account) != secret:  # the status of `-i` says nothing of its commands
-        raise KeychainFailed("the Keychain did not keep the key")
-
-
-def delete(account: str) -> None:
-    """Forget an account's secret, if it has one. Raises KeychainFailed."""
-    _run(["delete-generic-password", "-a", account, "-s", _SERVICE])
+def account_of(home: Path) -> str:
+    """A home's name here, without a character that a command would have to quote."""
+    return hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:32]
 
 
 def _secret(text: str) -> bytes:

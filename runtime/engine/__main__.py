@@ -52,7 +52,9 @@ _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 
 def main() -> int:
     fd, folder, settings_json = sys.argv[1:]
-    logging.basicConfig(level=logging.WARNING, format="engine: %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s engine: %(levelname)s %(message)s"
+    )
     settings = msgspec.json.decode(settings_json, type=EngineSettings)
     end_with_parent()
     sock = socket.socket(fileno=int(fd))

@@ -138,14 +138,15 @@ def test_the_default_key_serves_loopback_only(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_says_so(server: ServerProcess, tmp_path: Path) -> None:
-    """A clear message and a failing exit, not a traceback."""
+    """Who holds it, and a failing exit, not a traceback."""
     result = subprocess.run(
         [sys.executable, "-m", "scripts.cli", "--home", str(tmp_path), "serve",
          "--port", str(server.port)],
         cwd=ROOT, capture_output=True, text=True, timeout=20,
     )  # fmt: skip
     assert result.returncode != 0
-    assert str(server.port) in result.stderr and "Traceback" not in result.stderr
+    assert f"127.0.0.1:{server.port}: the port is held by" in result.stderr
+    assert f"(pid {server.process.pid})" in result.stderr and "Traceback" not in result.stderr
 
 
 def host(server: ServerProcess) -> bytes:

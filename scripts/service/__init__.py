@@ -1,0 +1,1 @@
+"""`mlx-edge service`: the server, run by launchd or by systemd."""

@@ -1,0 +1,62 @@
+"""What a service manager is to run: the server, and on a Mac the menu bar beside it."""
+
+import math
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVER = "com.mlx-edge.server"  # the label, and the name of launchd's file: never to be changed
+MENUBAR = "com.mlx-edge.menubar"
+
+# After the drain: last writes, engines that end (5 s, and 10 s more to save prefixes), the archive.
+END_S = 30
+
+_ROOT = Path(__file__).resolve().parents[2]  # from where `scripts` is imported
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One program, for as long as the user is logged in."""
+
+    label: str
+    arguments: tuple[str, ...]  # the first is an absolute path
+    folder: Path  # where it works
+    log: Path  # where its output goes
+    environment: Mapping[str, str]  # beside the service manager's own; without a secret
+    stop_s: int | None  # from SIGTERM to SIGKILL; None: never
+    has_window: bool = False  # it needs a session at the screen
+
+
+def server(
+    home: Path,
+    options: Sequence[str],
+    drain_s: float,
+    log: Path,
+    environment: Mapping[str, str],
+) -> Definition:
+    """`mlx-edge serve` with these options."""
+    arguments = ("--home", str(home.absolute()), "serve", *options, "--log-file", str(log))
+    stop_s = None if math.isinf(drain_s) else math.ceil(drain_s) + END_S
+    program, folder = _program()
+    return Definition(SERVER, (*program, *arguments), folder, log, environment, stop_s)
+
+
+def menubar(home: Path, server_url: str, log: Path) -> Definition:
+    """`mlx-edge menubar` for this server."""
+    arguments = ("--home", str(home.absolute()), "menubar", "--server", server_url)
+    program, folder = _program()
+    return Definition(MENUBAR, (*program, *arguments), folder, log, {}, 5, has_window=True)
+
+
+def _program() -> tuple[tuple[str, ...], Path]:
+    """This command, and a folder that it works in.
+
+    It has a name that stays when the version behind it changes: what Homebrew links is not
+    followed. Where it was not called by that name, it is the module that Python runs now.
+    """
+    called = shutil.which(sys.argv[0])
+    if called is not None and Path(called).name == "mlx-edge":
+        return (str(Path(called).absolute()),), Path.home()
+    return (sys.executable, "-m", "scripts.cli"), _ROOT

@@ -1,0 +1,43 @@
+"""Tests of the end of a log, and of what follows."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts.log_file import LogFile
+from scripts.service.logs import end, following
+
+
+def test_the_last_lines_reach_into_what_was_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("1\n2\n3\n4\n")
+    LogFile(path, limit_bytes=4).rotate()
+    assert end(path, 2).lines == [b"3\n", b"4\n"]
+    path.write_text("5\n6\n")
+    assert end(path, 3).lines == [b"4\n", b"5\n", b"6\n"]
+    assert end(path, 9).lines == [b"%d\n" % number for number in range(1, 7)]
+    assert end(path, 1).lines == [b"6\n"] and end(path, 0).lines == []
+
+
+def test_no_log(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        end(tmp_path / "log", 1)
+
+
+def test_nothing_is_missed_when_the_log_is_rotated(tmp_path: Path) -> None:
+    """Not even what was written between the last look and the rotation."""
+    path = tmp_path / "log"
+    path.write_text("old\n")
+    followed = following(path, end(path, 0).position)
+    assert next(followed) == b""
+    with path.open("a") as log:
+        log.write("seen\n")
+        log.flush()
+        assert next(followed) == b"seen\n"
+        log.write("unseen\n")
+        log.flush()
+        LogFile(path, limit_bytes=4).rotate()
+        log.write("new\n")
+    assert next(followed) == b"unseen\n" and next(followed) == b"new\n"
+    path.unlink()
+    assert next(followed) == b"" and next(followed) == b""
