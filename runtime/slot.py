@@ -19,6 +19,7 @@ from .errors import CrashLoop, InvalidRequest, QueueFull, Unavailable
 from .events import Finished, Loading
 from .memory.calibration import Calibration
 from .schedule import Schedule
+from .tally import Tally
 
 Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
 
@@ -214,6 +215,7 @@ class Slot:
     # Of these, those that were given the engine, or the load to wait for: an unload waits for them.
     users: Headcount = field(default_factory=Headcount)
     stats: RequestStats = field(default_factory=RequestStats)
+    tally: Tally = field(default_factory=Tally)
     crashes: CrashHistory = field(default_factory=CrashHistory)
     load_s: float | None = None  # how long the last load took
     loaded_at: float = 0.0  # unix time
