@@ -16,6 +16,8 @@ from scripts.default import default
 from scripts.description import described
 from scripts.doctor import doctor
 from scripts.launch import launch
+from scripts.menubar.command import menubar
+from scripts.pause import pause, resume
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
 from scripts.settings import ENVIRONMENT_PREFIX, default_home, read_config
@@ -101,11 +103,14 @@ for command in (
     ps,
     load,
     unload,
+    pause,
+    resume,
     cache,
     chat,
     launch,
     default,
     doctor,
+    menubar,
     bench,
 ):
     cli.add_command(command)
