@@ -1,5 +1,6 @@
 """`mlx-edge menubar`: put together and run."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -25,5 +26,6 @@ def menubar(home: Path, server: str, api_key: str) -> None:
     except toolkit.NoToolkit as error:
         raise click.ClickException(str(error)) from error
     toolkit.stay_out_of_dock()
-    asked = Server(server, api_key)
-    MenuBar(rumps, Program(asked, MacDesktop(), ServiceCommand(home, asked.url))).run()
+    with closing(Server(server, api_key)) as asked:
+        login_item = ServiceCommand(home, asked.url)
+        MenuBar(rumps, Program(asked, MacDesktop(), login_item)).run()

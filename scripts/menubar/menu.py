@@ -46,10 +46,7 @@ Action: TypeAlias = Deed | Load | Unload
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line of a menu: grey if it does nothing and opens no further menu.
-
-    The words of a menu's items differ, for rumps drops the second of two that are the same.
-    """
+    """A line of a menu: grey if it does nothing and opens no further menu."""
 
     words: str
     action: Action | None = None
@@ -104,8 +101,8 @@ def _title(status: Status | None, trouble: Trouble | None) -> str:
     loading = [model.loading.progress for model in status.models if model.loading is not None]
     if loading:
         return f"◈ {min(loading):.0%}"
-    if status.tokens_per_second > 0:
-        return f"◆ {status.tokens_per_second:.0f} tok/s"
+    if speed := _speed(status):
+        return f"◆ {speed}"
     return "◆ …" if status.is_busy else "◆"
 
 
@@ -142,9 +139,14 @@ def _at_a_glance(status: Status) -> list[str]:
     }
     memory = status.memory
     held = f"{in_words(memory.held_bytes)} of {in_words(memory.limit_bytes)} for models in use"
-    speed = f"{status.tokens_per_second:.0f} tokens a second" if status.tokens_per_second else ""
+    speed = _speed(status)
     told = words.get(status.state, f"says: {status.state}")  # of a server that is newer
     return [f"mlx-edge {status.version} {told}", f"{held}, {speed}" if speed else held]
+
+
+def _speed(status: Status) -> str:
+    """Of all requests together; nothing where there is none."""
+    return f"{status.tokens_per_second:.0f} tok/s" if status.tokens_per_second else ""
 
 
 # --- models ---------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The menu bar's program without its window: it looks at the server, and does what is clicked."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -68,9 +69,7 @@ class Program:
         while (news := self._next()) is not None:
             self._take(news)
         if not self._is_looking and self._clock() >= self._next_look:
-            self._is_looking = True
-            lists = self._clock() >= self._next_list
-            self._start(lambda: self._look(lists))
+            self._begin_look()
         return menu_of(self._seen)
 
     def do(self, action: Action) -> None:
@@ -88,15 +87,24 @@ class Program:
         except Empty:
             return None
 
+    def _begin_look(self) -> None:
+        """Whoever wants one from now on wants another: this one may have seen what was before."""
+        now = self._clock()
+        self._is_looking, self._next_look = True, math.inf
+        if lists := now >= self._next_list:
+            self._next_list = now + _LIST_S
+        self._start(lambda: self._look(lists))
+
     def _take(self, news: _News) -> None:
         now = self._clock()
         match news:
             case _Looked(status, trouble, model_ids):
                 self._is_looking = False
                 is_busy = self._num_doing > 0 or (status is not None and status.is_busy)
-                self._next_look = now + (_BUSY_S if is_busy else _IDLE_S)
+                self._next_look = min(self._next_look, now + (_BUSY_S if is_busy else _IDLE_S))
+                if trouble is not None:  # what was not told is asked for again
+                    self._next_list = now
                 if model_ids is not None:
-                    self._next_list = now + _LIST_S
                     self._seen = replace(self._seen, model_ids=model_ids)
                 self._seen = replace(self._seen, status=status, trouble=trouble)
             case _Did(failure):

@@ -26,7 +26,7 @@ class MenuItem(Protocol):
 
 
 class MainMenu(Protocol):
-    """Drops an item whose title it has already."""
+    """What a click on the bar opens."""
 
     def add(self, menuitem: MenuItem | None, /) -> None: ...
 

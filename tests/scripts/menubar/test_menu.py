@@ -56,7 +56,7 @@ def test_a_server_at_work() -> None:
     memory = Memory(700 << 20, 10 * _GB)
     menu = menu_of(seen(replace(_IDLE, tokens_per_second=38.4, memory=memory, models=(busy,))))
     assert menu.title == "◆ 38 tok/s"
-    assert words(menu)[1] == "700 MB of 10.0 GB for models in use, 38 tokens a second"
+    assert words(menu)[1] == "700 MB of 10.0 GB for models in use, 38 tok/s"
     model = find(menu.items, "small")
     assert model.words == "small: 700 MB, 2 running, 1 waiting" and model.action is None
     assert model.items == (

@@ -1,10 +1,11 @@
 """Stands for rumps 0.4.0 where there is no Mac: of its classes what the menu bar uses, as they are.
 
-What is odd here is odd there: a menu drops an item whose title it has; an item's key stays what its
-title was when it was added; `set_callback` takes an item its menu; errors in callbacks are printed,
-and the program goes on. `test_rumps` holds it against the real source.
+What is odd here is odd there: of two items with one title both are shown, and the second is found
+by it; an item's key stays what its title was when it was added; `set_callback` takes an item its
+menu; errors in callbacks are printed, and the program goes on. `test_rumps` holds it against the
+real source.
 
-What a person at a Mac would do and see is below: `turn`, `click`, `seen`.
+What a person at a Mac would do and see is below: `tick`, `click`, `seen`.
 """
 
 import time
@@ -29,22 +30,22 @@ class SeparatorMenuItem:
 class Menu(dict[str, Any]):
     def __init__(self) -> None:
         super().__init__()
+        self._shown: list[Any] = []  # NSMenu's: what a person sees
         self._num_separators = 0
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key not in self:
-            super().__setitem__(key, value)
 
     def add(self, menuitem: Any) -> None:
         if menuitem is None or menuitem is separator:
             self._num_separators += 1
-            self[f"SeparatorMenuItem_{self._num_separators}"] = SeparatorMenuItem()
-            return
-        if not hasattr(menuitem, "_menuitem"):
-            menuitem = MenuItem(menuitem)
-        self[menuitem.title] = menuitem
+            key, menuitem = f"SeparatorMenuItem_{self._num_separators}", SeparatorMenuItem()
+        else:
+            if not hasattr(menuitem, "_menuitem"):
+                menuitem = MenuItem(menuitem)
+            key = menuitem.title
+        self._shown.append(menuitem)
+        self[key] = menuitem
 
     def clear(self) -> None:
+        self._shown.clear()
         super().clear()
 
 
@@ -64,14 +65,16 @@ class MenuItem(Menu):
         self._title = str(title)
         self._state = 0
         self._action: str | None = None  # NSMenuItem's: what enables it
+        self._has_menu = False
         self.set_callback(callback, key)
 
     def __hash__(self) -> int:
         return id(self)
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._action = "submenuAction:"  # setSubmenu: gives it this one
-        super().__setitem__(key, value)
+    def add(self, menuitem: Any) -> None:
+        if not self._has_menu:
+            self._has_menu, self._action = True, "submenuAction:"  # as setSubmenu: does
+        super().add(menuitem)
 
     @property
     def title(self) -> str:
@@ -176,6 +179,12 @@ def turn() -> None:
             _call(timer._callback, timer)
 
 
+def tick() -> None:
+    """All timers call back, for those who need not wait."""
+    for timer in list(timers):
+        _call(timer._callback, timer)
+
+
 def click(menu: Menu, *titles: str) -> None:
     """The item that these titles lead to: each is shown, the last is not grey."""
     item: Menu = menu
@@ -190,7 +199,7 @@ def click(menu: Menu, *titles: str) -> None:
 def seen(menu: Menu, depth: int = 0) -> str:
     """What is read when the menu is opened: a line each; grey ones in brackets."""
     lines = []
-    for item in menu.values():
+    for item in menu._shown:
         if isinstance(item, SeparatorMenuItem):
             lines.append("---")
             continue
@@ -202,7 +211,7 @@ def seen(menu: Menu, depth: int = 0) -> str:
 
 
 def _items(menu: Menu) -> Iterator[MenuItem]:
-    return (item for item in menu.values() if isinstance(item, MenuItem))
+    return (item for item in menu._shown if isinstance(item, MenuItem))
 
 
 def _call(callback: Callable[[Any], Any], sender: Any) -> None:
