@@ -184,6 +184,7 @@ def test_the_page_the_endpoint_and_the_key(mac: Mac, desk: Path) -> None:
     mac.until(lambda: "⚠ `open` failed" in mac.menu)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back(rumps: Any, home: Path) -> None:
     """The bar says so, with a load in flight too, and finds the next one by itself."""
     with ServerProcess(home) as first:

@@ -68,9 +68,6 @@ class MenuItem(Menu):
         self._has_menu = False
         self.set_callback(callback, key)
 
-    def __hash__(self) -> int:
-        return id(self)
-
     def add(self, menuitem: Any) -> None:
         if not self._has_menu:
             self._has_menu, self._action = True, "submenuAction:"  # as setSubmenu: does
