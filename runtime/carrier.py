@@ -101,4 +101,4 @@ class Carrier:
 
     def _is_last(self, death: EngineDied) -> bool:
         """Whether the model shall not be loaded again for this."""
-        return isinstance(death, EngineStopped) or self._residency.is_draining
+        return isinstance(death, EngineStopped) or self._residency.intake.is_draining

@@ -11,6 +11,7 @@ RuntimeFault
 ├── QueueFull                   too many requests wait already: come back in `retry_after_s`
 ├── Unavailable                 the server's state forbids it now: come back in `retry_after_s`
 │   ├── Draining                the server is shutting down
+│   ├── Paused                  a person paused it
 │   ├── InsufficientMemory      the model does not fit beside what is loaded and in use
 │   ├── RequestTooLarge         nor would this request, were all others over
 │   ├── CrashLoop               the engine died too often in a row to be started again at once
@@ -154,6 +155,16 @@ class Draining(Unavailable):
         super().__init__("The server is shutting down. Try again when it is back.", retry_after_s=5)
 
 
+class Paused(Unavailable):
+    """Somebody paused the server: it takes no new requests until it is resumed."""
+
+    code = "paused"
+
+    def __init__(self) -> None:
+        way = "with `mlx-edge resume`, in the menu bar, or by POST /v1/resume"
+        super().__init__(f"The server is paused. Resume it {way}.", retry_after_s=30)
+
+
 class Held(NamedTuple):
     """A model that is in memory and was not unloaded for another one."""
 
@@ -168,11 +179,7 @@ class InsufficientMemory(Unavailable):
     code = "insufficient_memory"
 
     def __init__(
-        self,
-        model_id: str,
-        needed_bytes: int,
-        available_bytes: int,
-        held: Sequence[Held] = (),
+        self, model_id: str, needed_bytes: int, available_bytes: int, held: Sequence[Held] = ()
     ) -> None:
         """`held` could be unloaded by hand, or once they are idle."""
         others = ", ".join(

@@ -31,6 +31,7 @@ from .events import (
 )
 from .power import awake
 from .requests import AnswerFormat, SamplingParams
+from .tally import Tally
 
 Progress: TypeAlias = Queued | Loading | Prefill | PromptScores | Restarted
 
@@ -44,12 +45,14 @@ class Generation:
     may come at any time, follow at their own pace, and never slow it down.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally | None = None) -> None:
+        """`tally` is told what is drawn."""
         self.prompt: list[int] = []
         self.borders: list[int] = []  # of the prompt: tokens before what others say otherwise
         self.sampling = SamplingParams()
         self.form = AnswerFormat()
         self.drawn: list[int] = []
+        self._tally = tally or Tally()
         self._scores: list[Score] = []  # of those drawn, where they were asked for
         self._pieces: list[Delta] = []
         self._ends: list[int] = []  # how many tokens are drawn at the end of each piece
@@ -202,6 +205,7 @@ class Generation:
 
     def _draw(self, event: Delta | SetAside | Finished) -> None:
         self.drawn += event.tokens
+        self._tally.total += len(event.tokens)
         self._scores += event.scores
 
     def _wake(self) -> None:

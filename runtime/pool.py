@@ -98,13 +98,14 @@ class ModelPool:
     async def begin_all(self, model: Model, request: GenerationRequest) -> list[Generation]:
         """Start to answer a request. What can be refused is raised here, the rest by following.
 
-        Here: Draining, QueueFull, InvalidRequest, RequestTooLarge, TooSlow, LoadFailed, CrashLoop
-        and InsufficientMemory. Later: EngineFailed, Draining, Cancelled, RequestTooLarge where
-        memory did not come back and, for one that is carried to another engine or came while its
-        model was being unloaded, the last three again.
+        Here: Draining, Paused, QueueFull, InvalidRequest, RequestTooLarge, TooSlow, LoadFailed,
+        CrashLoop and InsufficientMemory. Later: EngineFailed, Draining, Cancelled, RequestTooLarge
+        where memory did not come back and, for one that is carried to another engine or came while
+        its model was being unloaded, the last three of these again.
         """
         prompt = Prompt(self._text, self._splices, model.folder, request)
-        generations = [Generation() for _ in range(request.num_answers)]
+        tally = self.residency.slot(model).tally
+        generations = [Generation(tally) for _ in range(request.num_answers)]
 
         async def start(number: int, generation: Generation) -> None:
             life = self._generate(model, request, generation, prompt, number)
@@ -258,9 +259,9 @@ class ModelPool:
     ) -> Iterator[Ticket]:
         """A place among the requests of a model, where there is room for `num_more`.
 
-        Raises Draining, or QueueFull.
+        Raises Draining, Paused, or QueueFull.
         """
-        self.residency.refuse_when_draining()
+        self.residency.intake.refuse_requests()
         max_queue, max_rows = self._settings.max_queue, self._settings.max_rows
         refuse_too_many(slot, priority, num_more, max_queue, max_rows)
         ticket = slot.schedule.enter(next(_numbers), priority, on_position, takes_row=takes_row)

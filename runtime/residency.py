@@ -19,6 +19,7 @@ from .engine_process import EngineProcess, Watch
 from .errors import Draining, LoadRefused, ModelNotLoaded, ModelRemoved
 from .events import Loading
 from .eviction import Eviction
+from .intake import Intake
 from .loads import AskTemplate, Loads, OnLoad
 from .memory import machine
 from .memory.cost import memory_of
@@ -76,7 +77,7 @@ class Residency:
     ) -> None:
         """`on_load` is told of every load; what `is_removed` leaves the memory soon."""
         self.slots: dict[str, Slot] = {}  # in the order they were first asked for
-        self.is_draining = False
+        self.intake = Intake()
         self._is_drained = False  # what was admitted before may begin no more either
         self._settings = settings
         self._is_removed = is_removed
@@ -153,7 +154,7 @@ class Residency:
         InsufficientMemory. After it: LoadFailed, LoadRefused.
         """
         slot = self.slot(model)
-        self.refuse_when_draining()
+        self.intake.refuse_loads()
         with slot.admitted():  # it will be no row of the batch, so it is never too many
             async for progress in self._load(slot, kv_bits):
                 yield progress
@@ -215,6 +216,10 @@ class Residency:
         """The models in memory or on their way there."""
         return [id for id, slot in self.slots.items() if slot.engine or slot.load or slot.unloading]
 
+    def tokens_drawn(self) -> dict[str, int]:
+        """For all requests of each model, since the start."""
+        return {id: slot.tally.total for id, slot in self.slots.items()}
+
     def info(self, model_id: str) -> ModelInfo | None:
         """What loading taught about a model that is in memory."""
         slot = self.slots.get(model_id)
@@ -226,16 +231,11 @@ class Residency:
         """False while draining, and while the model's engine died too often to be started again."""
         slot = self.slots.get(model_id)
         is_looping = slot is not None and slot.crashes.is_looping
-        return not self.is_draining and not is_looping
-
-    def refuse_when_draining(self) -> None:
-        """Raises Draining from the beginning of a drain on."""
-        if self.is_draining:
-            raise Draining
+        return not self.intake.is_draining and not is_looping
 
     def _refuse(self, slot: Slot) -> None:
         """Raises what speaks against loading a model now."""
-        self.refuse_when_draining()
+        self.intake.refuse_loads()
         if self._is_removed(slot.model):
             raise ModelRemoved(slot.model.id)
 
@@ -245,7 +245,7 @@ class Residency:
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new work, let running requests end, and fail those that take too long."""
-        self.is_draining = True
+        self.intake.is_draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 for slot in list(self.slots.values()):  # a new one gets no requests
@@ -260,7 +260,7 @@ class Residency:
 
     async def close(self) -> None:
         """End every engine. The residency is of no more use."""
-        self.is_draining = self._is_drained = True
+        self.intake.is_draining = self._is_drained = True
         if self._clock is not None:
             self._clock.cancel()
         loads = [slot.load.task for slot in self.slots.values() if slot.load and slot.load.task]
@@ -278,6 +278,7 @@ class Residency:
             await asyncio.sleep(_TICK_S)
             for slot in list(self.slots.values()):  # an unload may take long: none is waited for
                 slot.schedule.dispatch()
+                slot.tally.look()
                 if (slot.engine or slot.load) and self._is_removed(slot.model):
                     self._unloads.force(slot, ModelRemoved(slot.model.id))
                 elif slot.is_idle and slot.expires_in_s == 0:

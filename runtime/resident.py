@@ -23,6 +23,7 @@ class ResidentModel:
     num_requests: int  # finished since the model is known
     tokens_per_second: float | None  # decode speed of the last request
     avg_tokens_per_second: float | None
+    tokens_per_second_now: float  # of all its requests together, over the last seconds
     memory_bytes: int
     pinned: bool
     is_unloading: bool  # it waits for its last requests
@@ -52,6 +53,7 @@ class ResidentModel:
             num_requests=stats.num_requests,
             tokens_per_second=stats.tokens_per_second,
             avg_tokens_per_second=stats.avg_tokens_per_second,
+            tokens_per_second_now=slot.tally.per_second,
             memory_bytes=slot.engine.footprint_bytes(),
             pinned=slot.stays,
             is_unloading=slot.unloading is not None,

@@ -20,6 +20,7 @@ from .events import Finished, Loading
 from .memory.calibration import Calibration
 from .power import awake
 from .schedule import Schedule
+from .tally import Tally
 
 Outcome: TypeAlias = Literal["finished", "cancelled", "refused", "failed"]
 
@@ -215,6 +216,7 @@ class Slot:
     # Of these, those that were given the engine, or the load to wait for: an unload waits for them.
     users: Headcount = field(default_factory=Headcount)
     stats: RequestStats = field(default_factory=RequestStats)
+    tally: Tally = field(default_factory=Tally)
     crashes: CrashHistory = field(default_factory=CrashHistory)
     load_s: float | None = None  # how long the last load took
     loaded_at: float = 0.0  # unix time

@@ -17,6 +17,8 @@ from scripts.description import described
 from scripts.doctor import doctor
 from scripts.key import key
 from scripts.launch import launch
+from scripts.menubar.command import menubar
+from scripts.pause import pause, resume
 from scripts.remote import load, ps, unload
 from scripts.serve import serve
 from scripts.service.command import service
@@ -103,6 +105,8 @@ for command in (
     ps,
     load,
     unload,
+    pause,
+    resume,
     cache,
     chat,
     launch,
@@ -110,6 +114,7 @@ for command in (
     key,
     service,
     doctor,
+    menubar,
     bench,
 ):
     cli.add_command(command)

@@ -13,7 +13,7 @@ from web.transport.backpressure import (
 from web.transport.reply import failure_reply
 
 from . import health, page
-from .api import cache, embeddings, jobs, models, rerank
+from .api import cache, embeddings, jobs, models, rerank, status
 from .api.anthropic import messages
 from .api.openai import chat, chat_socket, completions, estimate, responses, tokenize
 from .dialect import CHAT_DIALECTS, dialect_of
@@ -43,6 +43,7 @@ def create_app(services: Services) -> Quart:
             models,
             cache,
             jobs,
+            status,
         ):
             app.register_blueprint(api.blueprint(dialect, services))
         for blueprint in responses.blueprints(dialect, services, runs):

@@ -86,7 +86,12 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(404, str(error), error.code, "model")
         case runtime.QueueFull():
             return Failure(429, str(error), error.code, headers=_retry(error.retry_after_s))
-        case runtime.InsufficientMemory() | runtime.RequestTooLarge() | runtime.TooSlow():
+        case (
+            runtime.InsufficientMemory()
+            | runtime.RequestTooLarge()
+            | runtime.TooSlow()
+            | runtime.Paused()
+        ):
             headers = _retry(error.retry_after_s) | _HOPELESS
             return Failure(503, str(error), error.code, None, headers, _details(error))
         case runtime.Unavailable():

@@ -1,6 +1,5 @@
 """/health, /ready and /metrics: for supervisors and dashboards."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
@@ -13,6 +12,7 @@ from quart import Blueprint, Response
 from runtime.pool import ModelPool
 from runtime.slot import Outcome
 from runtime.ticket import Interruption
+from web.readiness import readiness
 from web.services import Services
 from web.transport.reply import json_reply
 
@@ -31,11 +31,10 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/ready")
     async def ready() -> Response:
-        entries = await asyncio.to_thread(store.entries)
-        if any(entry.is_ready and pool.can_serve(entry.id) for entry in entries):
-            return json_reply({"status": "ready"})
-        status = "draining" if pool.residency.is_draining else "no model can answer"
-        return json_reply({"status": status}, 503, {"Retry-After": "5"})
+        state = await readiness(pool, store)
+        if state == "ready":
+            return json_reply({"status": state})
+        return json_reply({"status": state}, 503, {"Retry-After": "5"})
 
     @routes.get("/metrics")
     async def show_metrics() -> Response:
@@ -82,6 +81,10 @@ class _PoolMetrics(Collector):
             for model, value in zip(loaded, values, strict=True):
                 family.add_metric([model.model.id], value)
             yield family
+        drawn = CounterMetricFamily("mlx_edge_tokens_drawn", "Tokens drawn", labels=["model"])
+        for name, total in self._pool.residency.tokens_drawn().items():
+            drawn.add_metric([name], total)
+        yield drawn
         pool = self._pool
         budget, in_use = pool.residency.budget, sum(m.memory_bytes for m in loaded)
         room = budget.meter.read().room

@@ -1,6 +1,7 @@
 """What the routes work with, in one value."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 from registry.jobs.jobs import Jobs
 from registry.store.store import Store
@@ -23,3 +24,5 @@ class Services:
     sockets: Sockets
     streams: ResumableStreams
     archive: Archive
+    started_at: float = field(default_factory=time.time)  # unix time, for people
+    started: float = field(default_factory=time.monotonic)  # for the uptime: clocks are set

@@ -26,12 +26,22 @@ def describe(
         "owned_by": "local",
         "kind": entry.kind,
         "loaded": loaded is not None,
-        "state": _state(loaded, loading),
+        "state": state_of(loaded, loading),
     }
     if loading is not None:
         value["loading"] = loading_progress(loading)
     facts = _facts(entry)
     return value if facts is None else value | _usable(entry, loaded, *facts)
+
+
+def memory_of_all(loaded: list[ResidentModel], room: int) -> dict[str, Json]:
+    """What all models hold, and what they could have now beside everything else that runs."""
+    held = sum(model.memory_bytes for model in loaded)
+    return {
+        "held_bytes": held,
+        "prefix_bytes": sum(model.cache.num_bytes for model in loaded),
+        "limit_bytes": held + max(0, room),
+    }
 
 
 def choice(entry: Entry, default: Default) -> dict[str, Json]:
@@ -40,7 +50,8 @@ def choice(entry: Entry, default: Default) -> dict[str, Json]:
     return {"default": is_default, "default_is_chosen": is_default and default.is_chosen}
 
 
-def _state(loaded: ResidentModel | None, loading: Loading | None) -> str:
+def state_of(loaded: ResidentModel | None, loading: Loading | None = None) -> str:
+    """Where a model is: in memory, on its way there or out of it, or on disk alone."""
     if loaded is not None:
         return "unloading" if loaded.is_unloading else "loaded"
     return "loading" if loading is not None else "unloaded"

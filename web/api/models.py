@@ -23,7 +23,7 @@ from web.transport import sse
 from web.transport.reply import json_reply
 
 from .jobs import wants_events
-from .model_object import choice, describe, loading_progress
+from .model_object import choice, describe, loading_progress, memory_of_all
 from .scheduling import keep_alive_s
 
 
@@ -98,7 +98,7 @@ async def _list(dialect: Dialect, store: Store, residency: Residency) -> dict[st
         for entry in entries.values()
         if entry.id in loaded or (entry.is_ready and dialect is not MIMOE)
     ]
-    memory = _memory(list(loaded.values()), residency.budget.meter.read().room)
+    memory = memory_of_all(list(loaded.values()), residency.budget.meter.read().room)
     return {"object": "list", "data": shown, "memory": memory}
 
 
@@ -108,16 +108,6 @@ def _unregistered(loaded: ResidentModel) -> Entry:
         loaded.model.id, kind, loaded.model.folder, loaded.loaded_at,
         is_ready=True, size_bytes=loaded.info.weight_bytes,
     )  # fmt: skip
-
-
-def _memory(loaded: list[ResidentModel], room: int) -> Json:
-    """What all models hold, and what they could have now beside everything else that runs."""
-    held = sum(model.memory_bytes for model in loaded)
-    return {
-        "held_bytes": held,
-        "prefix_bytes": sum(model.cache.num_bytes for model in loaded),
-        "limit_bytes": held + max(0, room),
-    }
 
 
 def _show(model_id: str, store: Store, residency: Residency) -> dict[str, Json]:
