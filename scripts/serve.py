@@ -19,6 +19,7 @@ from runtime.engine_messages import DiskCache
 from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.power.awake import AwakeLoop
+from runtime.processes import destinations
 from runtime.residency import PoolSettings
 from scripts.api_key import KEY_VARIABLE, key_of_home
 from scripts.log_file import FORMAT, LogFile
@@ -106,6 +107,7 @@ def serve(
     log_file: Path | None,
 ) -> None:
     """Serve the models of this machine."""
+    destinations.listen()  # before anything could connect
     if log_file is not None:
         _write_to(log_file)
     logging.basicConfig(level=logging.INFO, format=FORMAT)

@@ -18,6 +18,7 @@ from .api.anthropic import messages
 from .api.openai import chat, chat_socket, completions, estimate, responses, tokenize
 from .dialect import CHAT_DIALECTS, dialect_of
 from .errors import Failure, answer_to
+from .network import routes as network_routes
 from .services import Services
 from .store import routes as store_routes
 
@@ -52,6 +53,7 @@ def create_app(services: Services) -> Quart:
     app.register_blueprint(tokenize.blueprint(services))
     app.register_blueprint(store_routes.blueprint(services))
     app.register_blueprint(health.blueprint(services))
+    app.register_blueprint(network_routes.blueprint(services))
     app.register_blueprint(page.blueprint())
 
     @app.before_request

@@ -10,6 +10,7 @@ from typing import Literal
 import httpx
 
 from registry.errors import SourceRefused
+from runtime.processes.destinations import HERE
 
 from . import address
 from .part import blocking
@@ -70,6 +71,7 @@ class Exchange:
             all_headers = self._headers(url) | headers
             request = httpx.Request(method, url, headers=all_headers, extensions=timeout)
             proxy = self._settings.proxies.for_url(str(url))
+            self._mean(url, proxy)
             response = await self._send(request, proxy)
             response.request = request
             if response.status_code not in (301, 302, 303, 307, 308):
@@ -102,6 +104,15 @@ class Exchange:
             raise proxy_refusal(proxy, "407", request.url.host)
         response.extensions["proxy"] = proxy
         return response
+
+    def _mean(self, url: httpx.URL, proxy: Proxy | None) -> None:
+        """Say why this is connected to, for the record of where this process went."""
+        purpose = "the hub" if self._remote.is_of_hub else "a URL that was pulled"
+        if url.raw_host != self.url.raw_host:
+            purpose = f"files of {self.url.host}, which redirects there"
+        HERE.mean(url.raw_host.decode("ascii"), purpose)
+        if proxy is not None:
+            HERE.mean(proxy.host, proxy.purpose)
 
     def _headers(self, url: httpx.URL) -> dict[str, str]:
         headers = {"User-Agent": "mlx-edge", "Accept": "*/*", "Accept-Encoding": "identity"}

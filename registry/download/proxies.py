@@ -23,6 +23,16 @@ class Proxy:
     url: str = field(repr=False)
     variable: str
 
+    @property
+    def host(self) -> str:
+        """What is connected to."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def purpose(self) -> str:
+        """Why it is connected to."""
+        return f"the proxy of {self.variable}"
+
     def __str__(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} ({self.variable})"

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 from registry.download.proxies import Proxies, Proxy
 from registry.download.remote import RETRIED, Interrupted, Remote
 from registry.errors import HubUnreachable, SourceRefused
+from runtime.processes.destinations import HERE
 
 from .files import HubFile, needed, weights
 
@@ -99,6 +100,9 @@ async def _ask(repo_id: str, revision: str | None, settings: HubSettings) -> _In
     """The hub's answer; asked again when it is only busy."""
     proxy = settings.proxies.for_url(settings.endpoint)
     way = f", through the proxy {proxy}" if proxy else ""
+    HERE.mean(urlsplit(settings.endpoint).hostname or "", "the hub")
+    if proxy is not None:
+        HERE.mean(proxy.host, proxy.purpose)
     for attempt in range(1, settings.max_attempts + 1):
         try:
             # Each read has a timeout of its own; this one is for an answer that trickles.
@@ -118,6 +122,7 @@ def _model_info(
     repo_id: str, revision: str | None, settings: HubSettings, proxy: Proxy | None
 ) -> _Info:
     """Blocking. Raises SourceRefused, or Interrupted for what another attempt may mend."""
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read once, at the import
     # Imported late: a server that pulls nothing is spared a fifth of a second.
     from huggingface_hub import HfApi, ModelInfo
     from huggingface_hub.errors import (

@@ -46,7 +46,7 @@ class Jobs:
         self, store: Store, settings: ProvisionSettings, run: Runner = provision.run
     ) -> None:
         self._store = store
-        self._settings = settings
+        self.settings = settings  # where its downloads may go
         self._run = run
         self._folder = store.home / "jobs"
         self._lock = store.home / "jobs.lock"
@@ -177,7 +177,7 @@ class Jobs:
 
     async def _work(self, job: Job, owned: Ownership, receive: Receive | None) -> None:
         await in_thread(lambda _: self._save(job), lambda _: None)
-        await self._run(job.order, self._store, self._settings, job.report, owned, receive)
+        await self._run(job.order, self._store, self.settings, job.report, owned, receive)
 
     def _sweep(self) -> None:
         """Remove what a killed server left half-written."""

@@ -15,6 +15,7 @@ from registry.errors import DownloadFailed, NotAModel, SourceRefused
 from registry.hub.packages import CarriedModel
 from registry.store import manifests
 from registry.threads import Step, in_thread
+from runtime.processes.destinations import HERE
 from runtime.processes.spawn import kill, spawn
 
 from .fetching import Counter, OnStage, require_space
@@ -22,7 +23,9 @@ from .fetching import Counter, OnStage, require_space
 _MODULE = "registry.pip"
 _COPY_BYTES = 1 << 20
 _PROGRESS = re.compile(rb"Progress (\d+) of (\d+)\s*")
+_REACHED = re.compile(r"Reached (\S+) (\S+) (\d+)")
 _UNREACHED = re.compile(r"connection broken by '(.*)': /")  # in pip's warnings before a retry
+_INDEX = "the package index that pip is set up for"
 _WORDS_BYTES = 1 << 16  # of what pip says at its end
 
 
@@ -102,6 +105,15 @@ async def _follow(stdout: asyncio.StreamReader, report: OnStage) -> None:
         for said in lines:
             if (match := _PROGRESS.fullmatch(said)) is not None:
                 report("downloading", int(match[1]), int(match[2]))
+            elif (match := _REACHED.fullmatch(said.decode(errors="replace"))) is not None:
+                _note_reached(*(None if end == "-" else end for end in match.groups()[:2]), match[3])
+
+
+def _note_reached(host: str | None, ip: str | None, port: str) -> None:
+    """pip's destinations are ours: it is asked by nobody else."""
+    if end := host or ip:
+        HERE.mean(end, _INDEX)
+        HERE.note(host, ip, int(port))
 
 
 async def _last_words(stderr: asyncio.StreamReader) -> str:
