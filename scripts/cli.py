@@ -14,7 +14,7 @@ from scripts.cache import cache
 from scripts.chat import chat
 from scripts.default import default
 from scripts.description import described
-from scripts.doctor import doctor
+from scripts.doctor.command import doctor
 from scripts.key import key
 from scripts.launch import launch
 from scripts.menubar.command import menubar

@@ -22,6 +22,8 @@ from runtime.power.awake import AwakeLoop
 from runtime.processes import destinations
 from runtime.residency import PoolSettings
 from scripts.api_key import KEY_VARIABLE, key_of_home
+from scripts.doctor.first_model import first_model
+from scripts.doctor.memory import measured
 from scripts.log_file import FORMAT, LogFile
 from scripts.service.port import held
 from scripts.settings import Duration, Size, provision_settings
@@ -201,9 +203,22 @@ def _banner(url: str, settings: WebSettings, store: Store) -> None:
         f"Listening on {url}",
         f"Key:     {key}",
         _example(url, settings, store),
-        "Bigger:  mlx-edge pull smollm2-360m   (others: mlx-edge list --catalog)",
+        f"Bigger:  {_bigger(store)}",
     ]
     click.echo("\n".join(lines))
+
+
+def _bigger(store: Store) -> str:
+    """How to get a model; where there is none yet, one that fits this machine well."""
+    others = "mlx-edge list --catalog"
+    if any(entry.is_ready and not entry.is_built_in for entry in store.entries()):
+        return f"mlx-edge pull NAME   (names: {others})"
+    here = measured(held=0)
+    memory = f"this machine's {here.memory / (1 << 30):.0f} GB of memory"
+    if (first := first_model(here.limit)) is None:
+        return f"no model of the catalog fits {memory} well   (all: {others})"
+    size = f"{first.size_bytes / 1e9:.1f} GB to fetch"
+    return f"mlx-edge pull {first.name}   ({size}, fits {memory} well; others: {others})"
 
 
 def _example(url: str, settings: WebSettings, store: Store) -> str:

@@ -106,7 +106,9 @@ async def _follow(stdout: asyncio.StreamReader, report: OnStage) -> None:
             if (match := _PROGRESS.fullmatch(said)) is not None:
                 report("downloading", int(match[1]), int(match[2]))
             elif (match := _REACHED.fullmatch(said.decode(errors="replace"))) is not None:
-                _note_reached(*(None if end == "-" else end for end in match.groups()[:2]), match[3])
+                _note_reached(
+                    *(None if end == "-" else end for end in match.groups()[:2]), match[3]
+                )
 
 
 def _note_reached(host: str | None, ip: str | None, port: str) -> None:

@@ -53,6 +53,18 @@ def sysctl(name: str, sysctlbyname: SysctlByName | None = None) -> int | None:
     return int(value.value) & ((1 << 8 * size.value) - 1) if size.value in (4, 8) else None
 
 
+def sysctl_text(name: str, sysctlbyname: SysctlByName | None = None) -> str | None:
+    """A text of the kernel's; None where it has none of this name, or a longer one than 255 bytes.
+
+    The system writes it with a zero at its end, which counts to the length.
+    """
+    sysctlbyname = sysctlbyname or _library().sysctlbyname
+    text, size = ctypes.create_string_buffer(256), ctypes.c_size_t(256)
+    if sysctlbyname(name.encode(), text, ctypes.byref(size), None, 0) != 0:
+        return None
+    return text.value.decode(errors="replace")
+
+
 def is_here() -> bool:
     """Whether this is macOS."""
     return sys.platform == "darwin"

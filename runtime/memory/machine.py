@@ -39,9 +39,13 @@ def working_set_bytes() -> int | None:
     """
     if not keeps_half_precision():
         return None
-    if limit_mb := darwin.sysctl("iogpu.wired_limit_mb"):  # 0: nobody set it
-        return limit_mb << 20
-    return recommended_bytes(physical_bytes())
+    return wired_limit_bytes() or recommended_bytes(physical_bytes())
+
+
+def wired_limit_bytes() -> int | None:
+    """What somebody set for a Mac's GPU instead of Metal's own limit; None where nobody did."""
+    limit_mb = darwin.sysctl("iogpu.wired_limit_mb")
+    return limit_mb << 20 if limit_mb else None  # 0: nobody set it
 
 
 def recommended_bytes(physical: int) -> int:

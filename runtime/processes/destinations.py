@@ -38,7 +38,7 @@ class Destination:
     @property
     def is_loopback(self) -> bool:
         """Whether this machine itself was meant."""
-        return _is_loopback(self.ip or self.host or "")
+        return is_loopback(self.ip or self.host or "")
 
 
 class Destinations:
@@ -149,7 +149,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine itself."""
     try:
         ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

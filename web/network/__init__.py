@@ -1,1 +1,1 @@
-"""What this server reached, what it could reach, and which of its processes have a network at all."""
+"""What this server reached, what it could reach, and which of its processes have a network."""

@@ -19,7 +19,7 @@ _ROLES = {
     "registry.pip": "pip",
 }
 _FOLDER_AT = 2  # of an engine's arguments, behind its module: a descriptor, the model's folder
-_TOOLS = {"caffeinate": "keeps the Mac awake"}  # of the system, without a network by what they do
+_TOOLS = {"caffeinate": "keeps the Mac awake"}  # programs of the system
 _DOWNLOADS = (SERVER, "pip")
 
 Models: TypeAlias = Mapping[str, str]  # ids, by their folders
@@ -33,6 +33,7 @@ class Process(msgspec.Struct, frozen=True):
     model: str | None  # of an engine
     sealed: bool | None  # None where nobody can tell
     needs_network: bool  # it is there to download
+    is_tool: bool = False  # a program of the system, with no use for a network
 
 
 def processes(server: int, models: Models) -> list[Process]:
@@ -57,7 +58,8 @@ def _tree(process: psutil.Process, models: Models, under: str | None = None) -> 
 
 
 def _told(pid: int, role: str, model: str | None) -> Process:
-    return Process(pid, role, model, is_sealed(pid), role in _DOWNLOADS)
+    is_tool = role in _TOOLS.values()
+    return Process(pid, role, model, is_sealed(pid), role in _DOWNLOADS, is_tool)
 
 
 def _role(command: Sequence[str], models: Models) -> tuple[str | None, str | None]:

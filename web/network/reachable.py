@@ -26,7 +26,7 @@ def _hub(hub: HubSettings) -> Iterator[Reachable]:
     yield Reachable(
         hub.endpoint,
         "a model is pulled by its name",
-        "mlx-edge; HF_ENDPOINT names another" if is_default else "HF_ENDPOINT",
+        "mlx-edge (HF_ENDPOINT names another)" if is_default else "HF_ENDPOINT",
     )
     yield Reachable(
         f"hosts that {hub.endpoint} redirects to",

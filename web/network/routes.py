@@ -13,8 +13,9 @@ from web.dialect import OPENAI
 from web.services import Services
 from web.transport.reply import json_reply
 
-from .processes import Process, processes
+from .processes import processes
 from .reachable import reachable
+from .told import Network
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -23,22 +24,21 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/network")
     async def show() -> Response:
-        settings = services.jobs.settings
-        reached = HERE.all()
-        told = {
-            "object": "network",
-            "since": HERE.since,  # None: nothing is recorded
-            "reached": [one for one in reached if not one.is_loopback],
-            "loopback": [one for one in reached if one.is_loopback],
-            "num_unlisted": HERE.num_unlisted,
-            "reachable": reachable(settings.hub, settings.download),
-            "processes": await asyncio.to_thread(_processes, services),
-        }
-        return json_reply(cast(dict[str, Json], msgspec.to_builtins(told)))
+        told = msgspec.to_builtins(await asyncio.to_thread(_network, services))
+        return json_reply(cast(dict[str, Json], told))
 
     return routes
 
 
-def _processes(services: Services) -> list[Process]:
+def _network(services: Services) -> Network:
+    """Blocking: it looks at every process."""
+    settings, reached = services.jobs.settings, HERE.all()
     models = {str(entry.folder): entry.id for entry in services.store.entries()}
-    return processes(os.getpid(), models)
+    return Network(
+        reachable(settings.hub, settings.download),
+        reached=[one for one in reached if not one.is_loopback],
+        loopback=[one for one in reached if one.is_loopback],
+        num_unlisted=HERE.num_unlisted,
+        since=HERE.since,
+        processes=processes(os.getpid(), models),
+    )

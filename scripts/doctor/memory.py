@@ -1,19 +1,20 @@
-"""`mlx-edge doctor`: what this machine can hold, and which models fit."""
+"""What this machine can hold, which models fit, and which one to begin with."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import click
 import msgspec
 
 from registry.hub.catalog import CATALOG
-from registry.store.store import Entry, Store
+from registry.store.store import Entry
 from runtime.memory import machine
 from runtime.memory.cost import PROCESS_BYTES, memory_of
 from runtime.memory.meter import FULL_SHARE, SPARE_BYTES, LiveMeter
 from runtime.memory.prediction import longest_row, predict
-from scripts.remote import NoServer, on_server, request
 from web.serving import RUNNABLE_KINDS, model_of
+
+from .finding import Finding
+from .first_model import first_model
+from .units import gb
 
 _ANSWER_TOKENS = 4096  # of prompt and answer, for which a model has to have room to count as one
 # Beside its weights a model of the catalog wants room for a conversation: a share of them.
@@ -45,7 +46,7 @@ class ModelFit(msgspec.Struct, frozen=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """All that `doctor --json` says."""
+    """What `doctor --json` says of memory."""
 
     machine: Machine
     models: list[ModelFit]
@@ -53,21 +54,6 @@ class Diagnosis(msgspec.Struct, frozen=True):
     catalog: dict[str, bool]  # whether each fits when nothing else is loaded
     largest: str | None  # of the catalog
     not_counted: str | None = None  # why what a server holds is not known, though one answers
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@on_server
-@click.pass_obj
-def doctor(home: Path, as_json: bool, server: str, api_key: str) -> None:
-    """What this machine can hold, and which models fit."""
-    held, trouble = _held(server, api_key)
-    told = diagnosis(Store(home).entries(), held, trouble)
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(told)).decode())
-        return
-    for line in _lines(told):
-        click.echo(line)
 
 
 def diagnosis(
@@ -121,30 +107,45 @@ def _fit(entry: Entry, here: Machine, *, is_loaded: bool) -> ModelFit:
     )
 
 
-def _held(server: str, api_key: str) -> tuple[dict[str, int], str | None]:
-    """The models in the memory of a server that runs here, and what each takes; or why a server
-    that answers does not say so.
-    """
-    try:
-        with request("GET", server, "/v1/models", api_key) as response:
-            models = msgspec.json.decode(response.read())["data"]
-    except NoServer:
-        return {}, None
-    except click.ClickException as error:  # another key, say
-        return {}, error.message
-    sizes = {model["id"]: model["memory_bytes"] for model in models if "memory_bytes" in model}
-    return sizes, None
+def findings(told: Diagnosis) -> Iterator[Finding]:
+    """Of the machine, and of each model that it is too small for."""
+    if told.largest is None:
+        yield Finding(
+            "memory",
+            "warning",
+            f"{gb(told.machine.room_drained)} are there for models: none of the catalog fits",
+            "Close other programs; the built-in model needs next to nothing.",
+        )
+    else:
+        yield Finding("memory", "ok", f"{gb(told.machine.room_drained)} are there for models")
+    for model in told.models:
+        if not model.fits_drained:
+            yield Finding(
+                "memory",
+                "warning",
+                f"{model.id} does not fit: {gb(model.weights)} of weights alone",
+                f"Take one in fewer bits (`mlx-edge convert {model.id} --bits 4`) or a smaller "
+                "one (`mlx-edge list --catalog`).",
+            )
+    for name, reason in told.unreadable.items():
+        yield Finding(
+            "memory",
+            "problem",
+            f"{name}: what it takes cannot be told: {reason}",
+            f"`mlx-edge verify {name}` says what is wrong with its files.",
+        )
 
 
-def _lines(told: Diagnosis) -> Iterator[str]:
+def lines(told: Diagnosis) -> Iterator[str]:
+    """For people."""
     here = told.machine
-    yield f"memory        {_gb(here.memory)}, of which {_gb(here.available)} are free"
+    yield f"memory        {gb(here.memory)}, of which {gb(here.available)} are free"
     if here.working_set is not None:
-        yield f"GPU           may use {_gb(here.working_set)}; models get {_gb(here.limit)} of it"
-    yield f"room now      {_gb(here.room)} for models and conversations"
+        yield f"GPU           may use {gb(here.working_set)}; models get {gb(here.limit)} of it"
+    yield f"room now      {gb(here.room)} for models and conversations"
     if here.held:
-        more = f"{_gb(here.room_drained)}, when the models in memory are unloaded"
-        yield f"room drained  {more} ({_gb(here.held)} come back)"
+        more = f"{gb(here.room_drained)}, when the models in memory are unloaded"
+        yield f"room drained  {more} ({gb(here.held)} come back)"
     if told.not_counted is not None:
         yield f"not counted   what the server that runs holds: {told.not_counted}"
     yield ""
@@ -158,6 +159,9 @@ def _lines(told: Diagnosis) -> Iterator[str]:
     if told.largest is None:
         yield "No model of the catalog fits."
     else:
+        if (first := first_model(told.machine.limit)) is not None:
+            size = f"{first.size_bytes / 1e9:.1f} GB to fetch"
+            yield f"Fits well: mlx-edge pull {first.name}   ({size})"
         yield f"The largest of the catalog that fits: mlx-edge pull {told.largest}"
     if known:
         yield f"Too large for this machine: {known}"
@@ -166,10 +170,5 @@ def _lines(told: Diagnosis) -> Iterator[str]:
 def _row(model: ModelFit) -> str:
     fits = "now" if model.fits_now else "when others are unloaded" if model.fits_drained else "no"
     share = f"{model.context_fits} of {model.context}"
-    cache = _gb(model.cache_1k)
-    return f"{model.id:32} {_gb(model.weights):>9} {cache:>14} {share:>20}  {fits}"
-
-
-def _gb(count: int) -> str:
-    """In units of 1024, as Macs are sold."""
-    return f"{count / (1 << 30):.1f} GB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MB"
+    cache = gb(model.cache_1k)
+    return f"{model.id:32} {gb(model.weights):>9} {cache:>14} {share:>20}  {fits}"

@@ -1,0 +1,58 @@
+"""`mlx-edge doctor`: all that can be checked about this machine, its models and its server."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from registry.store.store import Store
+from scripts.remote import on_server
+
+from . import memory, models, permissions, place, port, report, service, system
+from .finding import Finding, has_problem
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--deep", is_flag=True, help="Verify every model, down to every byte.")
+@click.option("--privacy", "is_privacy", is_flag=True,
+              help="What the server can reach and did reach, and which of its processes are "
+              "sealed, instead.")  # fmt: skip
+@on_server
+@click.pass_obj
+def doctor(
+    home: Path, as_json: bool, deep: bool, is_privacy: bool, server: str, api_key: str
+) -> None:
+    """What is wrong here, and what to do about it; what this machine can hold.
+
+    The exit status is 1 where there is a problem.
+    """
+    if is_privacy:
+        from .privacy import command as privacy  # late: few ask for it
+
+        findings = privacy.show(server, api_key, as_json=as_json)
+    else:
+        findings = _show(home, server, api_key, is_deep=deep, as_json=as_json)
+    raise SystemExit(1 if has_problem(findings) else 0)
+
+
+def _show(home: Path, address: str, api_key: str, *, is_deep: bool, as_json: bool) -> list[Finding]:
+    asked, store = port.ask(address, api_key), Store(home)
+    not_counted = asked.trouble if asked.state == "other key" else None
+    told = memory.diagnosis(store.entries(), asked.held, not_counted)
+    findings = [
+        *system.findings(),
+        *memory.findings(told),
+        *place.findings(home),
+        *permissions.findings(home),
+        *port.findings(asked, address, api_key),
+        service.finding(service.installed(), answers=asked.state in ("ours", "other key")),
+        *models.findings(store, is_deep=is_deep),
+    ]
+    if as_json:
+        whole = {**msgspec.structs.asdict(told), "findings": findings}
+        click.echo(msgspec.json.format(msgspec.json.encode(whole)).decode())
+    else:
+        for line in (*report.lines(findings), "", *memory.lines(told)):
+            click.echo(line)
+    return findings

@@ -1,0 +1,134 @@
+"""The machine and its software: chip, system, Python, MLX, Metal. MLX itself is never imported."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from runtime.memory import darwin, machine
+
+from .finding import Finding
+from .units import gb
+
+_OLDEST_MACOS = 14  # that MLX is built for
+_PANIC_SHARE = 0.9  # of all memory: what is wired cannot be moved, and the kernel needs some
+_CUDA = "mlx-cuda"  # how the packages of MLX's CUDA half begin
+
+
+def findings() -> Iterator[Finding]:
+    """All of them; each is asked of the system once."""
+    yield chip(brand(), platform.machine(), is_translated=_is_translated())
+    yield system()
+    yield Finding("Python", "ok", f"{platform.python_version()}, in {sys.prefix}")
+    yield from packages()
+    yield from gpu()
+
+
+def chip(name: str, architecture: str, *, is_translated: bool) -> Finding:
+    """What computes. On a Mac it has to be Apple's own, and Python has to be built for it."""
+    if not darwin.is_here() or (architecture == "arm64" and not is_translated):
+        return Finding("chip", "ok", name)
+    if is_translated:
+        return Finding(
+            "chip",
+            "problem",
+            f"{name}, and this Python is built for Intel: MLX does not run in it",
+            "Install a Python for arm64 (uv and Homebrew in /opt/homebrew bring one), then "
+            "mlx-edge again.",
+        )
+    return Finding(
+        "chip",
+        "problem",
+        f"{name}: MLX needs Apple silicon",
+        "Take a Mac with a chip of Apple's own, or Linux, where models are computed by the CPU.",
+    )
+
+
+def system() -> Finding:
+    """macOS by its version, Linux by its distribution."""
+    if not darwin.is_here():
+        return Finding("system", "ok", f"{_distribution()}, kernel {platform.release()}")
+    version = platform.mac_ver()[0]
+    if int(version.partition(".")[0] or 0) >= _OLDEST_MACOS:
+        return Finding("system", "ok", f"macOS {version}")
+    return Finding(
+        "system",
+        "problem",
+        f"macOS {version}, and MLX is built for {_OLDEST_MACOS} and later",
+        "Update macOS in System Settings, General, Software Update.",
+    )
+
+
+def packages() -> Iterator[Finding]:
+    """Those that say how models are computed."""
+    for name in ("mlx-edge", "mlx", "mlx-lm"):
+        try:
+            yield Finding(name, "ok", importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(
+                name,
+                "problem",
+                f"not installed, so that no model can be loaded by {sys.executable}",
+                "Install mlx-edge again, in an environment of its own: `./scripts/setup` in a "
+                "checkout, `uv tool install mlx-edge` elsewhere.",
+            )
+
+
+def gpu() -> Iterator[Finding]:
+    """Metal and how much it may use; where there is none, what computes instead."""
+    working_set = machine.working_set_bytes()
+    if working_set is None:
+        yield _without_metal()
+        return
+    yield Finding("Metal", "ok", f"a GPU may use {gb(working_set)} (its working set's limit)")
+    if darwin.is_here() and (raised := machine.wired_limit_bytes()) is not None:
+        yield wired_limit(raised, machine.physical_bytes())
+
+
+def _without_metal() -> Finding:
+    names = (found.name or "" for found in importlib.metadata.distributions())
+    if any(name.startswith(_CUDA) for name in names):
+        return Finding("Metal", "ok", "none here: models run on CUDA")
+    return Finding(
+        "Metal",
+        "note",
+        "none here: models run on the CPU, in float32, much slower than on a Mac's GPU",
+        "With a GPU of NVIDIA's, install mlx-edge[cuda]; without one this is as it is.",
+    )
+
+
+def wired_limit(limit: int, physical: int) -> Finding:
+    """A limit that somebody set beside Metal's own, until the next restart of the Mac."""
+    usual = machine.recommended_bytes(physical)
+    is_risky = limit > physical * _PANIC_SHARE
+    told = f"iogpu.wired_limit_mb is set to {limit >> 20}: a GPU may use {gb(limit)} of "
+    told += f"{gb(physical)}, where {gb(usual)} are usual"
+    if is_risky:
+        told += "; so little is left to the system that it may panic"
+    remedy = "To go back: `sudo sysctl iogpu.wired_limit_mb=0`. A restart does that, too."
+    return Finding("wired limit", "warning" if is_risky else "note", told, remedy)
+
+
+def brand() -> str:
+    """The chip's name as its maker writes it: of sysctl(3) on macOS, of proc(5) on Linux."""
+    if darwin.is_here():
+        return darwin.sysctl_text("machdep.cpu.brand_string") or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _is_translated() -> bool:
+    """Whether Rosetta runs this process: Apple, "About the Rosetta translation environment"."""
+    return darwin.is_here() and darwin.sysctl("sysctl.proc_translated") == 1
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
