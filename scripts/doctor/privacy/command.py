@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import cast
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from . import findings, report
 from .connections import Unseen, open_now
 from .proof import Attempt, Unproven, attempts
 
+_SEALING_S = 3.0  # how long Python may take to start
 _ALLOWED = "allow_private_downloads"
 
 
@@ -87,11 +89,21 @@ def _processes(told: Network, server: str) -> list[Process] | None:
         return None
     (pid,) = [one.pid for one in told.processes if one.role == SERVER] or [0]
     with contextlib.suppress(psutil.Error):
-        models = {one.pid: one.model for one in told.processes}
         if "serve" in psutil.Process(pid).cmdline():
-            seen = processes(pid, {})
-            return [replace(one, model=models.get(one.pid)) for one in seen]
+            models = {one.pid: one.model for one in told.processes}
+            return [replace(one, model=models.get(one.pid)) for one in _settled(pid)]
     return None
+
+
+def _settled(server: int) -> list[Process]:
+    """Once every child is sealed, or has had the time for it: one that just began does so first."""
+    until = time.monotonic() + _SEALING_S
+    while True:
+        seen = processes(server, {})
+        is_open = any(one.sealed is False and not (one.needs_network or one.is_tool) for one in seen)
+        if not is_open or time.monotonic() > until:
+            return seen
+        time.sleep(_SEALING_S / 20)
 
 
 def _open(own: list[Process], server: str, api_key: str) -> Iterator[Finding]:

