@@ -1,4 +1,4 @@
-"""`python -m tests.leaking_cli …`: the mlx-edge command, whose server goes where nobody asked it to.
+"""`python -m tests.leaking_cli …`: the mlx-edge command, whose server goes where nobody asked.
 
 So it seems: the audit event of such a connection is raised, and nothing is sent.
 """

@@ -12,8 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from registry.store.store import Store
+from runtime.memory import machine
+from scripts.serve import _bigger
 from tests.models.tiny_models import make_llama
-from tests.serving import ROOT, ServerProcess
+from tests.serving import ROOT, ServerProcess, link_model
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,13 +79,30 @@ def test_flags_beat_environment_beats_file(tmp_path: Path) -> None:
 
 
 def test_the_banner_has_five_lines(tmp_path: Path) -> None:
-    """Where, the key, the model, a curl to copy, and how to get a bigger model."""
-    with ServerProcess(tmp_path / "home") as server:
+    """Where, the key, the chat page and the model that answers, a curl to copy, and how to get a
+    bigger model: at first one that fits this machine, then any."""
+    home = tmp_path / "home"
+    with ServerProcess(home) as server:
         lines = server.log.splitlines()
     assert len(lines) == 5
     assert lines[0] == f"Listening on {server.url}"
     assert "1234" in lines[1] and "pocket" in lines[2] and "mlx-edge pull" in lines[4]
+    assert f"chat with it at {server.url}/" in lines[2]
     assert "curl" in lines[3] and server.url in lines[3]
+    assert (
+        re.search(r"pull [a-z0-9.-]+ .*(MB|GB) to fetch.*fits", lines[4]) or "no model" in lines[4]
+    )
+    link_model(home, "tiny", make_llama(tmp_path / "tiny"))
+    with ServerProcess(home) as server:
+        lines = server.log.splitlines()
+    assert len(lines) == 5 and "list --catalog" in lines[4] and "to fetch" not in lines[4]
+
+
+def test_a_machine_for_which_no_model_is_small_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "physical_bytes", lambda: 400 << 20)
+    assert "no model of the catalog fits" in _bigger(Store(tmp_path))
 
 
 def test_the_web_process_starts_small(tmp_path: Path) -> None:

@@ -32,3 +32,15 @@ def test_numbers_of_the_kernel_have_two_widths() -> None:
 
     assert darwin.sysctl("iogpu.wired_limit_mb", sysctlbyname) == 12_288
     assert darwin.sysctl("no.such", sysctlbyname) is None
+
+
+def test_texts_of_the_kernel_end_with_a_zero() -> None:
+    def sysctlbyname(name: bytes, old: Any, size: Any, new: None, new_size: int) -> int:
+        if name != b"machdep.cpu.brand_string":
+            return -1
+        assert size._obj.value == 256 and new is None and new_size == 0
+        old.value, size._obj.value = b"Apple M3 Max", 13
+        return 0
+
+    assert darwin.sysctl_text("machdep.cpu.brand_string", sysctlbyname) == "Apple M3 Max"
+    assert darwin.sysctl_text("no.such", sysctlbyname) is None

@@ -54,7 +54,7 @@ def test_whatever_library_connects(code: str) -> None:
         before = (
             f"port = {port}\n"
             "async def connect():\n"
-            "    (await asyncio.open_connection('localhost', port, family=socket.AF_INET))[1].close()\n"
+            "    (await asyncio.open_connection('localhost', port))[1].close()\n"
         )
         found = heard(before + code)
     assert ("localhost", "127.0.0.1", port) in ends(found)
@@ -70,7 +70,8 @@ def test_datagrams_count_and_pairs_do_not() -> None:
         "letterbox = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
         "letterbox.bind(('127.0.0.1', 0)); port = letterbox.getsockname()[1]\n"
         "sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-        "sender.sendto(b'x', ('127.0.0.1', port)); sender.sendmsg([b'x'], [], 0, ('127.0.0.1', port))"
+        "there = ('127.0.0.1', port)\n"
+        "sender.sendto(b'x', there); sender.sendmsg([b'x'], [], 0, there)"
     )
     assert [(one["ip"], one["count"]) for one in found] == [("127.0.0.1", 2)]
 

@@ -1,4 +1,4 @@
-"""Tests of `mlx-edge doctor`: what it says of a machine, here of a Mac of 8 GB."""
+"""Tests of `mlx-edge doctor`: what it says of a machine, here of a Mac of 8 GB; its exit status."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from runtime.memory import machine
 from scripts.cli import cli
-from tests.serving import KEY, ServerProcess
+from tests.models.tiny_models import make_llama
+from tests.serving import KEY, ServerProcess, link_model
 
 GB = 1 << 30
 
@@ -38,6 +39,7 @@ def test_it_says_what_fits(mac: None, tmp_path: Path) -> None:
     assert pocket["cache_1k"] > 0
     assert told["catalog"]["smollm2-135m"] and not told["catalog"]["qwen3-8b"]
     assert told["catalog"][told["largest"]]
+    assert "Fits well: mlx-edge pull qwen3-4b" in run(tmp_path)
 
 
 def test_people_are_told_in_words(mac: None, tmp_path: Path) -> None:
@@ -51,3 +53,38 @@ def test_a_server_that_tells_nothing_is_named(mac: None, server: ServerProcess) 
     text = run(server.home, "--server", server.url, "--api-key", "another")
     assert "not counted" in text and "Unauthorized" in text
     assert "not counted" not in run(server.home, "--server", server.url, "--api-key", KEY)
+
+
+def test_findings_are_told_to_programs(mac: None, tmp_path: Path) -> None:
+    """Each with what was looked at, how it is, a sentence, and what to do."""
+    findings = json.loads(run(tmp_path, "--json"))["findings"]
+    assert {"chip", "system", "mlx", "memory", "home", "disk space", "place", "permissions",
+            "port", "service", "models"} <= {one["checked"] for one in findings}  # fmt: skip
+    for one in findings:
+        assert set(one) == {"checked", "level", "sentence", "remedy"} and one["sentence"]
+        assert (one["remedy"] is None) is (one["level"] == "ok"), one
+
+
+def test_a_problem_is_the_exit_status_and_comes_first(mac: None, tmp_path: Path) -> None:
+    """In words and as JSON."""
+    (tmp_path / "api-key").write_text("sesame")
+    (tmp_path / "api-key").chmod(0o644)
+    command = ["--home", str(tmp_path), "doctor", "--server", "http://127.0.0.1:9"]
+    shown = CliRunner().invoke(cli, command)
+    assert shown.exit_code == 1 and shown.output.startswith("✗ permissions"), shown.output
+    assert "chmod 600" in shown.output and "1 problem" in shown.output
+    told = CliRunner().invoke(cli, [*command, "--json"])
+    levels = {one["checked"]: one["level"] for one in json.loads(told.output)["findings"]}
+    assert told.exit_code == 1 and levels["permissions"] == "problem"
+
+
+def test_a_model_that_is_too_large(
+    mac: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that are here, and of the catalog: less is left than any of them takes."""
+    monkeypatch.setattr(machine, "available_bytes", lambda: 257 << 20)
+    link_model(tmp_path, "tiny", make_llama(tmp_path / "source"))
+    findings = json.loads(run(tmp_path, "--json"))["findings"]
+    memory = [one["sentence"] for one in findings if one["checked"] == "memory"]
+    assert any("none of the catalog fits" in one for one in memory)
+    assert any(one.startswith("tiny does not fit") for one in memory)

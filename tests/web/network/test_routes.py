@@ -39,7 +39,9 @@ def test_a_pull_is_told_and_tells_no_more_than_it_must(tmp_path: Path) -> None:
     }
     assert told["reached"] == [] and told["num_unlisted"] == 0
     for path in [request.path for request in seen]:  # the list of files, and these
-        assert re.fullmatch(r"/api/models/org/tiny(/revision/\w+)?|/org/tiny/resolve/.*", path), path
+        assert re.fullmatch(r"/api/models/org/tiny(/revision/\w+)?|/org/tiny/resolve/.*", path), (
+            path
+        )
     assert {request.method for request in seen} <= {"GET", "HEAD"}
     for request in seen:
         assert request.headers["user-agent"] == "mlx-edge"
@@ -62,7 +64,9 @@ def test_what_a_server_can_reach(tmp_path: Path) -> None:
         told = server.get("/v1/network")
         processes = _by_role(told)
         assert processes["server"]["pid"] == server.process.pid
-        assert processes["server"]["needs_network"] and not processes["text worker"]["needs_network"]
+        assert (
+            processes["server"]["needs_network"] and not processes["text worker"]["needs_network"]
+        )
     destinations = {one["destination"]: one["named_by"] for one in told["reachable"]}
     assert destinations["https://hub.example"] == "HF_ENDPOINT"
     assert any(where.startswith("nas.example") for where in destinations)

@@ -1,4 +1,4 @@
-"""Tests of the proof by trial: it fails where a child is open, and says so where it proves nothing."""
+"""Tests of the proof by trial: it fails where a child is open, and says where nothing is proven."""
 
 import asyncio
 import functools
