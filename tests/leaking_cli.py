@@ -13,8 +13,8 @@ SOMEBODY = ("192.0.2.7", 443)  # an address of the documentation (RFC 5737)
 _listen = destinations.listen
 
 
-def _listen_and_leak() -> None:
-    _listen()
+def _listen_and_leak(on_reach: destinations.OnReach = destinations.HERE.note) -> None:
+    _listen(on_reach)
     with socket.socket() as opened:
         sys.audit("socket.connect", opened, SOMEBODY)
 

@@ -103,19 +103,17 @@ async def _follow(stdout: asyncio.StreamReader, report: OnStage) -> None:
         *lines, line = (line + piece).split(b"\n")
         line = line[-4096:]
         for said in lines:
-            if (match := _PROGRESS.fullmatch(said)) is not None:
-                report("downloading", int(match[1]), int(match[2]))
-            elif (match := _REACHED.fullmatch(said.decode(errors="replace"))) is not None:
-                _note_reached(
-                    *(None if end == "-" else end for end in match.groups()[:2]), match[3]
-                )
+            if (step := _PROGRESS.fullmatch(said)) is not None:
+                report("downloading", int(step[1]), int(step[2]))
+            elif (there := _REACHED.fullmatch(said.decode(errors="replace"))) is not None:
+                _note_reached(*there.group(1, 2, 3))
 
 
-def _note_reached(host: str | None, ip: str | None, port: str) -> None:
-    """pip's destinations are ours: it is asked by nobody else."""
-    if end := host or ip:
+def _note_reached(host: str, ip: str, port: str) -> None:
+    """Where pip went, for the record of this process; a dash is what it does not know."""
+    for end in {host, ip} - {"-"}:
         HERE.mean(end, _INDEX)
-        HERE.note(host, ip, int(port))
+    HERE.note(None if host == "-" else host, None if ip == "-" else ip, int(port))
 
 
 async def _last_words(stderr: asyncio.StreamReader) -> str:

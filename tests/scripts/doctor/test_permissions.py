@@ -1,5 +1,6 @@
 """Tests of what doctor says of files that other users may read."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,6 @@ def test_a_secret_that_others_may_read(tmp_path: Path, name: str, content: str) 
 
 
 def test_a_home_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(permissions.os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     (told,) = permissions.findings(tmp_path)
     assert told.level == "warning" and "another user" in told.sentence

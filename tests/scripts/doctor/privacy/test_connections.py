@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from runtime.processes.destinations import Destination
-from scripts.doctor.privacy import connections, findings
+from scripts.doctor.privacy import findings
 from scripts.doctor.privacy.connections import Open, Unseen, open_now
 from web.network.told import Network
 
@@ -40,7 +40,7 @@ def test_only_what_the_server_began_beyond_this_machine(monkeypatch: pytest.Monk
         connection(UDP, 50002, end("192.0.2.53", 53)),
         connection(TCP, 50003, end("192.0.2.53", 53)),
     )
-    monkeypatch.setattr(connections.psutil, "Process", seen)
+    monkeypatch.setattr(psutil, "Process", seen)
     assert open_now([7], 8083) == [Open(7, "203.0.113.1", 443), Open(7, "192.0.2.53", 53)]
 
 
@@ -54,7 +54,7 @@ def test_a_process_of_another_user_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     def denied(pid: int) -> Any:
         raise psutil.AccessDenied(pid)
 
-    monkeypatch.setattr(connections.psutil, "Process", denied)
+    monkeypatch.setattr(psutil, "Process", denied)
     with pytest.raises(Unseen, match="another user"):
         open_now([1], 8083)
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import sys
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ async def test_an_open_child_is_found_out() -> None:
     assert finding.level == "problem" and "TCP" in finding.sentence and finding.remedy
 
 
-async def running(code: str, *_: str, **pipes: int) -> asyncio.subprocess.Process:
+async def running(code: str, *_: str, **pipes: Any) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-c", code, **pipes)
 
 
@@ -40,7 +41,7 @@ async def test_a_child_that_lies_is_not_believed() -> None:
         "print(json.dumps({'TCP': 'Permission denied', 'UDP': 'Permission denied'}))"
     )
 
-    async def start(_: str, *ports: str, **pipes: int) -> asyncio.subprocess.Process:
+    async def start(_: str, *ports: str, **pipes: Any) -> asyncio.subprocess.Process:
         command = (sys.executable, "-c", code, *ports)
         return await asyncio.create_subprocess_exec(*command, **pipes)
 
