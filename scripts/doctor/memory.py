@@ -159,7 +159,8 @@ def lines(told: Diagnosis) -> Iterator[str]:
     if told.largest is None:
         yield "No model of the catalog fits."
     else:
-        if (first := first_model(told.machine.limit)) is not None:
+        first = first_model(told.machine.limit)
+        if first is not None and first.name != told.largest:
             size = f"{first.size_bytes / 1e9:.1f} GB to fetch"
             yield f"Fits well: mlx-edge pull {first.name}   ({size})"
         yield f"The largest of the catalog that fits: mlx-edge pull {told.largest}"

@@ -1,5 +1,6 @@
 """Findings as people read them: what is wrong first, each with what to do."""
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,10 @@ _MARKS: dict[Level, tuple[str, str | None]] = {  # a sign, and its colour on a t
     "ok": ("✓", "green"),
 }
 _CHECKED_WIDTH = 14
+_INDENT = _CHECKED_WIDTH + 3  # where sentences begin
 _WIDEST = 110
+_COMMAND = re.compile("`[^`]+`")
+_FIXED = "\0"  # a space at which no line is broken
 
 
 def lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -29,23 +33,27 @@ def lines(findings: Sequence[Finding]) -> Iterator[str]:
 def _of(finding: Finding) -> Iterator[str]:
     mark, colour = _MARKS[finding.level]
     head = f"{finding.checked:{_CHECKED_WIDTH}}"
-    first, *others = _wrapped(finding.sentence)
+    first, *others = wrapped(finding.sentence, _INDENT)
     yield f"{click.style(mark, fg=colour)} {click.style(head, bold=finding.level != 'ok')} {first}"
     yield from map(_indented, others)
     if finding.remedy is not None:
-        first, *others = _wrapped(finding.remedy, indent=2)
+        first, *others = wrapped(finding.remedy, _INDENT + 2)
         yield _indented(f"→ {first}")
         yield from (_indented(f"  {line}") for line in others)
 
 
-def _wrapped(text: str, indent: int = 0) -> list[str]:
+def wrapped(text: str, indent: int) -> list[str]:
+    """Lines that fit a terminal behind so many columns; a command stays in one, to be copied."""
     columns = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-    width = max(30, columns - _CHECKED_WIDTH - 3 - indent)
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    kept = _COMMAND.sub(lambda command: command[0].replace(" ", _FIXED), text)
+    lines = textwrap.wrap(
+        kept, max(30, columns - indent), break_long_words=False, break_on_hyphens=False
+    )
+    return [line.replace(_FIXED, " ") for line in lines] or [""]
 
 
 def _indented(line: str) -> str:
-    return " " * (_CHECKED_WIDTH + 3) + line
+    return " " * _INDENT + line
 
 
 def _summary(findings: Iterable[Finding]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from runtime.processes.destinations import Destination
+from scripts.doctor.report import wrapped
 from web.network.processes import Process
 from web.network.told import Network
 
@@ -15,7 +16,8 @@ def lines(told: Network, *, runs: bool) -> Iterator[str]:
     yield "What it can reach" if runs else "What a server can reach, when one runs"
     for one in told.reachable:
         yield f"  {one.destination}"
-        yield f"      when {one.when}; named by {one.named_by}"
+        for line in wrapped(f"when {one.when}; named by {one.named_by}", 6):
+            yield f"      {line}"
     yield "  Nothing else: there is no telemetry, and no look for updates."
     if not runs:
         return

@@ -24,3 +24,14 @@ def test_the_worst_comes_first_and_columns_hold(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_clean_bill() -> None:
     assert [*report.lines(FOUND[:1])][-1] == "Nothing is wrong; 1 of 1 checks are fine."
+
+
+def test_a_command_can_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in one line, wherever the others are broken."""
+    monkeypatch.setenv("COLUMNS", "60")
+    command = "`mlx-edge serve --port 8084`"
+    for start in range(40):
+        remedy = "x" * start + f" or so, then {command}, and again {command}."
+        found = Finding("port", "problem", "held", remedy)
+        text = click.unstyle("\n".join(report.lines([found])))
+        assert text.count(command) == 2
