@@ -7,7 +7,7 @@ from runtime.memory import darwin
 from .finding import Finding
 
 # Where `mlx-edge service install` writes, by launchd.plist(5) and systemd.unit(5).
-_MACOS = Path("Library/LaunchAgents/ai.mlx-edge.server.plist")
+_MACOS = Path("Library/LaunchAgents/com.mlx-edge.server.plist")
 _LINUX = Path(".config/systemd/user/mlx-edge.service")
 
 
