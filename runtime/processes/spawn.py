@@ -14,7 +14,12 @@ from . import sealed
 _IMPORT_ROOT = Path(__file__).resolve().parents[2]  # what makes `runtime` and `registry` importable
 _SECRETS = ("MLX_EDGE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 # What is worked on is on the disk: libraries need not try what a sealed child cannot do.
-_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
 
 
 async def spawn(

@@ -10,11 +10,11 @@ from runtime.memory import machine
 from runtime.memory.cost import PROCESS_BYTES, memory_of
 from runtime.memory.meter import FULL_SHARE, SPARE_BYTES, LiveMeter
 from runtime.memory.prediction import longest_row, predict
+from scripts.size import in_words
 from web.serving import RUNNABLE_KINDS, model_of
 
 from .finding import Finding
 from .first_model import first_model
-from .units import gb
 
 _ANSWER_TOKENS = 4096  # of prompt and answer, for which a model has to have room to count as one
 # Beside its weights a model of the catalog wants room for a conversation: a share of them.
@@ -113,17 +113,17 @@ def findings(told: Diagnosis) -> Iterator[Finding]:
         yield Finding(
             "memory",
             "warning",
-            f"{gb(told.machine.room_drained)} are there for models: none of the catalog fits",
+            f"{in_words(told.machine.room_drained)} are there for models: none of the catalog fits",
             "Close other programs; the built-in model needs next to nothing.",
         )
     else:
-        yield Finding("memory", "ok", f"{gb(told.machine.room_drained)} are there for models")
+        yield Finding("memory", "ok", f"{in_words(told.machine.room_drained)} are there for models")
     for model in told.models:
         if not model.fits_drained:
             yield Finding(
                 "memory",
                 "warning",
-                f"{model.id} does not fit: {gb(model.weights)} of weights alone",
+                f"{model.id} does not fit: {in_words(model.weights)} of weights alone",
                 f"Take one in fewer bits (`mlx-edge convert {model.id} --bits 4`) or a smaller "
                 "one (`mlx-edge list --catalog`).",
             )
@@ -139,13 +139,14 @@ def findings(told: Diagnosis) -> Iterator[Finding]:
 def lines(told: Diagnosis) -> Iterator[str]:
     """For people."""
     here = told.machine
-    yield f"memory        {gb(here.memory)}, of which {gb(here.available)} are free"
+    yield f"memory        {in_words(here.memory)}, of which {in_words(here.available)} are free"
     if here.working_set is not None:
-        yield f"GPU           may use {gb(here.working_set)}; models get {gb(here.limit)} of it"
-    yield f"room now      {gb(here.room)} for models and conversations"
+        models = f"models get {in_words(here.limit)} of it"
+        yield f"GPU           may use {in_words(here.working_set)}; {models}"
+    yield f"room now      {in_words(here.room)} for models and conversations"
     if here.held:
-        more = f"{gb(here.room_drained)}, when the models in memory are unloaded"
-        yield f"room drained  {more} ({gb(here.held)} come back)"
+        more = f"{in_words(here.room_drained)}, when the models in memory are unloaded"
+        yield f"room drained  {more} ({in_words(here.held)} come back)"
     if told.not_counted is not None:
         yield f"not counted   what the server that runs holds: {told.not_counted}"
     yield ""
@@ -171,5 +172,5 @@ def lines(told: Diagnosis) -> Iterator[str]:
 def _row(model: ModelFit) -> str:
     fits = "now" if model.fits_now else "when others are unloaded" if model.fits_drained else "no"
     share = f"{model.context_fits} of {model.context}"
-    cache = gb(model.cache_1k)
-    return f"{model.id:32} {gb(model.weights):>9} {cache:>14} {share:>20}  {fits}"
+    cache = in_words(model.cache_1k)
+    return f"{model.id:32} {in_words(model.weights):>9} {cache:>14} {share:>20}  {fits}"

@@ -11,9 +11,9 @@ from typing import TypeAlias
 import psutil
 
 from runtime.memory import darwin
+from scripts.size import in_words
 
 from .finding import Finding
-from .units import gb
 
 _SMALL_BYTES = 10 << 30  # a model of 8 billion parameters, and its files on the way
 _FULL_BYTES = 1 << 30
@@ -54,7 +54,7 @@ def writable(home: Path, there: Path) -> Finding:
 
 def space(home: Path, free: int) -> Finding:
     """Whether models find room on the disk of the home."""
-    told = f"{gb(free)} are free on the disk of the home"
+    told = f"{in_words(free)} are free on the disk of the home"
     remedy = "Remove models (`mlx-edge list`, `mlx-edge rm ID`), or choose another disk with --home"
     if free < _FULL_BYTES:
         return Finding("disk space", "problem", f"{told}: no model can be pulled", f"{remedy}.")
@@ -114,8 +114,8 @@ def stale_downloads(home: Path) -> Iterator[Finding]:
             yield Finding(
                 "downloads",
                 "note",
-                f"{gb(size)} of {folder.name} were fetched {age_s / 86400:.0f} days ago, and the "
-                "rest never",
+                f"{in_words(size)} of {folder.name} were fetched {age_s / 86400:.0f} days ago, "
+                "and the rest never",
                 f"Pull it again to go on from there, or `mlx-edge rm {folder.name}`.",
             )
 

@@ -2,18 +2,15 @@
 
 from pathlib import Path
 
-from runtime.memory import darwin
+from scripts.service import platforms
+from scripts.service.definition import SERVER
 
 from .finding import Finding
-
-# Where `mlx-edge service install` writes, by launchd.plist(5) and systemd.unit(5).
-_MACOS = Path("Library/LaunchAgents/com.mlx-edge.server.plist")
-_LINUX = Path(".config/systemd/user/mlx-edge.service")
 
 
 def installed() -> Path | None:
     """The file that has the system start the server; None where there is none."""
-    path = Path.home() / (_MACOS if darwin.is_here() else _LINUX)
+    path = platforms.supervisor(platforms.here).file(SERVER)
     return path if path.exists() else None
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.memory import darwin, machine
+from scripts.size import in_words
 
 from .finding import Finding
-from .units import gb
 
 _OLDEST_MACOS = 14  # that MLX is built for
 _PANIC_SHARE = 0.9  # of all memory: what is wired cannot be moved, and the kernel needs some
@@ -81,7 +81,7 @@ def gpu() -> Iterator[Finding]:
     if working_set is None:
         yield _without_metal()
         return
-    yield Finding("Metal", "ok", f"a GPU may use {gb(working_set)} (its working set's limit)")
+    yield Finding("Metal", "ok", f"a GPU may use {in_words(working_set)} (its working set's limit)")
     if darwin.is_here() and (raised := machine.wired_limit_bytes()) is not None:
         yield wired_limit(raised, machine.physical_bytes())
 
@@ -102,8 +102,8 @@ def wired_limit(limit: int, physical: int) -> Finding:
     """A limit that somebody set beside Metal's own, until the next restart of the Mac."""
     usual = machine.recommended_bytes(physical)
     is_risky = limit > physical * _PANIC_SHARE
-    told = f"iogpu.wired_limit_mb is set to {limit >> 20}: a GPU may use {gb(limit)} of "
-    told += f"{gb(physical)}, where {gb(usual)} are usual"
+    told = f"iogpu.wired_limit_mb is set to {limit >> 20}: a GPU may use {in_words(limit)} of "
+    told += f"{in_words(physical)}, where {in_words(usual)} are usual"
     if is_risky:
         told += "; so little is left to the system that it may panic"
     remedy = "To go back: `sudo sysctl iogpu.wired_limit_mb=0`. A restart does that, too."

@@ -37,7 +37,7 @@ class MlxEdge < Formula
   end
 
   service do
-    run [opt_bin/"mlx-edge", "serve"]
+    run [opt_bin/"mlx-edge", "serve", "--log-file", var/"log/mlx-edge.log"]
     keep_alive successful_exit: false
     process_type :interactive
     throttle_interval 10

@@ -12,6 +12,8 @@ from . import definition, installation, logs, platforms
 from . import status as status_of
 from .definition import MENUBAR, SERVER, Definition
 from .environment import kept
+from .menubar import check_platform, of_server
+from .menubar import menubar as menubar_
 from .options import Options, parsed
 from .platforms import PLATFORMS, Platform
 
@@ -29,15 +31,16 @@ def service() -> None:
 
 @service.command(context_settings=_SERVE_OPTIONS)
 @_serve_options
-@click.option("--menubar", is_flag=True, help="Show it in the menu bar of this Mac too.")
+@click.option("--menubar/--no-menubar", default=None,
+              help="Show it in this Mac's menu bar too; else that stays as it is.")  # fmt: skip
 @click.pass_context
-def install(context: click.Context, serve_options: tuple[str, ...], menubar: bool) -> None:
+def install(context: click.Context, serve_options: tuple[str, ...], menubar: bool | None) -> None:
     """Install the service and start it; SERVE_OPTIONS are those of `mlx-edge serve`.
 
     What was installed before is replaced.
     """
-    if menubar and platforms.here != "macos":
-        raise click.UsageError("--menubar is for macOS: there is no such menu bar here.")
+    if menubar:
+        check_platform()
     options = parsed(context, serve_options)
     supervisor = platforms.supervisor(platforms.here)
     made = _server(context.obj, serve_options, options, platforms.here)
@@ -48,12 +51,14 @@ def install(context: click.Context, serve_options: tuple[str, ...], menubar: boo
         click.echo(f"{name} is not in it: it may hold a secret, and others may read the file.")
     url = installation.wait_until_listening(supervisor, SERVER)
     click.echo(f"mlx-edge listens on {url}, now and after every login.")
-    if menubar:
-        log = platforms.log_file(platforms.here, "menubar")
-        installation.install(supervisor, definition.menubar(context.obj, url, log))
-        click.echo("It is in the menu bar.")
-    elif platforms.here == "macos":
-        installation.uninstall(supervisor, MENUBAR)
+    if platforms.here == "macos":
+        if menubar is None:
+            menubar = supervisor.file(MENUBAR).exists()
+        if menubar:  # also one that was there: the server may be at another port now
+            installation.install(supervisor, of_server(context.obj, url))
+            click.echo("It is in the menu bar.")
+        else:
+            installation.uninstall(supervisor, MENUBAR)
 
 
 @service.command()
@@ -156,3 +161,6 @@ def _server(
     values = kept(os.environ).values
     log = platforms.log_file(platform)
     return definition.server(home, serve_options, options.drain_s, log, values)
+
+
+service.add_command(menubar_)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from web.settings import longest_end_s
+
 SERVER = "com.mlx-edge.server"  # the label, and the name of launchd's file: never to be changed
 MENUBAR = "com.mlx-edge.menubar"
 
-# After the drain: last writes, engines that end (5 s, and 10 s more to save prefixes), the archive.
-END_S = 30
+_MARGIN_S = 5  # more than the server itself takes at most: who comes first shall be the server
 
 _ROOT = Path(__file__).resolve().parents[2]  # from where `scripts` is imported
 
@@ -38,7 +39,8 @@ def server(
 ) -> Definition:
     """`mlx-edge serve` with these options."""
     arguments = ("--home", str(home.absolute()), "serve", *options, "--log-file", str(log))
-    stop_s = None if math.isinf(drain_s) else math.ceil(drain_s) + END_S
+    longest_s = longest_end_s(drain_s)
+    stop_s = None if math.isinf(longest_s) else math.ceil(longest_s) + _MARGIN_S
     program, folder = _program()
     return Definition(SERVER, (*program, *arguments), folder, log, environment, stop_s)
 

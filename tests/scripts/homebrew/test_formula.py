@@ -40,7 +40,8 @@ def test_service() -> None:
     """After a crash it comes back, after `brew services stop` not, and a drain has its time."""
     log = "/opt/homebrew/var/log/mlx-edge.log"
     assert read(FORMULA)["service"] == {
-        "run": ["/opt/homebrew/opt/mlx-edge/bin/mlx-edge", "serve"],  # outlives an upgrade
+        # By a name that outlives an upgrade.
+        "run": ["/opt/homebrew/opt/mlx-edge/bin/mlx-edge", "serve", "--log-file", log],
         "keep_alive": {"successful_exit": False},
         "process_type": "interactive",
         "throttle_interval": 10,

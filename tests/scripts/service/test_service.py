@@ -224,7 +224,7 @@ def test_a_key_among_the_options_is_refused(manager: ServiceManager) -> None:
 
 
 def test_the_menu_bar_comes_and_goes_with_it(tmp_path: Path) -> None:
-    """A second agent, for the server as it was installed; without the flag it goes."""
+    """A second agent, for the server as it is installed now; it goes where that is said."""
     menubar = Path("Library/LaunchAgents/com.mlx-edge.menubar.plist")
     with launchd_stand_in(tmp_path) as manager:
         install(manager, "--menubar")
@@ -232,16 +232,40 @@ def test_the_menu_bar_comes_and_goes_with_it(tmp_path: Path) -> None:
         keys = plistlib.loads((manager.user / menubar).read_bytes())
         assert keys["ProgramArguments"][-3:] == ["menubar", "--server", url]
         assert keys["ProgramArguments"][-5:-3] == ["--home", str(manager.home)]
-        install(manager)
+        install(manager, "--no-menubar")
         assert menubar not in manager.files()
         install(manager, "--menubar")
+        install(
+            manager
+        )  # the server is elsewhere now, and who wanted it in the menu bar still does
+        keys = plistlib.loads((manager.user / menubar).read_bytes())
+        assert keys["ProgramArguments"][-1] == status(manager)["url"] != url
         assert manager.run("service", "uninstall").returncode == 0
         assert not [path for path in manager.files() if path.suffix == ".plist"]
         assert not _of(manager)
 
 
+def test_the_menu_bar_at_login_is_switched_by_itself(tmp_path: Path) -> None:
+    """As its own item does it: what runs now goes on, and nothing else is started."""
+    menubar = Path("Library/LaunchAgents/com.mlx-edge.menubar.plist")
+    with launchd_stand_in(tmp_path) as manager:
+        assert manager.run("service", "menubar", "status").returncode == 3
+        url = "http://127.0.0.1:9999"
+        switched = manager.run("service", "menubar", "on", "--server", url)
+        assert switched.returncode == 0, switched.stderr
+        assert manager.run("service", "menubar", "status").returncode == 0
+        keys = plistlib.loads((manager.user / menubar).read_bytes())
+        assert keys["ProgramArguments"][-3:] == ["menubar", "--server", url]
+        assert not _of(manager)
+        for _ in range(2):  # also of what is off
+            assert manager.run("service", "menubar", "off").returncode == 0
+        assert menubar not in manager.files()
+        assert manager.run("service", "menubar", "status").returncode == 3
+
+
 def test_there_is_a_menu_bar_on_a_mac_only(tmp_path: Path) -> None:
     if sys.platform == "darwin":
         pytest.skip("this is one")
-    refused = run(tmp_path, "service", "install", "--menubar")
-    assert refused.returncode == 2 and "--menubar is for macOS" in refused.stderr
+    for words in (["install", "--menubar"], ["menubar", "on"], ["menubar", "status"]):
+        refused = run(tmp_path, "service", *words)
+        assert refused.returncode == 2 and "The menu bar is for macOS" in refused.stderr
