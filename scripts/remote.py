@@ -23,19 +23,21 @@ class NoServer(click.ClickException):
     """Nobody listens there."""
 
 
+at_server = click.option(
+    "--server",
+    default="http://127.0.0.1:8083",
+    show_default=True,
+    envvar=f"{ENVIRONMENT_PREFIX}_SERVER",
+    help="Where the server listens.",
+)
+
+
 def on_server(command: Command) -> Command:
     """Add the options --server and --api-key, in this order: by default the one decides on the
     other.
     """
-    server = click.option(
-        "--server",
-        default="http://127.0.0.1:8083",
-        show_default=True,
-        envvar=f"{ENVIRONMENT_PREFIX}_SERVER",
-        help="Where the server listens.",
-    )
     key = click.option("--api-key", default=key_of_server, envvar=KEY_VARIABLE)
-    return server(key(command))
+    return at_server(key(command))
 
 
 @click.command()

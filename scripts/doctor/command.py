@@ -6,7 +6,9 @@ import click
 import msgspec
 
 from registry.store.store import Store
-from scripts.remote import on_server
+from scripts.api_key import KEY_VARIABLE, KeyUnavailable, key_of_server
+from scripts.remote import at_server
+from web.settings import DEFAULT_API_KEY
 
 from . import memory, models, permissions, place, port, report, service, system
 from .finding import Finding, has_problem
@@ -18,15 +20,22 @@ from .finding import Finding, has_problem
 @click.option("--privacy", "is_privacy", is_flag=True,
               help="What the server can reach and did reach, and which of its processes are "
               "sealed, instead.")  # fmt: skip
-@on_server
+@at_server
+@click.option("--api-key", envvar=KEY_VARIABLE)
 @click.pass_obj
 def doctor(
-    home: Path, as_json: bool, deep: bool, is_privacy: bool, server: str, api_key: str
+    home: Path, as_json: bool, deep: bool, is_privacy: bool, server: str, api_key: str | None
 ) -> None:
     """What is wrong here, and what to do about it; what this machine can hold.
 
     The exit status is 1 where there is a problem.
     """
+    if api_key is None:
+        try:
+            api_key = key_of_server()
+        except KeyUnavailable as error:  # which is one more thing that is wrong, not the end
+            click.echo(f"The default key is sent: {error.message}", err=True)
+            api_key = DEFAULT_API_KEY
     if is_privacy:
         from .privacy import command as privacy  # late: few ask for it
 

@@ -125,6 +125,8 @@ class Server:
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(f"No server answers at {self.url} ({error}).") from error
+        except RuntimeError as error:  # of httpx, when `close` came first: the menu bar quits
+            raise Unreachable("Nobody asks any more.") from error
         if response.status_code == 401:
             raise WrongKey(f"The server at {self.url} wants another key.")
         if response.is_error:

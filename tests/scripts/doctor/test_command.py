@@ -71,10 +71,10 @@ def test_a_problem_is_the_exit_status_and_comes_first(mac: None, tmp_path: Path)
     (tmp_path / "api-key").chmod(0o644)
     command = ["--home", str(tmp_path), "doctor", "--server", "http://127.0.0.1:9"]
     shown = CliRunner().invoke(cli, command)
-    assert shown.exit_code == 1 and shown.output.startswith("✗ permissions"), shown.output
-    assert "chmod 600" in shown.output and "1 problem" in shown.output
+    assert shown.exit_code == 1 and shown.stdout.startswith("✗ permissions"), shown.stdout
+    assert "chmod 600" in shown.stdout and "1 problem" in shown.stdout
     told = CliRunner().invoke(cli, [*command, "--json"])
-    levels = {one["checked"]: one["level"] for one in json.loads(told.output)["findings"]}
+    levels = {one["checked"]: one["level"] for one in json.loads(told.stdout)["findings"]}
     assert told.exit_code == 1 and levels["permissions"] == "problem"
 
 

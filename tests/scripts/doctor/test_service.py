@@ -4,19 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from runtime.memory import darwin
 from scripts.doctor import service
+from scripts.service import platforms
+from scripts.service.definition import SERVER
 
 
 @pytest.mark.parametrize("is_mac", [True, False])
 def test_its_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_mac: bool) -> None:
     """Where the system looks for it, in the user's home."""
-    monkeypatch.setattr(darwin, "is_here", lambda: is_mac)
+    monkeypatch.setattr(platforms, "here", "macos" if is_mac else "linux")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert service.installed() is None
-    folder = tmp_path / ("Library/LaunchAgents" if is_mac else ".config/systemd/user")
-    folder.mkdir(parents=True)
-    file = folder / (service._MACOS if is_mac else service._LINUX).name
+    file = platforms.supervisor(platforms.here).file(SERVER)
+    assert file.is_relative_to(tmp_path)
+    file.parent.mkdir(parents=True)
     file.write_text("")
     assert service.installed() == file
 

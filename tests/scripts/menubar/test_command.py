@@ -41,7 +41,7 @@ def test_without_rumps_it_says_what_to_do(
 ) -> None:
     monkeypatch.setitem(sys.modules, "rumps", None)  # whose import fails
     monkeypatch.setattr(sys, "platform", platform)
-    done = CliRunner().invoke(cli, ["menubar"])
+    done = CliRunner().invoke(cli, ["menubar", "--api-key", KEY])
     assert done.exit_code == 1 and told in done.output and len(done.output.splitlines()) == 1
 
 

@@ -49,3 +49,11 @@ def test_proxies_of_the_environment_do_not_get_the_key(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with closing(Server(canned.url, "1234")) as server:
         assert server.status().state == "ready"
+
+
+def test_who_still_asks_when_the_menu_bar_quits_is_told(canned: Canned) -> None:
+    """A thread may be about to ask; its program is at its end, and prints no traceback."""
+    with closing(Server(canned.url, "key")) as server:
+        pass
+    with pytest.raises(Unreachable):
+        server.status()
