@@ -166,7 +166,7 @@ class EngineProcess:
         return event
 
     async def probe(self, number: int) -> None:
-        """Have it compute one token, or one vector; an engine that fails to do so is ended.
+        """Have it compute one token, or one vector; an engine that is broken is ended.
 
         After a sleep its loop may run, and its device not. One that does not come back from there
         is silent, and ended for that.
@@ -176,7 +176,8 @@ class EngineProcess:
             work = Generate(number, [_ANY_TOKEN], SamplingParams(temperature=0, max_tokens=1))
         with contextlib.suppress(RuntimeFault), self._rows.row(number) as ended:  # it ended anyway
             self._send(work)
-            if isinstance(event := await ended, Failed) and self._child is not None:
+            event = await ended
+            if isinstance(event, Failed) and event.is_broken and self._child is not None:
                 logger.error("the engine of %s is ended: %s", self.model.id, event.message)
                 await self._child.kill()
 

@@ -145,6 +145,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
     id: int
     message: str
+    is_broken: bool = False  # the pass itself failed, and not for want of memory
 
 
 class Embedded(msgspec.Struct, frozen=True, tag=True):

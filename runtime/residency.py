@@ -5,6 +5,7 @@ A slot is given to every model that was asked for; an engine to those that are l
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,8 @@ from .resident import ResidentModel
 from .schedule import Schedule
 from .slot import Load, Slot, Unloaded
 from .unloads import Unloads
+
+logger = logging.getLogger(__name__)
 
 # Asked often, so it has to be quick: whether a model was removed, by whichever process.
 IsRemoved: TypeAlias = Callable[[Model], bool]
@@ -271,7 +274,10 @@ class Residency:
             slot.schedule.fail(Draining())
         unloads = [slot.unloading for slot in self.slots.values() if slot.unloading is not None]
         await asyncio.gather(*loads, return_exceptions=True)
-        await asyncio.gather(*(engine.stop() for engine in engines), *unloads)
+        ends = (*(engine.stop() for engine in engines), *unloads)
+        for fault in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(fault, Exception):  # one that fails to end keeps no other
+                logger.error("an engine did not end well", exc_info=fault)
 
     async def _look_after(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """`mlx-edge serve`: the server in the foreground."""
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -20,8 +21,11 @@ from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.power.awake import AwakeLoop
 from runtime.processes import destinations
+from runtime.processes.sealed import UNSEALED
+from runtime.processes.spawn import why_not_sealed
 from runtime.residency import PoolSettings
-from scripts.api_key import KEY_VARIABLE, key_of_home
+from scripts.api_key import KEY_VARIABLE, KeyUnavailable, key_of_home
+from scripts.api_key import load as load_key
 from scripts.doctor.first_model import first_model
 from scripts.doctor.memory import measured
 from scripts.log_file import FORMAT, LogFile
@@ -189,6 +193,11 @@ async def _serve(
         elif starter is False:
             beside.append(asyncio.create_task(skip(jobs)))
 
+    if (reason := await why_not_sealed()) is not None:
+        raise click.ClickException(
+            f"engines cannot be kept from the network here: {reason}. To serve all the same, with "
+            f"engines that could reach somebody, start it with {UNSEALED}=1."
+        )
     try:
         await serve_web(settings, pool, store, jobs, on_ready=ready)
     finally:
@@ -226,11 +235,21 @@ def _example(url: str, settings: WebSettings, store: Store) -> str:
     model = default_model(store).id
     what = f"{model}, a very small one that is built in" if model == BUILT_IN_ID else model
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"Who are you?"}}]}}'
-    key = settings.api_key if settings.api_key == DEFAULT_API_KEY else "$MLX_EDGE_API_KEY"
     for wildcard in ("//0.0.0.0:", "//[::]:"):  # listens everywhere, but is no host to ask for
         url = url.replace(wildcard, "//127.0.0.1:")
+    key = _key(settings, store)
     return (
         f"Model:   {what}; chat with it at {url}/\n"
         f'Try:     curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" '
         f"-H 'Content-Type: application/json' -d '{body}'"
     )
+
+
+def _key(settings: WebSettings, store: Store) -> str:
+    """As a shell reads it: a key of one's own is not printed."""
+    if settings.api_key == DEFAULT_API_KEY:
+        return DEFAULT_API_KEY
+    with contextlib.suppress(KeyUnavailable):
+        if settings.api_key == load_key(store.home):
+            return "$(mlx-edge key)"
+    return f"${KEY_VARIABLE}"

@@ -27,6 +27,7 @@ _LAST_FRAMES_S = 5.0  # for streams that are stored
 _LAST_WRITES_S = 2.0  # for clients, where the drain has left no more
 _ARCHIVE_S = 3.0
 _HURRY_S = 1.0  # in place of each of these
+_TELLING_S = 0.2
 
 _LONGEST_S = 1e8  # that a thread can sleep, within what all systems take: three years
 
@@ -39,6 +40,7 @@ class Ending:
         self._hurry = asyncio.Event()
         self._drain_timeout_s = drain_timeout_s
         self._deadline = 0.0  # of the drain, by the loop's clock
+        self._stopping: asyncio.Future[None] | None = None  # jobs
 
     def watch_signals(self) -> None:
         """From now on they are for this."""
@@ -58,21 +60,24 @@ class Ending:
     async def drain(self, services: Services) -> None:
         """Refuse new work and let running answers end: up to the limit, or until somebody is in a
         hurry. Jobs stop at once: the next server goes on with them."""
-        stopping = asyncio.ensure_future(services.jobs.close())
+        self._stopping = asyncio.ensure_future(services.jobs.close())  # `close` waits for it
         draining = asyncio.ensure_future(services.pool.drain(self._drain_timeout_s))
         if not await self._ends(draining, None, hurried_s=0):
             draining.cancel()
             await services.pool.drain(0)
-        await self._ends(stopping, _CLOSE_S)
 
     async def close(self, services: Services) -> None:
         """End every child; sockets, and streams that are stored, have their last words."""
+        jobs = self._stopping or asyncio.ensure_future(services.jobs.close())
         closing = asyncio.gather(
-            services.sockets.close(), services.jobs.close(), services.pool.close()
+            services.sockets.close(), jobs, services.pool.close(), return_exceptions=True
         )
         if not await self._ends(closing, _CLOSE_S):
             kill_children()
             await self._ends(closing, _HURRY_S)
+        if closing.done():
+            for fault in filter(None, closing.result()):
+                logger.error("an end failed", exc_info=fault)
         await self._ends(asyncio.ensure_future(services.streams.close()), _LAST_FRAMES_S)
 
     async def end_connections(self, connections: Connections, server: "asyncio.Task[None]") -> None:
@@ -117,7 +122,15 @@ def end_process_within(seconds: float) -> None:
 
 def _end_process(seconds: float) -> None:
     time.sleep(min(seconds, _LONGEST_S))
+    # Beside it, for who writes a log may wait for a reader that is gone.
+    threading.Thread(target=_tell_what_is_at_work, args=(seconds,), daemon=True).start()
+    time.sleep(_TELLING_S)
+    try:
+        kill_children()
+    finally:
+        os._exit(0)
+
+
+def _tell_what_is_at_work(seconds: float) -> None:
     threads = [thread.name for thread in threading.enumerate() if not thread.daemon]
     logger.error("the end took more than %g s; still at work: %s", seconds, ", ".join(threads))
-    kill_children()
-    os._exit(0)

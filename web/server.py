@@ -152,7 +152,10 @@ async def _look_after_wakes(pool: ModelPool) -> None:
             "awake again after %.0f s: engines and sockets are asked if they are, too", away_s
         )
         websocket_stream.doubt_all()
-        await pool.probe()
+        try:
+            await pool.probe()
+        except Exception:  # the next sleep comes, too
+            logger.exception("engines could not be asked")
 
 
 async def _preload(settings: WebSettings, pool: ModelPool, store: Store) -> None:

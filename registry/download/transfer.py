@@ -3,9 +3,9 @@
 `fetch` imports it late, so that a server that downloads nothing does not load httpx.
 """
 
+import asyncio
 import contextlib
 import re
-import time
 from collections.abc import AsyncGenerator
 
 import httpx
@@ -219,13 +219,15 @@ class _Pace:
     def __init__(self, settings: DownloadSettings) -> None:
         self._window_s = settings.stall_s
         self._wanted = settings.min_bytes_per_s * settings.stall_s
-        self._since = time.monotonic()
+        # The loop's time stands still while the process is stopped: nothing could come then.
+        self._now = asyncio.get_running_loop().time
+        self._since = self._now()
         self._num_bytes = 0
 
     def add(self, num_bytes: int) -> None:
         """Raises Interrupted after a window with too little in it."""
         self._num_bytes += num_bytes
-        now = time.monotonic()
+        now = self._now()
         if now - self._since >= self._window_s:
             if self._num_bytes < self._wanted:
                 raise Interrupted(f"only {self._num_bytes} bytes came in {self._window_s:g} s")

@@ -111,8 +111,7 @@ async def _follow(stdout: asyncio.StreamReader, report: OnStage) -> None:
 
 def _note_reached(host: str, ip: str, port: str) -> None:
     """Where pip went, for the record of this process; a dash is what it does not know."""
-    for end in {host, ip} - {"-"}:
-        HERE.mean(end, _INDEX)
+    HERE.mean(ip if host == "-" else host, _INDEX)
     HERE.note(None if host == "-" else host, None if ip == "-" else ip, int(port))
 
 

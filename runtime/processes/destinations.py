@@ -1,9 +1,10 @@
-"""Where a process connects to, whatever library of it does so: heard by an audit hook.
+"""Where a process connects to, whatever Python of it does so: heard by an audit hook.
 
 CPython raises an audit event before a socket connects, sends or looks a name up (PEP 578, and the
 table of events in the documentation of `sys.audit`). A hook cannot be taken off again, so a process
-has one record: `HERE`. Beside what was reached it knows what was meant: whoever downloads says for
-whom, and a destination that nobody named stands out.
+has one record: `HERE`. Native code that opens sockets of its own is not heard: downloads are made
+in Python, and children are sealed. Beside what was reached it knows what was meant: whoever
+downloads says for whom, and a destination that nobody named stands out.
 """
 
 import ipaddress
@@ -46,7 +47,7 @@ class Destinations:
 
     def __init__(self) -> None:
         self.since: float | None = None  # unix seconds; None: nothing is heard
-        self.num_unlisted = 0  # beyond what is kept
+        self.num_unlisted = 0  # connections to destinations beyond those that are kept
         self._known: dict[tuple[str | None, str | None, int], Destination] = {}
         self._names: dict[str, str] = {}  # of addresses, as they were looked up last
         self._purposes: dict[str, str] = {}  # of names and addresses
@@ -76,7 +77,8 @@ class Destinations:
         """Somebody connects to an address, or looks a name up; the name of an address is found."""
         with self._lock:
             host = _plain(host) if host else self.name_of(ip or "")
-            purpose = self._purposes.get(host or "") or self._purposes.get(ip or "")
+            # Many hosts may share an address: it says what for only where no name led there.
+            purpose = self._purposes.get(host or ip or "")
             key, now = (host, ip, port), time.time()
             if (known := self._known.get(key)) is not None:
                 purpose = purpose or known.purpose
@@ -114,7 +116,7 @@ def listen(on_reach: OnReach = HERE.note) -> None:
 def _tell(event: str, arguments: tuple[Any, ...], on_reach: OnReach) -> None:
     """What an event says. It raises nothing: that would end the connection."""
     if event in _LOOKS_UP:
-        host = arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0]
+        host = _text(arguments[0])
         if isinstance(host, str) and not _is_address(host):
             port = arguments[1] if len(arguments) > 1 else None
             on_reach(host, None, port if isinstance(port, int) else 0)
@@ -133,12 +135,16 @@ def _learn_names() -> None:
 
     def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
         found = look_up(host, *arguments, **options)
-        if isinstance(host, str | bytes):
-            name = host.decode() if isinstance(host, bytes) else host
+        if isinstance(name := _text(host), str):
             HERE.name(name, (str(entry[4][0]) for entry in found))
         return found
 
     socket.getaddrinfo = getaddrinfo
+
+
+def _text(host: Any) -> Any:
+    """A name may be given as bytes, whatever is in them."""
+    return host.decode(errors="replace") if isinstance(host, bytes) else host
 
 
 def _is_address(host: str) -> bool:

@@ -52,12 +52,10 @@ def main() -> None:
         with contextlib.suppress(OSError):
             seccomp.open_no_sockets()
     if reaches_a_network():
-        print(
-            "This process should have no network, and has one: the system does not let it be "
-            f"sealed. To go on all the same, start the server with {UNSEALED}=1.",
-            file=sys.stderr,
-        )
+        print("this process should have no network, and has one", file=sys.stderr)
         sys.exit(NOT_SEALED)
+    if len(sys.argv) == 1:  # to be sealed was all
+        return
     del sys.argv[0]  # the module finds what it would find without us
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -57,6 +57,24 @@ async def spawn(
         raise
 
 
+async def why_not_sealed() -> str | None:
+    """Why children cannot be kept from the network here; None where they can, or need not."""
+    if os.environ.get(sealed.UNSEALED) == "1":
+        return None
+    pipe = asyncio.subprocess.PIPE
+    try:  # a child that does nothing else
+        process = await spawn("runtime.processes.sealed", stdin=pipe, stderr=pipe)
+    except OSError as error:
+        return str(error)
+    assert process.stderr is not None
+    try:
+        words = (await process.stderr.read()).decode(errors="replace").strip()
+        status = await process.wait()
+    finally:
+        await kill(process)
+    return None if status == 0 else words or f"a child ended with status {status}"
+
+
 async def _end(starting: "asyncio.Future[asyncio.subprocess.Process]") -> None:
     """Kill what is being started; there is nothing to kill where that fails."""
     with contextlib.suppress(OSError):

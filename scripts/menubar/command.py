@@ -4,14 +4,16 @@ from contextlib import closing
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from scripts.api_key import KeyUnavailable, key_of_server
 from scripts.remote import on_server
 
 
 @click.command()
 @on_server
-@click.pass_obj
-def menubar(home: Path, server: str, api_key: str) -> None:
+@click.pass_context
+def menubar(context: click.Context, server: str, api_key: str) -> None:
     """Show the server in the Mac's menu bar: what it does, its models, pause, chat."""
     # Late: `mlx-edge serve` imports this file too, and starts faster without.
     from . import toolkit
@@ -21,11 +23,21 @@ def menubar(home: Path, server: str, api_key: str) -> None:
     from .program import Program
     from .server import Server
 
+    def key_now() -> str:
+        """On a thread of the program's."""
+        with context.scope(cleanup=False):
+            try:
+                return key_of_server()
+            except KeyUnavailable:
+                return api_key
+
+    is_given = context.get_parameter_source("api_key") is not ParameterSource.DEFAULT
+    home: Path = context.obj
     try:
         rumps = toolkit.load()
     except toolkit.NoToolkit as error:
         raise click.ClickException(str(error)) from error
     toolkit.stay_out_of_dock()
-    with closing(Server(server, api_key)) as asked:
+    with closing(Server(server, api_key, None if is_given else key_now)) as asked:
         login_item = ServiceCommand(home, asked.url)
         MenuBar(rumps, Program(asked, MacDesktop(), login_item)).run()

@@ -1,5 +1,6 @@
 """The server, as the menu bar asks it: over HTTP, and by nothing else. Every call waits."""
 
+from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -72,11 +73,12 @@ class _List(msgspec.Struct):
 class Server:
     """May be asked by several threads at once. All raise Unreachable, WrongKey and Refused."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, key_now: Callable[[], str] | None = None) -> None:
+        """`key_now` tells the key that is kept: a server that starts anew may have another one."""
         self.url = url.rstrip("/")
         self.key = key
+        self._key_now = key_now
         self._http = httpx.Client(
-            headers={"Authorization": f"Bearer {key}"},
             timeout=_LOOK_S,
             trust_env=False,  # no proxy of the environment: the key is for this server alone
         )
@@ -119,14 +121,9 @@ class Server:
         body: dict[str, str] | None = None,
         timeout: httpx.Timeout | float = _LOOK_S,
     ) -> Answer:
-        try:
-            response = self._http.request(
-                method, f"{self.endpoint}/{path}", json=body, timeout=timeout
-            )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"No server answers at {self.url} ({error}).") from error
-        except RuntimeError as error:  # of httpx, when `close` came first: the menu bar quits
-            raise Unreachable("Nobody asks any more.") from error
+        response = self._send(method, path, body, timeout)
+        if response.status_code == 401 and self._has_another_key():
+            response = self._send(method, path, body, timeout)
         if response.status_code == 401:
             raise WrongKey(f"The server at {self.url} wants another key.")
         if response.is_error:
@@ -135,3 +132,23 @@ class Server:
             return msgspec.json.decode(response.content, type=answer)
         except msgspec.DecodeError as error:
             raise Refused(f"What answers at {self.url} is no mlx-edge of this version.") from error
+
+    def _has_another_key(self) -> bool:
+        """Whether there is one now that was not tried."""
+        if self._key_now is None or (key := self._key_now()) == self.key:
+            return False
+        self.key = key
+        return True
+
+    def _send(
+        self, method: str, path: str, body: dict[str, str] | None, timeout: httpx.Timeout | float
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        try:
+            return self._http.request(
+                method, f"{self.endpoint}/{path}", json=body, headers=headers, timeout=timeout
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"No server answers at {self.url} ({error}).") from error
+        except RuntimeError as error:  # of httpx, when `close` came first: the menu bar quits
+            raise Unreachable("Nobody asks any more.") from error

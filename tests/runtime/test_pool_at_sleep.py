@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from registry.checkpoint.model import Model
-from runtime import engine_process
+from runtime.engine_messages import Command, Generate
 from runtime.engine_process import Watch
+from runtime.events import Failed
 from runtime.pool import ModelPool
 from runtime.requests import EmbeddingRequest
 from runtime.residency import PoolSettings
@@ -27,8 +28,7 @@ def mac() -> Mac:
 
 @pytest.fixture
 async def pool(mac: Mac) -> AsyncGenerator[ModelPool, None]:
-    settings = PoolSettings(watch=Watch(beat_s=0.1, silent_beats=20))
-    pool = ModelPool(settings, system=mac)
+    pool = ModelPool(PoolSettings(), system=mac)
     await pool.start()
     yield pool
     await pool.close()
@@ -50,8 +50,9 @@ def pid_of(pool: ModelPool, model: Model) -> int | None:
 
 
 async def gone(pool: ModelPool, model: Model) -> None:
-    while pid_of(pool, model) is not None:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while pid_of(pool, model) is not None:
+            await asyncio.sleep(0.01)
 
 
 async def test_sleep_is_held_off_for_an_answer_only(
@@ -85,25 +86,40 @@ async def test_engines_that_compute_stay(
     assert [pid_of(pool, each) for each in models] == pids
 
 
-async def test_an_engine_that_fails_is_replaced(
-    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_broken", [True, False])
+async def test_an_engine_whose_device_is_lost_is_replaced(
+    pool: ModelPool, model: Model, monkeypatch: pytest.MonkeyPatch, is_broken: bool
 ) -> None:
-    """Its loop runs, and what it computes fails: the next request gets another one."""
+    """Its loop runs, and its passes fail. One that wants memory, or says a NaN, goes on."""
     pid = await load(pool, model)
-    monkeypatch.setattr(engine_process, "_ANY_TOKEN", 10**8)  # an error of MLX, as a lost device
-    await pool.probe()
-    await gone(pool, model)
-    assert await tokens(generate(pool, model, request(max_tokens=4)))
-    assert pid_of(pool, model) != pid
+    engine = pool.residency.slots[model.id].engine
+    assert engine is not None
 
+    def fail(command: Command) -> None:  # what an engine would say
+        if isinstance(command, Generate):
+            engine._rows.put(Failed(command.id, "the device is lost", is_broken))
 
-async def test_an_engine_that_does_not_come_back_is_ended(pool: ModelPool, model: Model) -> None:
-    """It hangs in its device, as a stopped process does; who asks it is not kept waiting."""
-    pid = await load(pool, model)
-    os.kill(pid, signal.SIGSTOP)
-    async with asyncio.timeout(60):
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_send", fail)
         await pool.probe()
-    await gone(pool, model)
+    if is_broken:
+        await gone(pool, model)
+    assert await tokens(generate(pool, model, request(max_tokens=4)))
+    assert (pid_of(pool, model) == pid) is not is_broken
+
+
+async def test_an_engine_that_does_not_come_back_is_ended(mac: Mac, model: Model) -> None:
+    """It hangs in its device, as a stopped process does; who asks it is not kept waiting."""
+    settings = PoolSettings(watch=Watch(beat_s=0.1, silent_beats=20))
+    pool = ModelPool(settings, system=mac)
+    await pool.start()
+    try:
+        os.kill(await load(pool, model), signal.SIGSTOP)
+        async with asyncio.timeout(60):
+            await pool.probe()
+        await gone(pool, model)
+    finally:
+        await pool.close()
 
 
 async def test_without_engines_there_is_nothing_to_prove(pool: ModelPool) -> None:

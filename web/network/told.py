@@ -14,7 +14,7 @@ class Network(msgspec.Struct, frozen=True):
     reachable: list[Reachable]
     reached: list[Destination] = []  # beyond this machine
     loopback: list[Destination] = []
-    num_unlisted: int = 0  # destinations beyond those that are kept
+    num_unlisted: int = 0  # connections to destinations beyond those that are kept
     since: float | None = None  # unix seconds; None: nothing is recorded
     processes: list[Process] = []
     object: str = "network"

@@ -285,10 +285,11 @@ class Batch:
     ) -> None:
         """Rows that are in the batch no more: where memory was short for several, none is over."""
         logger.error("%d rows failed", len(rows), exc_info=error)
-        if device.is_out_of_memory(error) and self._num_at_start > 1:
+        is_short = device.is_out_of_memory(error)
+        if is_short and self._num_at_start > 1:
             events += map(_aside, rows)
         else:
-            events += [Failed(row.id, message) for row in rows]
+            events += [Failed(row.id, message, is_broken=not is_short) for row in rows]
 
 
 def _aside(row: Row) -> SetAside:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from runtime.cached import CacheDescription
+from runtime.engine import device
 from runtime.engine_messages import (
     CacheReport,
     Cancel,
@@ -102,7 +103,9 @@ class EncodeLoop:
                 return [event for entry in alone for event in self._encode([entry])]
             logger.exception("an input of request %d failed", pack[0].request.id)
             self._batch.remove(pack[0].request.id)
-            return [Failed(pack[0].request.id, f"The input could not be encoded: {error}")]
+            message = f"The input could not be encoded: {error}"
+            is_broken = not device.is_out_of_memory(error)
+            return [Failed(pack[0].request.id, message, is_broken)]
         self._adapt(len(pack) * len(pack[0].tokens), time.monotonic() - started)
         done = (self._batch.put(entry, row) for entry, row in zip(pack, vectors, strict=True))
         return [_embedded(request) for request in done if request is not None]

@@ -100,9 +100,7 @@ def _settled(server: int) -> list[Process]:
     until = time.monotonic() + _SEALING_S
     while True:
         seen = processes(server, {})
-        is_open = any(
-            one.sealed is False and not (one.needs_network or one.is_tool) for one in seen
-        )
+        is_open = any(one.sealed is False and not one.needs_network for one in seen)
         if not is_open or time.monotonic() > until:
             return seen
         time.sleep(_SEALING_S / 20)

@@ -54,7 +54,7 @@ def open_now(found: Sequence[Open], told: Network) -> Iterator[Finding]:
 
 def sealed(processes: Sequence[Process]) -> Iterator[Finding]:
     """Each child that could reach somebody and should not, or one for all."""
-    children = [one for one in processes if not (one.needs_network or one.is_tool)]
+    children = [one for one in processes if not one.needs_network]
     wrong = [one for one in children if one.sealed is not True]
     for one in wrong:
         who = f"{called(one)} (pid {one.pid})"

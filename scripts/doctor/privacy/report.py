@@ -44,8 +44,6 @@ def _process(one: Process) -> str:
     network = {True: "none: sealed", False: "OPEN", None: "cannot be told"}[one.sealed]
     if one.needs_network:
         network = "downloads what people ask for"
-    elif one.is_tool:
-        network = "not used: a program of the system"
     return f"{one.pid:>8}  {called(one):32} {network}"
 
 

@@ -10,8 +10,9 @@ from tests.runtime.power.mac import Mac
 
 
 async def released(mac: Mac) -> None:
-    while mac.held:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        while mac.held:
+            await asyncio.sleep(0)
 
 
 async def test_it_is_held_while_anybody_is_answered() -> None:

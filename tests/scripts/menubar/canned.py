@@ -22,6 +22,7 @@ class Canned:
     def __init__(self) -> None:
         self.status = IDLE
         self.raw: bytes | None = None  # in the place of all answers
+        self.key: str | None = None  # that has to be sent; None: any
         self.asked: Counter[str] = Counter()  # such as "GET /v1/status", once it is answered
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -53,7 +54,8 @@ class Canned:
         told = {"data": [{"id": "tiny"}]} if is_list else {"id": "tiny"} | self.status
         body = json.dumps(told).encode() if self.raw is None else self.raw
         self.asked[f"{request.command} {request.path}"] += 1
-        request.send_response(200)
+        sent = request.headers["Authorization"]
+        request.send_response(200 if self.key is None or sent == f"Bearer {self.key}" else 401)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         request.wfile.write(body)

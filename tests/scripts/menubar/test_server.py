@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from scripts.menubar.server import Server
-from scripts.menubar.trouble import Refused, Unreachable
+from scripts.menubar.trouble import Refused, Unreachable, WrongKey
 
 from .canned import IDLE, Canned
 
@@ -49,6 +49,21 @@ def test_proxies_of_the_environment_do_not_get_the_key(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with closing(Server(canned.url, "1234")) as server:
         assert server.status().state == "ready"
+
+
+def test_a_key_that_was_changed_is_sent_from_then_on(canned: Canned) -> None:
+    """The menu bar runs for weeks; one that was given its key has no other."""
+    kept = ["first"]
+    canned.key = "first"
+    with closing(Server(canned.url, "first", lambda: kept[0])) as server:
+        server.status()
+        canned.key = "second"
+        with pytest.raises(WrongKey):
+            server.status()  # which is kept nowhere yet
+        kept[0] = "second"
+        assert server.status().state == "ready" and server.key == "second"
+    with closing(Server(canned.url, "first")) as server, pytest.raises(WrongKey):
+        server.status()
 
 
 def test_who_still_asks_when_the_menu_bar_quits_is_told(canned: Canned) -> None:

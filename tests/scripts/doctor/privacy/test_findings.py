@@ -15,11 +15,10 @@ def test_a_record_that_is_none_is_no_clean_bill() -> None:
 
 
 def test_only_what_downloads_may_be_open() -> None:
-    """A tool of the system is let be; what nobody can tell is no problem, and not fine either."""
+    """What nobody can tell is no problem, and not fine either."""
     tree = [
         Process(1, "server", None, False, needs_network=True),
         Process(2, "pip", None, False, needs_network=True),
-        Process(3, "keeps the Mac awake", None, False, needs_network=False, is_tool=True),
         Process(4, "engine", "tiny", True, needs_network=False),
     ]
     (fine,) = findings.sealed(tree)
