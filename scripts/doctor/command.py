@@ -11,7 +11,7 @@ from scripts.api_key import KEY_VARIABLE, KeyUnavailable, key_of_server
 from scripts.remote import at_server
 from web.settings import DEFAULT_API_KEY
 
-from . import memory, models, permissions, place, port, report, service, system
+from . import gpu, memory, models, permissions, place, port, report, service, system
 from .finding import Finding, has_problem
 from .service import Service
 
@@ -59,6 +59,7 @@ def _show(
     told = memory.diagnosis(store.entries(), asked.held, not_counted)
     findings = [
         *system.findings(),
+        *gpu.findings(),
         *memory.findings(told),
         *place.findings(home),
         *permissions.findings(home),
