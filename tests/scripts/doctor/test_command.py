@@ -42,6 +42,7 @@ def test_it_says_what_fits(mac: None, tmp_path: Path) -> None:
     assert pocket["cache_1k"] > 0
     assert told["catalog"]["smollm2-135m"] and not told["catalog"]["qwen3-8b"]
     assert told["catalog"][told["largest"]]
+    assert told["catalog"]["smollm2-1.7b"]  # fetched in 16 bits, held in 4
     assert "mlx-edge pull qwen3-4b" in run(tmp_path)
 
 
