@@ -12,7 +12,7 @@ import mlx.core as mx
 def told() -> dict[str, str | int | bool | None]:
     """What MLX says of the device, once something was computed on it."""
     ones = mx.ones((8, 8))
-    if (sum_of_all := int((ones @ ones).sum().item())) != 512:
+    if (sum_of_all := (ones @ ones).sum().item()) != 512:
         raise SystemExit(f"8 x 8 times 8 came to {sum_of_all}, not to 512")
     return {
         "on_gpu": mx.default_device().type == mx.gpu,

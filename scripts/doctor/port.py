@@ -147,9 +147,12 @@ def _held(server: str, how: str) -> Finding:
 
 
 def _holder(server: str) -> ports.Holder | None:
-    """Who listens there, if that is this machine."""
-    is_here = urlsplit(server).hostname in LOOPBACK
-    return ports.holder(_number(server)) if is_here else None
+    """Who listens there, if that is this machine; nobody does where it is no address at all."""
+    try:
+        is_here = urlsplit(server).hostname in LOOPBACK
+        return ports.holder(_number(server)) if is_here else None
+    except ValueError:
+        return None
 
 
 def _number(server: str) -> int:

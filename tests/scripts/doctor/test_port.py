@@ -109,7 +109,12 @@ def test_a_port_of_something_that_speaks_no_http() -> None:
     assert told.level == "problem" and f"pid {os.getpid()}" in told.sentence
 
 
-def test_nobody_at_the_port() -> None:
-    told = of("http://127.0.0.1:9")
+@pytest.mark.parametrize(
+    "server",
+    ["http://127.0.0.1:9", "http://127.0.0.1:99999", "http://127.0.0.1:x", "http://[::1", "x"],
+)
+def test_nobody_at_the_port(server: str) -> None:
+    """Nor at what is no address."""
+    told = of(server)
     assert told["port"].level == "note" and "mlx-edge serve" in str(told["port"].remedy)
     assert set(told) == {"port"}
