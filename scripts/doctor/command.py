@@ -4,14 +4,16 @@ from pathlib import Path
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from registry.store.store import Store
 from scripts.api_key import KEY_VARIABLE, KeyUnavailable, key_of_server
 from scripts.remote import at_server
 from web.settings import DEFAULT_API_KEY
 
-from . import memory, models, permissions, place, port, report, service, system
+from . import gpu, memory, models, permissions, place, port, report, service, system
 from .finding import Finding, has_problem
+from .service import Service
 
 
 @click.command()
@@ -30,6 +32,10 @@ def doctor(
 
     The exit status is 1 where there is a problem.
     """
+    running = service.ask()
+    source = click.get_current_context().get_parameter_source("server")
+    if source is ParameterSource.DEFAULT and running.url is not None:
+        server = running.url
     if api_key is None:
         try:
             api_key = key_of_server()
@@ -41,21 +47,24 @@ def doctor(
 
         findings = privacy.show(server, api_key, as_json=as_json)
     else:
-        findings = _show(home, server, api_key, is_deep=deep, as_json=as_json)
+        findings = _show(home, server, api_key, running, is_deep=deep, as_json=as_json)
     raise SystemExit(1 if has_problem(findings) else 0)
 
 
-def _show(home: Path, address: str, api_key: str, *, is_deep: bool, as_json: bool) -> list[Finding]:
+def _show(
+    home: Path, address: str, api_key: str, running: Service, *, is_deep: bool, as_json: bool
+) -> list[Finding]:
     asked, store = port.ask(address, api_key), Store(home)
-    not_counted = asked.trouble if asked.state == "other key" else None
+    not_counted = asked.trouble if asked.state in ("other key", "in trouble", "silent") else None
     told = memory.diagnosis(store.entries(), asked.held, not_counted)
     findings = [
         *system.findings(),
+        *gpu.findings(),
         *memory.findings(told),
         *place.findings(home),
         *permissions.findings(home),
-        *port.findings(asked, address, api_key),
-        service.finding(service.installed(), answers=asked.state in ("ours", "other key")),
+        *port.findings(asked, address, api_key, is_service=address == running.url),
+        service.finding(running),
         *models.findings(store, is_deep=is_deep),
     ]
     if as_json:

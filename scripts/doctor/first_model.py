@@ -12,12 +12,12 @@ def first_model(limit_bytes: int) -> CatalogEntry | None:
     fitting = [
         entry
         for entry in CATALOG.values()
-        if entry.kind == "llm" and _weight_bytes(entry) <= limit_bytes * _GOOD_SHARE
+        if entry.kind == "llm" and weight_bytes(entry) <= limit_bytes * _GOOD_SHARE
     ]
-    return max(fitting, key=_weight_bytes, default=None)
+    return max(fitting, key=weight_bytes, default=None)
 
 
-def _weight_bytes(entry: CatalogEntry) -> int:
+def weight_bytes(entry: CatalogEntry) -> int:
     """In memory, about: scales and biases come to half a bit for each weight."""
     if entry.bits is None:
         return entry.size_bytes

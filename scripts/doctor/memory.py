@@ -14,7 +14,7 @@ from scripts.size import in_words
 from web.serving import RUNNABLE_KINDS, model_of
 
 from .finding import Finding
-from .first_model import first_model
+from .first_model import first_model, weight_bytes
 
 _ANSWER_TOKENS = 4096  # of prompt and answer, for which a model has to have room to count as one
 # Beside its weights a model of the catalog wants room for a conversation: a share of them.
@@ -70,7 +70,7 @@ def diagnosis(
             models.append(_fit(entry, here, is_loaded=entry.id in held))
         except (OSError, ValueError) as error:
             unreadable[entry.id] = str(error)
-    sizes = {known.name: known.size_bytes for known in CATALOG.values()}
+    sizes = {known.name: weight_bytes(known) for known in CATALOG.values()}
     catalog = {
         name: size * (1 + _CATALOG_SHARE) + PROCESS_BYTES <= here.room_drained
         for name, size in sizes.items()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from registry.checkpoint import shards
 from registry.errors import RegistryError
@@ -66,9 +67,9 @@ def _remedy(entry: Entry) -> str:
     source = entry.record.source if entry.record else None
     again = f"`mlx-edge rm {entry.id}`, then "
     if source is not None and source.kind in ("hub", "url"):
-        return f"{again}`mlx-edge pull {source.location} --id {entry.id}`."
+        return f"{again}`mlx-edge pull {quote(source.location)} --id {entry.id}`."
     if source is not None and Path(source.location).exists():
-        return f"{again}`mlx-edge import '{source.location}' --id {entry.id}`."
+        return f"{again}`mlx-edge import {quote(source.location)} --id {entry.id}`."
     return f"{again}bring it again."
 
 

@@ -5,6 +5,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from .finding import Finding
 
@@ -29,7 +30,7 @@ def _wrong(home: Path) -> Iterator[Finding]:
             "permissions",
             "warning",
             f"{home} belongs to another user (id {status.st_uid})",
-            f"If it should be yours: `sudo chown -R $(id -un) '{home}'`",
+            f"If it should be yours: `sudo chown -R $(id -un) {quote(str(home))}`",
         )
     if mode := stat.S_IMODE(status.st_mode) & _ANY:
         may = "change the models that you use" if mode & _WRITE else "see which models you have"
@@ -37,15 +38,15 @@ def _wrong(home: Path) -> Iterator[Finding]:
             "permissions",
             "problem" if mode & _WRITE else "warning",
             f"other users may {may}: {home} has the mode {stat.S_IMODE(status.st_mode):o}",
-            f"`chmod 700 '{home}'`",
+            f"`chmod 700 {quote(str(home))}`",
         )
     for path in _secrets(home):
-        if stat.S_IMODE(path.stat().st_mode) & _ANY:
+        if _is_open(path):
             yield Finding(
                 "permissions",
                 "problem",
                 f"other users may read {path}, which holds {_content(path)}",
-                f"`chmod 600 '{path}'`",
+                f"`chmod 600 {quote(str(path))}`",
             )
 
 
@@ -55,6 +56,14 @@ def _secrets(home: Path) -> Iterator[Path]:
     config = home / _CONFIG
     if config.is_file() and _KEY_IN_CONFIG.search(config.read_text(errors="replace")):
         yield config
+
+
+def _is_open(path: Path) -> bool:
+    """To others. Not what is gone by now: SQLite takes a -wal away with its last connection."""
+    try:
+        return bool(path.stat().st_mode & _ANY)
+    except FileNotFoundError:
+        return False
 
 
 def _content(path: Path) -> str:

@@ -1,11 +1,14 @@
 """The home on its disk: room, who else may look, whether something copies it elsewhere."""
 
+import contextlib
+import os
 import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TypeAlias
 
 import psutil
@@ -38,7 +41,8 @@ def findings(home: Path) -> Iterator[Finding]:
 
 def writable(home: Path, there: Path) -> Finding:
     """Whether the home can be written; `there` is what exists of its path."""
-    remedy = f"Choose another with --home or MLX_EDGE_HOME, or make it yours: `chmod u+rwx {there}`"
+    remedy = "Choose another with --home or MLX_EDGE_HOME, or make it yours: "
+    remedy += f"`chmod u+rwx {quote(str(there))}`"
     if not there.is_dir():
         return Finding("home", "problem", f"{home}: {there} is a file, and no folder", remedy)
     if not there.stat().st_mode & stat.S_IWUSR:  # which root would not notice
@@ -71,7 +75,8 @@ def shared(home: Path, mounts: Mounts) -> Finding:
             "problem",
             f"{home} is in a folder that is copied elsewhere ({service}): conversations and "
             "gigabytes of models leave this machine, and the database may be damaged",
-            f"Stop the server, move the folder and start with --home, e.g. `mv {home} ~/mlx-edge`",
+            "Stop the server, move the folder and start with --home, e.g. "
+            f"`mv {quote(str(home))} ~/mlx-edge`",
         )
     mounted = [(point, kind) for point, kind in mounts if home.is_relative_to(point)]
     point, kind = max(mounted, key=lambda mount: len(mount[0]), default=("/", ""))
@@ -107,9 +112,9 @@ def stale_downloads(home: Path) -> Iterator[Finding]:
     """What was begun and nobody went on with."""
     partial = home / "partial"
     for folder in sorted(partial.iterdir()) if partial.is_dir() else ():
-        stats = [path.lstat() for path in (folder, *folder.rglob("*"))]
+        stats = [*_stats(folder)]
         size = sum(told.st_size for told in stats if stat.S_ISREG(told.st_mode))
-        age_s = time.time() - max(told.st_mtime for told in stats)
+        age_s = time.time() - max((told.st_mtime for told in stats), default=0.0)
         if size and age_s > _STALE_S:
             yield Finding(
                 "downloads",
@@ -118,6 +123,14 @@ def stale_downloads(home: Path) -> Iterator[Finding]:
                 "and the rest never",
                 f"Pull it again to go on from there, or `mlx-edge rm {folder.name}`.",
             )
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of it and all in it, but for what a pull that goes on takes away meanwhile."""
+    for here, _, names in os.walk(folder):
+        for path in (here, *(os.path.join(here, name) for name in names)):
+            with contextlib.suppress(FileNotFoundError):
+                yield os.lstat(path)
 
 
 def _mounts() -> Mounts:

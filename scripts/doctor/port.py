@@ -1,19 +1,22 @@
 """Who answers at the server's port: whether it is ours, what it holds, by which key."""
 
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-import click
 import msgspec
 
-from scripts.remote import NoServer, request
 from scripts.service import port as ports
 from web.settings import DEFAULT_API_KEY, LOOPBACK
 
 from .finding import Finding
 
-State: TypeAlias = Literal["none", "ours", "other key", "foreign"]
+if TYPE_CHECKING:
+    import httpx
+
+State: TypeAlias = Literal["none", "ours", "other key", "in trouble", "silent", "foreign"]
+
+limit_s = 10.0  # for an answer, which ours has at once
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -36,24 +39,55 @@ class _Models(msgspec.Struct):
     memory: dict[str, int]
 
 
+class _Error(msgspec.Struct):
+    """As web.errors writes it. Ours has all of these, and its code is a word."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class _Failure(msgspec.Struct):
+    error: _Error
+
+
 def ask(server: str, api_key: str) -> Asked:
     """Ask for its models."""
+    import httpx  # late, as in scripts.remote
+
+    url = f"{server.rstrip('/')}/v1/models"
+    headers = {"Authorization": f"Bearer {api_key}"}
     try:
-        with request("GET", server, "/v1/models", api_key) as response:
-            models = msgspec.json.decode(response.read(), type=_Models).data
-    except NoServer:
+        # No proxy of the environment: the key is for this server alone.
+        answer = httpx.get(url, headers=headers, timeout=limit_s, trust_env=False)
+    except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL):
         return Asked("none")
+    except httpx.TimeoutException:
+        return Asked("silent", trouble=f"it does not answer within {limit_s:g} s")
+    except httpx.HTTPError as error:
+        return Asked("foreign", trouble=f"it speaks no HTTP ({error})")
+    return _judged(answer)
+
+
+def _judged(answer: "httpx.Response") -> Asked:
+    """Whose answer this is: by its shape, for others speak the same API."""
+    try:
+        if answer.is_error:
+            trouble = msgspec.json.decode(answer.content, type=_Failure).error.message
+            return Asked("other key" if answer.status_code == 401 else "in trouble", {}, trouble)
+        models = msgspec.json.decode(answer.content, type=_Models).data
     except msgspec.MsgspecError:
-        return Asked("foreign", trouble="it answers like a server, and not like mlx-edge")
-    except click.ClickException as error:
-        is_ours = error.message == "Unauthorized"
-        return Asked("other key" if is_ours else "foreign", trouble=error.message)
+        told = f"it answers with status {answer.status_code}, and not like mlx-edge"
+        return Asked("foreign", trouble=told)
     return Asked("ours", {model.id: model.memory_bytes for model in models if model.memory_bytes})
 
 
-def findings(asked: Asked, server: str, api_key: str) -> Iterator[Finding]:
-    """Of the port, and of the key."""
-    yield _port(asked, server)
+def findings(
+    asked: Asked, server: str, api_key: str, *, is_service: bool = False
+) -> Iterator[Finding]:
+    """Of the port, and of the key. `is_service`: the address was the service's to tell."""
+    yield _port(asked, server, f"{server} (the service's address)" if is_service else server)
     if asked.state == "ours" and api_key == DEFAULT_API_KEY:
         yield Finding(
             "key",
@@ -64,24 +98,40 @@ def findings(asked: Asked, server: str, api_key: str) -> Iterator[Finding]:
         )
 
 
-def _port(asked: Asked, server: str) -> Finding:
+def _port(asked: Asked, server: str, where: str) -> Finding:
     match asked.state:
         case "ours":
-            return Finding("port", "ok", f"mlx-edge answers at {server}")
+            return Finding("port", "ok", f"mlx-edge answers at {where}")
         case "other key":
             return Finding(
                 "port",
                 "warning",
-                f"mlx-edge answers at {server}, and the key is another than the server's, which "
+                f"mlx-edge answers at {where}, and the key is another than the server's, which "
                 "cannot be asked about its models",
                 "Give the server's key with --api-key or MLX_EDGE_API_KEY.",
             )
+        case "in trouble":
+            return _ailing(f"mlx-edge answers at {where} with an error: {asked.trouble}")
+        case "silent":
+            holder = _holder(server)
+            who = f"{holder.name} (pid {holder.pid})" if holder else "somebody"
+            return _ailing(f"{who} listens at {where}, and does not answer within {limit_s:g} s")
         case "foreign":
             return _held(server, asked.trouble or "")
-    holder = _holder(server)
-    if holder is not None:
+    if _holder(server) is not None:
         return _held(server, "it speaks no HTTP")
-    return Finding("port", "note", f"no server runs at {server}", "`mlx-edge serve` starts one.")
+    return Finding("port", "note", f"no server runs at {where}", "`mlx-edge serve` starts one.")
+
+
+def _ailing(told: str) -> Finding:
+    """Ours as far as anybody knows, and answers may be on their way: nothing to kill."""
+    return Finding(
+        "port",
+        "problem",
+        told,
+        "`mlx-edge service logs`, or the terminal of `mlx-edge serve`, says what it does. If it "
+        "stays so, start it again: `mlx-edge service restart`.",
+    )
 
 
 def _held(server: str, how: str) -> Finding:
@@ -97,9 +147,12 @@ def _held(server: str, how: str) -> Finding:
 
 
 def _holder(server: str) -> ports.Holder | None:
-    """Who listens there, if that is this machine."""
-    is_here = urlsplit(server).hostname in LOOPBACK
-    return ports.holder(_number(server)) if is_here else None
+    """Who listens there, if that is this machine; nobody does where it is no address at all."""
+    try:
+        is_here = urlsplit(server).hostname in LOOPBACK
+        return ports.holder(_number(server)) if is_here else None
+    except ValueError:
+        return None
 
 
 def _number(server: str) -> int:

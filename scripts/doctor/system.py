@@ -1,4 +1,4 @@
-"""The machine and its software: chip, system, Python, MLX, Metal. MLX itself is never imported."""
+"""The machine and its software: chip, system, Python, packages."""
 
 import importlib.metadata
 import platform
@@ -6,14 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from runtime.memory import darwin, machine
-from scripts.size import in_words
+from runtime.memory import darwin
 
 from .finding import Finding
 
 _OLDEST_MACOS = 14  # that MLX is built for
-_PANIC_SHARE = 0.9  # of all memory: what is wired cannot be moved, and the kernel needs some
-_CUDA = "mlx-cuda"  # how the packages of MLX's CUDA half begin
 
 
 def findings() -> Iterator[Finding]:
@@ -22,7 +19,6 @@ def findings() -> Iterator[Finding]:
     yield system()
     yield Finding("Python", "ok", f"{platform.python_version()}, in {sys.prefix}")
     yield from packages()
-    yield from gpu()
 
 
 def chip(name: str, architecture: str, *, is_translated: bool) -> Finding:
@@ -73,41 +69,6 @@ def packages() -> Iterator[Finding]:
                 "Install mlx-edge again, in an environment of its own: `./scripts/setup` in a "
                 "checkout, `uv tool install mlx-edge` elsewhere.",
             )
-
-
-def gpu() -> Iterator[Finding]:
-    """Metal and how much it may use; where there is none, what computes instead."""
-    working_set = machine.working_set_bytes()
-    if working_set is None:
-        yield _without_metal()
-        return
-    yield Finding("Metal", "ok", f"a GPU may use {in_words(working_set)} (its working set's limit)")
-    if darwin.is_here() and (raised := machine.wired_limit_bytes()) is not None:
-        yield wired_limit(raised, machine.physical_bytes())
-
-
-def _without_metal() -> Finding:
-    names = (found.name or "" for found in importlib.metadata.distributions())
-    if any(name.startswith(_CUDA) for name in names):
-        return Finding("Metal", "ok", "none here: models run on CUDA")
-    return Finding(
-        "Metal",
-        "note",
-        "none here: models run on the CPU, in float32, much slower than on a Mac's GPU",
-        "With a GPU of NVIDIA's, install mlx-edge[cuda]; without one this is as it is.",
-    )
-
-
-def wired_limit(limit: int, physical: int) -> Finding:
-    """A limit that somebody set beside Metal's own, until the next restart of the Mac."""
-    usual = machine.recommended_bytes(physical)
-    is_risky = limit > physical * _PANIC_SHARE
-    told = f"iogpu.wired_limit_mb is set to {limit >> 20}: a GPU may use {in_words(limit)} of "
-    told += f"{in_words(physical)}, where {in_words(usual)} are usual"
-    if is_risky:
-        told += "; so little is left to the system that it may panic"
-    remedy = "To go back: `sudo sysctl iogpu.wired_limit_mb=0`. A restart does that, too."
-    return Finding("wired limit", "warning" if is_risky else "note", told, remedy)
 
 
 def brand() -> str:

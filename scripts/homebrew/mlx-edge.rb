@@ -22,7 +22,7 @@ class MlxEdge < Formula
   def install
     venv = virtualenv_create(libexec, "python3.13", system_site_packages: false)
     resources.each do |wheel|
-      wheel.stage { venv.pip_install Pathname.pwd.glob("*.whl") }
+      wheel.stage { venv.pip_install Pathname.pwd.glob("*.{whl,tar.gz}") }
     end
     venv.pip_install_and_link buildpath
   end

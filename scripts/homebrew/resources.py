@@ -7,7 +7,8 @@ Versions come from requirements.lock, addresses and hashes from the index that p
 for; they are not committed, for an index is the user's choice. The formula goes into a tap.
 
 Resources are wheels, where homebrew/core has sources: MLX publishes no source that builds alone,
-and a compiler for Rust and half an hour would be needed for tokenizers and cryptography.
+and a compiler for Rust and half an hour would be needed for tokenizers and cryptography. rumps, of
+the menu bar, is pure Python and published as a source alone.
 """
 
 import hashlib
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FORMULA = Path(__file__).with_name("mlx-edge.rb")
 
 _PLATFORM = "macosx_14_0_arm64"  # Sonoma, as the formula says; MLX has wheels for nothing older
+_EXTRA = "menubar"  # nobody adds an extra to what Homebrew has installed
+_SOURCES = ("rumps",)
 _PLACE = "  # Here come the resources.\n"
 
 
@@ -107,7 +110,8 @@ def python_of(formula: str) -> str:
 def resources(mac: Mac, ask: Ask, root: Path = ROOT) -> list[Wheel]:
     """All that the project needs at run time, by name: in rounds, as wheels tell their needs."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    roots = [Requirement(line) for line in project["dependencies"]]
+    lines = (*project["dependencies"], *project["optional-dependencies"][_EXTRA])
+    roots = [Requirement(line) for line in lines]
     pins = locked((root / "requirements.lock").read_text(), mac)
     wheels: dict[str, Wheel] = {}
     while missing := sorted(_reached(roots, wheels, mac) - wheels.keys()):
@@ -153,7 +157,8 @@ def ask_index(mac: Mac, pins: list[str]) -> list[Wheel]:
     with tempfile.TemporaryDirectory() as target:  # pip wants one for another platform
         done = subprocess.run(
             [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--report", "-",
-             "--ignore-installed", "--no-deps", "--only-binary=:all:", "--platform", _PLATFORM,
+             "--ignore-installed", "--no-deps", "--only-binary=:all:",
+             f"--no-binary={','.join(_SOURCES)}", "--platform", _PLATFORM,
              "--implementation", "cp", "--python-version", mac.python, "--target", target, *pins],
             capture_output=True, text=True,
         )  # fmt: skip
@@ -192,9 +197,10 @@ class _Report(msgspec.Struct):
 
 def _wheel(item: _Item) -> Wheel:
     name, url = canonicalize_name(item.metadata.name), item.download_info.url
-    if not url.startswith("https://") or not url.endswith(".whl"):
+    ending = ".tar.gz" if name in _SOURCES else ".whl"
+    if not url.startswith("https://") or not url.endswith(ending):
         raise click.ClickException(
-            f"{name} would come from {url}, and a formula needs the https address of a wheel. "
+            f"{name} would come from {url}, and a formula needs the https address of a {ending}. "
             "Configure pip for an index that has it (`pip config list` shows what it uses)."
         )
     needs = tuple(Requirement(line) for line in item.metadata.requires_dist)

@@ -57,7 +57,7 @@ def test_scripts_are_here() -> None:
     assert set(re.findall(r"--[a-z]\S*", arguments.partition('"')[0])) <= known
 
 
-def test_service() -> None:
+def test_service(own_user: Path) -> None:
     """What it says of the service's file is what `install` would write."""
     shown = CliRunner().invoke(cli, ["service", "show", "--platform", "macos"])
     assert shown.exit_code == 0, shown.output

@@ -8,6 +8,9 @@ from click.testing import CliRunner
 
 from runtime.memory import machine
 from scripts.cli import cli
+from scripts.doctor import service
+from scripts.doctor.service import Service
+from scripts.service.supervisor import State
 from tests.models.tiny_models import make_llama
 from tests.serving import KEY, ServerProcess, link_model
 
@@ -39,6 +42,7 @@ def test_it_says_what_fits(mac: None, tmp_path: Path) -> None:
     assert pocket["cache_1k"] > 0
     assert told["catalog"]["smollm2-135m"] and not told["catalog"]["qwen3-8b"]
     assert told["catalog"][told["largest"]]
+    assert told["catalog"]["smollm2-1.7b"]  # fetched in 16 bits, held in 4
     assert "mlx-edge pull qwen3-4b" in run(tmp_path)
 
 
@@ -63,6 +67,21 @@ def test_findings_are_told_to_programs(mac: None, tmp_path: Path) -> None:
     for one in findings:
         assert set(one) == {"checked", "level", "sentence", "remedy"} and one["sentence"]
         assert (one["remedy"] is None) is (one["level"] == "ok"), one
+
+
+def test_the_service_is_asked_where_it_listens(
+    mac: None, server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless an address is given."""
+    running = Service(tmp_path, State(pid=server.process.pid), server.url)
+    monkeypatch.setattr(service, "ask", lambda: running)
+    command = ["--home", str(server.home), "doctor", "--api-key", KEY]
+    shown = CliRunner().invoke(cli, command)
+    assert f"mlx-edge answers at {server.url} (the service's address)" in " ".join(
+        shown.stdout.split()
+    )
+    other = CliRunner().invoke(cli, [*command, "--server", "http://127.0.0.1:9"])
+    assert "no server runs at http://127.0.0.1:9" in other.stdout
 
 
 def test_a_problem_is_the_exit_status_and_comes_first(mac: None, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tests of what doctor says of files that other users may read."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,26 @@ def test_a_home_that_others_may_enter(tmp_path: Path, mode: int, level: str) -> 
     tmp_path.chmod(mode)
     (told,) = permissions.findings(tmp_path)
     assert told.level == level and f"{mode:o}" in told.sentence
-    assert told.remedy == f"`chmod 700 '{tmp_path}'`"
+    assert told.remedy == f"`chmod 700 {tmp_path}`"
+
+
+def test_commands_are_to_be_copied(tmp_path: Path) -> None:
+    """The usual home on a Mac has a blank in it, and a name may have quotes."""
+    home = tmp_path / "Ann's Application Support"
+    home.mkdir(mode=0o750)
+    (home / "api-key").write_text("sesame")
+    (home / "api-key").chmod(0o644)
+    commands = [str(told.remedy).strip("`") for told in permissions.findings(home)]
+    assert [shlex.split(command) for command in commands] == [
+        ["chmod", "700", str(home)],
+        ["chmod", "600", str(home / "api-key")],
+    ]
+
+
+def test_a_file_that_is_gone_since_it_was_listed(tmp_path: Path) -> None:
+    """As SQLite's journal is when its last connection closes."""
+    (tmp_path / "responses.sqlite3-wal").symlink_to(tmp_path / "nothing")
+    assert [finding.level for finding in permissions.findings(tmp_path)] == ["ok"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Tests of what doctor says of the home and its disk."""
 
 import os
+import re
+import shlex
 import time
 from pathlib import Path
 
@@ -100,3 +102,29 @@ def test_a_download_that_nobody_went_on_with(tmp_path: Path) -> None:
     (tmp_path / "partial" / "empty").mkdir()
     (told,) = place.stale_downloads(tmp_path)
     assert told.sentence.startswith("3 MB of old") and "mlx-edge rm old" in str(told.remedy)
+
+
+def test_a_download_that_ends_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file has got its name between two looks: that is no end of doctor."""
+    part = tmp_path / "partial" / "new" / "model.safetensors.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(1 << 20))
+    look = os.lstat
+
+    def lstat(path: str) -> os.stat_result:
+        part.unlink(missing_ok=True)
+        return look(path)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert [*place.stale_downloads(tmp_path)] == []
+
+
+def test_commands_are_to_be_copied(tmp_path: Path) -> None:
+    """The usual home on a Mac has a blank in it."""
+    home = tmp_path / "Application Support"
+    home.mkdir(mode=0o500)
+    told = of(home)["home"]
+    (command,) = re.findall("`(.*)`", str(told.remedy))
+    assert shlex.split(command) == ["chmod", "u+rwx", str(home)]
+    synced = place.shared(Path("/Users/me/Library/Mobile Documents/edge"), [])
+    assert "`mv '/Users/me/Library/Mobile Documents/edge' ~/mlx-edge`" in str(synced.remedy)

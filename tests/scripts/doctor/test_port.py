@@ -1,5 +1,6 @@
 """Tests of what doctor says of the server's port."""
 
+import json
 import os
 import socket
 import threading
@@ -13,6 +14,8 @@ import pytest
 from scripts.doctor import port
 from scripts.doctor.finding import Finding
 from tests.serving import KEY, ServerProcess
+from web.dialect import OPENAI
+from web.errors import Failure
 
 
 def of(server: str, key: str = KEY) -> dict[str, Finding]:
@@ -69,6 +72,28 @@ def test_another_program_at_the_port(status: int, body: bytes) -> None:
     assert f"--port {int(url.rsplit(':', 1)[1]) + 1}" in str(told.remedy)
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [Failure(500, "The server failed."), Failure(503, "It is going down.", "unavailable")],
+)
+def test_our_own_server_in_trouble(failure: Failure) -> None:
+    """Nobody is told to end it: its answers may be on their way."""
+    with answering(failure.status, json.dumps(failure.body(OPENAI)).encode()) as url:
+        told = of(url)["port"]
+    assert told.level == "problem" and failure.message in told.sentence
+    assert "kill" not in str(told.remedy) and "mlx-edge service logs" in str(told.remedy)
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may well be ours: who it is, and how to start it again."""
+    monkeypatch.setattr(port, "limit_s", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        told = of(f"http://127.0.0.1:{listener.getsockname()[1]}")["port"]
+    assert told.level == "problem" and "does not answer" in told.sentence
+    assert f"pid {os.getpid()}" in told.sentence and "not mlx-edge" not in told.sentence
+    assert "kill" not in str(told.remedy) and "service restart" in str(told.remedy)
+
+
 def test_a_port_of_something_that_speaks_no_http() -> None:
     """It ends every connection at once."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -84,7 +109,12 @@ def test_a_port_of_something_that_speaks_no_http() -> None:
     assert told.level == "problem" and f"pid {os.getpid()}" in told.sentence
 
 
-def test_nobody_at_the_port() -> None:
-    told = of("http://127.0.0.1:9")
+@pytest.mark.parametrize(
+    "server",
+    ["http://127.0.0.1:9", "http://127.0.0.1:99999", "http://127.0.0.1:x", "http://[::1", "x"],
+)
+def test_nobody_at_the_port(server: str) -> None:
+    """Nor at what is no address."""
+    told = of(server)
     assert told["port"].level == "note" and "mlx-edge serve" in str(told["port"].remedy)
     assert set(told) == {"port"}

@@ -5,10 +5,8 @@ import platform
 
 import pytest
 
-from runtime.memory import darwin, machine
+from runtime.memory import darwin
 from scripts.doctor import system
-
-GB = 1 << 30
 
 
 @pytest.fixture
@@ -19,7 +17,7 @@ def mac(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_this_machine() -> None:
     """Everything is told, and nothing of it is a problem where the tests run."""
     told = {finding.checked: finding for finding in system.findings()}
-    assert {"chip", "system", "Python", "mlx-edge", "mlx", "mlx-lm", "Metal"} <= set(told)
+    assert {"chip", "system", "Python", "mlx-edge", "mlx", "mlx-lm"} <= set(told)
     assert told["mlx"].sentence == importlib.metadata.version("mlx")
     assert "problem" not in {finding.level for finding in told.values()}
 
@@ -52,15 +50,3 @@ def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", version)
     levels = {finding.checked: finding.level for finding in system.packages()}
     assert levels == {"mlx-edge": "ok", "mlx": "problem", "mlx-lm": "ok"}
-
-
-def test_metal_and_a_limit_that_was_raised(mac: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A note; beyond nine tenths of the memory a warning. Back to usual by a command."""
-    monkeypatch.setattr(machine, "keeps_half_precision", lambda: True)
-    monkeypatch.setattr(machine, "physical_bytes", lambda: 16 * GB)
-    for limit_mb, levels in ((0, ["ok"]), (13_000, ["ok", "note"]), (16_000, ["ok", "warning"])):
-        monkeypatch.setattr(darwin, "sysctl", lambda name, told=limit_mb: told)
-        told = [*system.gpu()]
-        assert [finding.level for finding in told] == levels
-    assert "iogpu.wired_limit_mb is set to 16000" in told[-1].sentence
-    assert "iogpu.wired_limit_mb=0" in str(told[-1].remedy)

@@ -62,7 +62,7 @@ def test_service() -> None:
         ("successful_exit", "success_exit"),
         (":interactive", ":interacting"),
         ("pip_install_and_link", "pip_install_link"),
-        ('"*.whl"', '"*.tar.gz"'),
+        ('"*.{whl,tar.gz}"', '"*.zip"'),
     ],
 )
 def test_typos_are_found(word: str, typo: str, tmp_path: Path) -> None:
