@@ -38,17 +38,17 @@ class Stream:
         return self._received
 
 
-def begin_streams(stack: ExitStack, port: int, count: int = 6) -> list[Stream]:
-    """Long answers that have begun to come."""
+def begin_streams(stack: ExitStack, port: int) -> list[Stream]:
+    """Six long answers that have begun to come."""
     body = {
         "model": "tiny",
         "messages": [{"role": "user", "content": "hi"}],
-        "max_tokens": 6000,
+        "max_tokens": 3000,
         "temperature": 0,
         "stream": True,
     }
     streams = [Stream(stack, port, chat_request(body, Host=f"127.0.0.1:{port}"))
-               for _ in range(count)]  # fmt: skip
+               for _ in range(6)]  # fmt: skip
     for stream in streams:
         wait_until(lambda stream=stream: b"data: " in stream.so_far(), 60)
     return streams
@@ -108,7 +108,7 @@ def test_a_start_waits_for_the_end_before_it(manager: ServiceManager, tmp_path: 
     manager.install("--drain-timeout", "120s")
     first, port = manager.status()["pid"], manager.port()
     with ExitStack() as stack:
-        streams = begin_streams(stack, port, 2)
+        streams = begin_streams(stack, port)
         stopping = begin(manager, "stop")
         wait_until(lambda: is_draining(port), 60)
         starting = begin(manager, "start")
