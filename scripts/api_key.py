@@ -82,9 +82,19 @@ def made() -> str:
 
 
 def key_of_home() -> str:
-    """The key that a server of this command's home asks for, unless it is told another."""
+    """The key that a server of this command's home asks for, unless it is told another. Raises
+    KeyUnavailable.
+    """
     home: Path = click.get_current_context().find_root().obj
-    return load(home) or DEFAULT_API_KEY
+    configured = key_of_config()
+    return (load(home) or DEFAULT_API_KEY) if configured is None else configured
+
+
+def key_of_config() -> str | None:
+    """The one that config.toml has for `serve`, which is taken before any that is kept."""
+    tables = click.get_current_context().find_root().default_map or {}
+    configured = tables.get("serve", {}).get("api_key")
+    return None if configured is None else str(configured)
 
 
 def key_of_server() -> str:

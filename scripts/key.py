@@ -16,7 +16,7 @@ _NEXT = "A server that runs has the old one until it is started again (`mlx-edge
 def key(context: click.Context) -> None:
     """Print the API key of this home."""
     if context.invoked_subcommand is None:
-        click.echo(api_key.load(context.obj) or DEFAULT_API_KEY)
+        click.echo(api_key.key_of_home())
 
 
 @key.command()
@@ -41,7 +41,10 @@ def set_(home: Path) -> None:
 def forget(home: Path) -> None:
     """Go back to the default key."""
     api_key.forget(home)
-    click.echo(f"The key is {DEFAULT_API_KEY} again, for servers on loopback. {_NEXT}")
+    if api_key.key_of_config() is None:
+        click.echo(f"The key is {DEFAULT_API_KEY} again, for servers on loopback. {_NEXT}")
+    else:
+        click.echo(f"No other key is kept. {_configured(home)}")
 
 
 def _save(home: Path, chosen: str) -> None:
@@ -49,4 +52,11 @@ def _save(home: Path, chosen: str) -> None:
         place = api_key.save(home, chosen)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"The key is kept in {place}; `mlx-edge key` prints it. {_NEXT}")
+    if api_key.key_of_config() is None:
+        click.echo(f"The key is kept in {place}; `mlx-edge key` prints it. {_NEXT}")
+    else:
+        click.echo(f"The key is kept in {place}, and not used. {_configured(home)}")
+
+
+def _configured(home: Path) -> str:
+    return f"{home / 'config.toml'} has api-key in its table [serve]: that is the key."

@@ -43,6 +43,8 @@ class LogFile:
         Raises OSError if the file cannot be opened.
         """
         self._redirect()
+        with contextlib.suppress(OSError):
+            self.rotate()  # now too: who crashes again and again lives for no look of the thread
         # Through no buffer: what could not be written is not tried again, nor told at the end.
         sys.stdout = io.TextIOWrapper(_Unfailing(1, "wb", closefd=False), "utf-8",
                                       "backslashreplace", write_through=True)  # fmt: skip

@@ -1,7 +1,8 @@
 """A stand-in of launchd, and of `launchctl`, which asks it: `python -m tests.launchd SOCKET`.
 
 It does what launchd.plist(5) says of the keys that it knows, refuses the rest, and answers in the
-words and with the exit statuses of macOS 14 and 15: `bootout` does not wait for long (36), `print`
+words and with the exit statuses of macOS 14 and 15: `bootout` does not wait for long (36), what it
+ends is `SIGTERMed` meanwhile and not to be started (37), the first start is scheduled too, `print`
 tells either a status or a signal of the last end, and a service has launchd's environment, not the
 shell's. THROTTLE_S stands for its 10 seconds between two starts, so that a test need not wait.
 """
@@ -26,6 +27,7 @@ from tests.launchd_keys import SCHEMA
 THROTTLE_S = "STAND_IN_THROTTLE_S"
 
 _PATIENCE_S = 0.5  # of a bootout, before it says 36
+_SPAWN_S = 0.3  # before the first start, so that it is met
 _MAX_FILES = 256  # the soft limit of files that launchd gives
 
 
@@ -55,6 +57,7 @@ class Service:
         self.is_leaving = True
         self._demand.set()
         if self.pid:
+            self.state = "SIGTERMed"
             os.kill(self.pid, signal.SIGTERM)
             if limit_s := self.keys.get("ExitTimeOut", 20):
                 asyncio.get_running_loop().call_later(limit_s, self._kill, self.pid)
@@ -65,6 +68,8 @@ class Service:
 
     async def _live(self) -> None:
         if self.keys.get("RunAtLoad"):
+            self.state = "spawn scheduled"
+            await asyncio.sleep(_SPAWN_S)
             self._demand.set()
         while True:
             await self._demand.wait()
@@ -197,6 +202,8 @@ class Launchd:
             case "print":
                 return Reply(out=service.printed(f"{self._domain}/{label}"))
             case "kickstart":
+                if service.is_leaving:
+                    return Reply(37, err="Could not kickstart service: 37: Operation in progress")
                 if not service.pid:
                     service.demand()
                 return Reply()

@@ -2,6 +2,7 @@
 launchd. Each has a home folder of its own, and ends with all that it started.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from tests import launchd, mac_cli
@@ -21,9 +24,17 @@ _SYSTEMD = Path("/lib/systemd/systemd")
 _RUNTIME = "/run/user/0"
 _START_S = 30.0
 
-# In a mount namespace, so that the sockets of this systemd meet nobody else's. It serves whoever
-# finds /run/systemd/system, by sd_booted(3).
+_GROUP = "mlx-edge-test-{}"
+_CONTROL_GROUPS = [Path("/sys/fs/cgroup", name) for name in ("", "unified", "systemd")]
+
+# In control groups of its own: two of them would take the processes of both for theirs, and the
+# stop of one service would kill the other's. In a mount namespace, so that the sockets of this
+# systemd meet nobody else's. It serves whoever finds /run/systemd/system, by sd_booted(3).
 _SESSION = f"""
+for tree in {" ".join(map(str, _CONTROL_GROUPS))}; do
+    group=$tree/{_GROUP.format("$$")}
+    test -f $tree/cgroup.procs && mkdir $group && echo $$ >$group/cgroup.procs
+done
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system {_RUNTIME} && chmod 700 {_RUNTIME} &&
 exec {_SYSTEMD} --user --log-target=console
 """
@@ -60,6 +71,31 @@ class ServiceManager:
             text=True,
             timeout=120,
         )
+
+    def install(self, *options: str, **environment: str) -> str:
+        """Its words, when the service runs on a port that was free."""
+        ran = self.run("service", "install", "--port", "0", *options, **environment)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    def status(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.run("service", "status", "--json").stdout)
+        return told
+
+    def port(self) -> int:
+        """Where the service listens."""
+        return int(self.status()["url"].rpartition(":")[2])
+
+    def processes(self) -> list[psutil.Process]:
+        """All that have the home in their command."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if str(self.home) in process.cmdline():
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
 
     def files(self) -> set[Path]:
         """All that lies in the user's home folder."""
@@ -119,6 +155,11 @@ class Systemd(ServiceManager):
             self._process.kill()
             self._process.wait()
             self._output.close()
+            for tree in _CONTROL_GROUPS:
+                group = tree / _GROUP.format(self._process.pid)
+                for folder, _, _ in os.walk(group, topdown=False):
+                    with suppress(OSError):
+                        os.rmdir(folder)
 
 
 @contextmanager
@@ -158,8 +199,10 @@ class Launchd(ServiceManager):
             cwd=ROOT,
             env=self.environment | {launchd.THROTTLE_S: "1"},
         )
+        deadline = time.monotonic() + _START_S
         while not sock.exists():
-            assert self._process.poll() is None, "the stand-in of launchd did not start"
+            is_starting = self._process.poll() is None and time.monotonic() < deadline
+            assert is_starting, "the stand-in of launchd did not start"
             time.sleep(0.02)
 
     def command(self, *arguments: str) -> list[str]:

@@ -1,14 +1,14 @@
 """Whether the menu bar starts at login: `mlx-edge service menubar` knows, and changes it."""
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from scripts.invocation import invocation
+
 from .trouble import NotDone
 
-_ROOT = Path(__file__).resolve().parents[2]  # from where `scripts` is imported
 _LIMIT_S = 60.0  # for a service manager, which may wait for what it ends
 _IS_OFF = 3  # an exit status of `status`, as service managers have it
 
@@ -30,6 +30,7 @@ class ServiceCommand:
     def __init__(self, home: Path, server: str) -> None:
         self._home = home.absolute()
         self._server = server
+        self._program, self._folder = invocation()
 
     def is_on(self) -> bool:
         return self._run("status", accepted=(0, _IS_OFF)) == 0
@@ -45,10 +46,10 @@ class ServiceCommand:
     def _run(self, *arguments: str, accepted: Sequence[int] = (0,)) -> int:
         """Its exit status; one that is not accepted is raised with the last line that it said."""
         name = f"mlx-edge service menubar {arguments[0]}"
-        command = [*_program(), "--home", str(self._home), "service", "menubar", *arguments]
+        command = [*self._program, "--home", str(self._home), "service", "menubar", *arguments]
         try:
             done = subprocess.run(
-                command, cwd=_ROOT, timeout=_LIMIT_S, text=True, check=False,
+                command, cwd=self._folder, timeout=_LIMIT_S, text=True, check=False,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError) as error:
@@ -57,10 +58,3 @@ class ServiceCommand:
             said = done.stdout.strip().splitlines() or [f"exit status {done.returncode}"]
             raise NotDone(f"`{name}`: {said[-1]}")
         return done.returncode
-
-
-def _program() -> tuple[str, ...]:
-    called = Path(sys.argv[0])
-    if called.name == "mlx-edge":
-        return (str(called.absolute()),)
-    return (sys.executable, "-m", "scripts.cli")

@@ -1,21 +1,25 @@
 """`mlx-edge service`: the server at login, started again after a crash."""
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import msgspec
 
-from scripts.api_key import KEY_VARIABLE, key_of_home
+from scripts.api_key import key_of_home
 
-from . import definition, installation, logs, platforms
+from . import definition, installation, linger, logs, platforms, protected
 from . import status as status_of
 from .definition import MENUBAR, SERVER, Definition
-from .environment import kept
-from .menubar import check_platform, of_server
+from .environment import kept, without
+from .menubar import check as check_menubar
 from .menubar import menubar as menubar_
+from .menubar import of_server
 from .options import Options, parsed
 from .platforms import PLATFORMS, Platform
+from .supervisor import Supervisor
 
 _NOT_RUNNING, _NOT_INSTALLED = 3, 4  # as of `systemctl status`
 
@@ -39,26 +43,28 @@ def install(context: click.Context, serve_options: tuple[str, ...], menubar: boo
 
     What was installed before is replaced.
     """
-    if menubar:
-        check_platform()
-    options = parsed(context, serve_options)
     supervisor = platforms.supervisor(platforms.here)
+    is_mac = platforms.here == "macos"
+    if menubar is None:  # one that was there too: the server may be at another port now
+        menubar = is_mac and supervisor.file(MENUBAR).exists()
+    if menubar:
+        check_menubar()
+    options = parsed(context, serve_options)
     made = _server(context.obj, serve_options, options, platforms.here)
     installation.check_port(supervisor, SERVER, options)
     installation.install(supervisor, made)
     click.echo(f"Installed {supervisor.file(SERVER)}")
     for name in kept(os.environ).secrets:
-        click.echo(f"{name} is not in it: it may hold a secret, and others may read the file.")
-    url = installation.wait_until_listening(supervisor, SERVER)
+        click.echo(without(name, options.api_key))
+    for caution in _cautions(context.obj, made):
+        click.echo(caution)
+    url = _listening(supervisor)
     click.echo(f"mlx-edge listens on {url}, now and after every login.")
-    if platforms.here == "macos":
-        if menubar is None:
-            menubar = supervisor.file(MENUBAR).exists()
-        if menubar:  # also one that was there: the server may be at another port now
-            installation.install(supervisor, of_server(context.obj, url))
-            click.echo("It is in the menu bar.")
-        else:
-            installation.uninstall(supervisor, MENUBAR)
+    if menubar:
+        installation.install(supervisor, of_server(context.obj, url))
+        click.echo("It is in the menu bar.")
+    elif is_mac:
+        installation.uninstall(supervisor, MENUBAR)
 
 
 @service.command()
@@ -81,16 +87,21 @@ def start() -> None:
     supervisor = platforms.supervisor(platforms.here)
     installation.check_installed(supervisor, SERVER)
     supervisor.start(SERVER)
-    click.echo(f"mlx-edge listens on {installation.wait_until_listening(supervisor, SERVER)}")
+    click.echo(f"mlx-edge listens on {_listening(supervisor)}")
 
 
 @service.command()
 def stop() -> None:
     """End the service, until the next login: running answers are finished first."""
     supervisor = platforms.supervisor(platforms.here)
-    installation.check_installed(supervisor, SERVER)
+    if not installation.is_there(supervisor, SERVER):
+        raise installation.NotInstalled
     supervisor.stop(SERVER)
-    click.echo("mlx-edge is stopped; it starts at the next login, or by `mlx-edge service start`.")
+    if supervisor.file(SERVER).exists():
+        then = "it starts at the next login, or by `mlx-edge service start`"
+    else:
+        then = "its file was removed, so that only `mlx-edge service install` starts it again"
+    click.echo(f"mlx-edge is stopped; {then}.")
 
 
 @service.command()
@@ -100,19 +111,21 @@ def restart() -> None:
     installation.check_installed(supervisor, SERVER)
     supervisor.stop(SERVER)
     supervisor.start(SERVER)
-    click.echo(f"mlx-edge listens on {installation.wait_until_listening(supervisor, SERVER)}")
+    click.echo(f"mlx-edge listens on {_listening(supervisor)}")
 
 
 @service.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@click.option("--api-key", default=key_of_home, envvar=KEY_VARIABLE)
 @click.pass_context
-def status(context: click.Context, as_json: bool, api_key: str) -> None:
+def status(context: click.Context, as_json: bool) -> None:
     """How the service is. Ends with 0 if it runs, 3 if not, 4 if it is not installed."""
     supervisor = platforms.supervisor(platforms.here)
     file = supervisor.file(SERVER)
     state = supervisor.state(SERVER)
-    told = status_of.status(file, platforms.log_file(platforms.here), state, api_key)
+    if state.note is None and platforms.here == "linux" and file.exists():
+        state = replace(state, note=linger.note())
+    # The key in this shell, if there is one, is not the service's.
+    told = status_of.status(file, platforms.log_file(platforms.here), state, key_of_home)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(told)).decode())
     else:
@@ -161,6 +174,19 @@ def _server(
     values = kept(os.environ).values
     log = platforms.log_file(platform)
     return definition.server(home, serve_options, options.drain_s, log, values)
+
+
+def _cautions(home: Path, made: Definition) -> Iterator[str]:
+    """What may keep an installed service from running, and only the user can mend."""
+    if platforms.here == "macos":
+        yield from protected.cautions([home, made.folder, Path(made.arguments[0])])
+    elif (note := linger.note()) is not None:
+        yield f"Note that {note}."
+
+
+def _listening(supervisor: Supervisor) -> str:
+    log = platforms.log_file(platforms.here)
+    return installation.wait_until_listening(supervisor, SERVER, log)
 
 
 service.add_command(menubar_)

@@ -1,20 +1,17 @@
 """What a service manager is to run: the server, and on a Mac the menu bar beside it."""
 
 import math
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.invocation import invocation
 from web.settings import longest_end_s
 
 SERVER = "com.mlx-edge.server"  # the label, and the name of launchd's file: never to be changed
 MENUBAR = "com.mlx-edge.menubar"
 
 _MARGIN_S = 5  # more than the server itself takes at most: who comes first shall be the server
-
-_ROOT = Path(__file__).resolve().parents[2]  # from where `scripts` is imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Definition:
     log: Path  # where its output goes
     environment: Mapping[str, str]  # beside the service manager's own; without a secret
     stop_s: int | None  # from SIGTERM to SIGKILL; None: never
-    has_window: bool = False  # it needs a session at the screen
+    has_window: bool = False  # it needs a session at the screen, and stays ended when it is quit
 
 
 def server(
@@ -41,24 +38,12 @@ def server(
     arguments = ("--home", str(home.absolute()), "serve", *options, "--log-file", str(log))
     longest_s = longest_end_s(drain_s)
     stop_s = None if math.isinf(longest_s) else math.ceil(longest_s) + _MARGIN_S
-    program, folder = _program()
+    program, folder = invocation()
     return Definition(SERVER, (*program, *arguments), folder, log, environment, stop_s)
 
 
 def menubar(home: Path, server_url: str, log: Path) -> Definition:
     """`mlx-edge menubar` for this server."""
     arguments = ("--home", str(home.absolute()), "menubar", "--server", server_url)
-    program, folder = _program()
+    program, folder = invocation()
     return Definition(MENUBAR, (*program, *arguments), folder, log, {}, 5, has_window=True)
-
-
-def _program() -> tuple[tuple[str, ...], Path]:
-    """This command, and a folder that it works in.
-
-    It has a name that stays when the version behind it changes: what Homebrew links is not
-    followed. Where it was not called by that name, it is the module that Python runs now.
-    """
-    called = shutil.which(sys.argv[0])
-    if called is not None and Path(called).name == "mlx-edge":
-        return (str(Path(called).absolute()),), Path.home()
-    return (sys.executable, "-m", "scripts.cli"), _ROOT

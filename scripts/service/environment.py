@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from scripts.api_key import KEY_VARIABLE
 from scripts.settings import ENVIRONMENT_PREFIX
+from web.settings import DEFAULT_API_KEY
 
 _NAMES = {
     "HF_ENDPOINT",
@@ -17,7 +19,8 @@ _NAMES = {
     "PIP_INDEX_URL",
 }
 _OPTIONS = f"{ENVIRONMENT_PREFIX}_SERVE_"  # an option of `serve` for each
-_SECRETS = (f"{ENVIRONMENT_PREFIX}_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_KEYS = (KEY_VARIABLE, f"{_OPTIONS}API_KEY")
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
 class Kept(NamedTuple):
@@ -31,7 +34,7 @@ def kept(environment: Mapping[str, str]) -> Kept:
     for name, value in sorted(environment.items()):
         if not value:
             continue
-        if name in _SECRETS:
+        if name in (*_KEYS, *_TOKENS):
             secrets.append(name)
         elif name.upper() in _NAMES or name.startswith(_OPTIONS):
             if "@" in value or "KEY" in name or any(not char.isprintable() for char in value):
@@ -39,3 +42,14 @@ def kept(environment: Mapping[str, str]) -> Kept:
             else:
                 values[name] = value
     return Kept(values, tuple(secrets))
+
+
+def without(name: str, api_key: str) -> str:
+    """How it is without this secret, in a sentence; `api_key` is what the service finds."""
+    told = f"{name} is not in it: it may hold a secret, and others may read the file."
+    if name in _KEYS:
+        taken = DEFAULT_API_KEY if api_key == DEFAULT_API_KEY else "what `mlx-edge key` prints"
+        return f"{told} The server takes {taken}; `mlx-edge key set` keeps another."
+    if name in _TOKENS:
+        return f"{told} Gated models are brought by `mlx-edge pull` in a shell that has it."
+    return told

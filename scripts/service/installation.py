@@ -1,12 +1,13 @@
 """A service put in place, started, ended and taken away."""
 
 import time
+from pathlib import Path
 
 import click
 
 from scripts.log_file import LogFile
 
-from . import listening, port
+from . import listening, logs, port
 from .definition import Definition
 from .options import Options
 from .supervisor import Supervisor
@@ -37,15 +38,22 @@ def install(supervisor: Supervisor, definition: Definition) -> None:
 
 
 def uninstall(supervisor: Supervisor, label: str) -> bool:
-    """End it and remove its file. Returns whether there was one. Raises ClickException."""
-    if not supervisor.file(label).exists():
-        return False
+    """End it, also one whose file was removed by hand, and remove its file. Returns whether there
+    was one. Raises ClickException.
+    """
+    was_there = is_there(supervisor, label)
     supervisor.stop(label)
     try:
-        supervisor.unregister(label)
+        if was_there:
+            supervisor.unregister(label)
     except OSError as error:
         raise click.ClickException(f"the service cannot be removed: {error}") from error
-    return True
+    return was_there
+
+
+def is_there(supervisor: Supervisor, label: str) -> bool:
+    """Whether it is installed, or runs although its file was removed by hand."""
+    return supervisor.file(label).exists() or supervisor.state(label).pid is not None
 
 
 def check_installed(supervisor: Supervisor, label: str) -> None:
@@ -72,8 +80,10 @@ def check_port(supervisor: Supervisor, label: str, options: Options) -> None:
         )
 
 
-def wait_until_listening(supervisor: Supervisor, label: str) -> str:
-    """Where the server that was just started listens. Raises ClickException if it ends instead."""
+def wait_until_listening(supervisor: Supervisor, label: str, log: Path) -> str:
+    """Where the server that was just started listens. Raises ClickException if it ends instead,
+    with what it said last: who holds its port, mostly.
+    """
     deadline = time.monotonic() + _START_S
     first: int | None = None
     while time.monotonic() < deadline:
@@ -84,7 +94,7 @@ def wait_until_listening(supervisor: Supervisor, label: str) -> str:
         if state.is_waiting or state.pid not in (None, first):
             raise click.ClickException(
                 f"the server {state.last_end or 'ended'} instead of listening, and is tried again "
-                "and again; `mlx-edge service logs` has what it said"
+                f"and again. It said: {logs.last_words(log)}"
             )
         time.sleep(_LOOK_S)
     raise click.ClickException("the server does not listen yet; `mlx-edge service status` tells")

@@ -4,7 +4,9 @@ Contract, by launchd.plist(5) and launchctl(1): a file in ~/Library/LaunchAgents
 `bootstrap` loads it now, `bootout` sends SIGTERM, after ExitTimeOut SIGKILL, and unloads it.
 `bootout` may end with 36 (EINPROGRESS) before the service has. `print` ends with 113 where the
 service is not loaded; else its lines with one tab in front say what launchd knows: `pid`, while it
-runs, `runs`, and of the end before either `last exit code` or `last terminating signal`.
+runs, `runs`, and of the end before either `last exit code` or `last terminating signal`. While
+it is being ended its `state` is `SIGTERMed` (seen on macOS 26: kxn/codex-remote-feishu, issue 914),
+and it can be neither started nor loaded anew.
 """
 
 import os
@@ -20,7 +22,7 @@ from .file import write
 from .supervisor import State, SupervisorFailed, ask
 
 _NOT_LOADED = 113
-_IS_LOADED = 37  # EALREADY
+_ALREADY = 37  # EALREADY
 _NOT_THERE = 3  # ESRCH
 _IN_PROGRESS = 36  # EINPROGRESS
 _NO_SESSION = 125
@@ -47,7 +49,6 @@ class Launchd:
             "StandardOutPath": str(definition.log),
             "StandardErrorPath": str(definition.log),
             "RunAtLoad": True,
-            "KeepAlive": {"SuccessfulExit": False},
             "ThrottleInterval": _THROTTLE_S,
             "ExitTimeOut": definition.stop_s or 0,  # 0: as long as it takes
             "ProcessType": "Interactive",  # no throttling: somebody waits for every answer
@@ -55,6 +56,8 @@ class Launchd:
         }
         if definition.has_window:
             keys["LimitLoadToSessionType"] = "Aqua"
+        else:
+            keys["KeepAlive"] = {"SuccessfulExit": False}
         return plistlib.dumps(keys, sort_keys=False)
 
     def register(self, definition: Definition) -> None:
@@ -64,7 +67,11 @@ class Launchd:
         self.file(label).unlink(missing_ok=True)
 
     def start(self, label: str) -> None:
-        if self._printed(label) is None:
+        printed = self._printed(label)
+        if printed is not None and _fields(printed).get("state", "").startswith("SIG"):
+            self.stop(label)  # somebody has begun to, and it may take as long as its answers do
+            printed = None
+        if printed is None:
             self._launchctl("enable", _target(label))  # somebody may have used `disable` before
             self._bootstrap(label)
         # Loaded in a session over ssh it would wait for a reason to start; this is one.
@@ -74,11 +81,14 @@ class Launchd:
         printed = self._printed(label)
         if printed is None:
             return
-        limit_s = float(_fields(printed).get("exit timeout", "0")) or float("inf")
-        self._launchctl("bootout", _target(label), fine=(_IN_PROGRESS, _NOT_THERE, _NOT_LOADED))
-        deadline = time.monotonic() + limit_s + _LIMIT_S
-        while self._printed(label) is not None:
-            if time.monotonic() > deadline:
+        fields = _fields(printed)
+        limit_s = _end_limit_s(fields)
+        deadline = None if limit_s is None else time.monotonic() + limit_s
+        # Some versions wait for the end themselves.
+        self._launchctl("bootout", _target(label), limit_s=limit_s,
+                        fine=(_IN_PROGRESS, _ALREADY, _NOT_THERE, _NOT_LOADED))  # fmt: skip
+        while not self._has_ended(label, fields.get("pid")):
+            if deadline is not None and time.monotonic() > deadline:
                 raise SupervisorFailed(f"launchd did not end {label} within its time")
             time.sleep(_LOOK_S)
 
@@ -88,22 +98,30 @@ class Launchd:
             return State()
         fields = _fields(printed)
         pid = fields.get("pid")
+        last_end = _end(fields)
         is_pended = "pended nondemand spawn" in fields
+        is_scheduled = fields.get("state") in ("spawn scheduled", "waiting")
         return State(
             pid=None if pid is None else int(pid),
-            is_waiting=pid is None and fields.get("state") in ("spawn scheduled", "waiting"),
+            # Before its first run it is scheduled too.
+            is_waiting=pid is None and is_scheduled and last_end is not None,
             restarts=max(0, int(fields.get("runs", "1")) - 1),
-            last_end=_end(fields),
+            last_end=last_end,
             note="launchd waits for a session at the screen to start it" if is_pended else None,
         )
+
+    def _has_ended(self, label: str, pid: str | None) -> bool:
+        """Whether this run of it has; another one may have been started since."""
+        printed = self._printed(label)
+        return printed is None or _fields(printed).get("pid") not in (None, pid)
 
     def _bootstrap(self, label: str) -> None:
         command = ("bootstrap", _domain(), str(self.file(label)))
         for _ in range(_TRIES):
-            if self._launchctl(*command, fine=(_IS_LOADED, _STILL_ENDING)) != _STILL_ENDING:
+            if self._launchctl(*command, fine=(_ALREADY, _STILL_ENDING)) != _STILL_ENDING:
                 return
             time.sleep(_LOOK_S)
-        self._launchctl(*command, fine=(_IS_LOADED,))
+        self._launchctl(*command, fine=(_ALREADY,))
 
     def _printed(self, label: str) -> str | None:
         """What launchd knows of a service; None where it is not loaded."""
@@ -114,9 +132,11 @@ class Launchd:
             raise _failed("print", asked.returncode, asked.stderr)
         return asked.stdout
 
-    def _launchctl(self, *arguments: str, fine: tuple[int, ...] = ()) -> int:
+    def _launchctl(
+        self, *arguments: str, limit_s: float | None = _LIMIT_S, fine: tuple[int, ...] = ()
+    ) -> int:
         """The exit status, which is 0 or one of `fine`."""
-        asked = ask([tool, *arguments], _LIMIT_S, fails="launchd cannot be asked")
+        asked = ask([tool, *arguments], limit_s, fails="launchd cannot be asked")
         if asked.returncode and asked.returncode not in fine:
             raise _failed(arguments[0], asked.returncode, asked.stderr)
         return asked.returncode
@@ -133,6 +153,12 @@ def _target(label: str) -> str:
 def _fields(printed: str) -> dict[str, str]:
     """Its own lines: what is printed of its parts has more tabs, and the same names."""
     return dict(re.findall(r"^\t([^\t=]+) = (.*)$", printed, re.MULTILINE))
+
+
+def _end_limit_s(fields: dict[str, str]) -> float | None:
+    """How long an end may take, SIGKILL included; None where launchd tells no limit, or 0."""
+    match = re.match(r"[1-9]\d*", fields.get("exit timeout", ""))
+    return None if match is None else int(match[0]) + _LIMIT_S
 
 
 def _end(fields: dict[str, str]) -> str | None:

@@ -3,12 +3,14 @@
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from scripts.log_file import kept_before
+from scripts.log_file import NUM_KEPT, kept_before
 
 _LOOK_S = 0.2
+_STARTS = b" starts, pid "  # the first line of `serve --log-file`
 
 
 class End(NamedTuple):
@@ -21,16 +23,26 @@ class End(NamedTuple):
 def end(path: Path, count: int) -> End:
     """Of the log, and of what was set aside before it. Raises OSError if there is no log."""
     with path.open("rb") as log:
-        last = deque(log, count)
+        lines = list(deque(log, count))
         position = log.tell()
-    before: list[bytes] = []
-    if len(last) < count:
-        try:
-            with kept_before(path, 1).open("rb") as older:
-                before = list(deque(older, count - len(last)))
-        except FileNotFoundError:
-            pass
-    return End([*before, *last], position)
+    for number in range(1, NUM_KEPT + 1):
+        if len(lines) >= count:
+            break
+        with suppress(FileNotFoundError), kept_before(path, number).open("rb") as older:
+            lines = [*deque(older, count - len(lines)), *lines]
+    return End(lines, position)
+
+
+def last_words(path: Path) -> str:
+    """The last line of a server that ended; the one that was started after it has said no more
+    than that it starts.
+    """
+    try:
+        lines = end(path, 20).lines
+    except OSError:
+        return "nothing"
+    said = [line.decode(errors="replace").strip() for line in lines if _STARTS not in line]
+    return said[-1] if said else "nothing"
 
 
 def following(path: Path, position: int) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 The menu bar itself asks this for its item "Start at Login"; what runs now is left as it is.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -34,6 +35,7 @@ def status(context: click.Context) -> None:
 @click.pass_obj
 def on(home: Path, server: str) -> None:
     """From the next login on."""
+    check()
     supervisor = _supervisor()
     try:
         supervisor.register(of_server(home, server))
@@ -58,12 +60,17 @@ def of_server(home: Path, server: str) -> Definition:
     return definition.menubar(home, server, platforms.log_file("macos", "menubar"))
 
 
-def check_platform() -> None:
-    """Raises UsageError where there is no menu bar."""
-    if platforms.here != "macos":
-        raise click.UsageError("The menu bar is for macOS: there is none here.")
+def check() -> None:
+    """Raises ClickException where there is no menu bar, or nothing to show it with."""
+    _supervisor()
+    if find_spec("rumps") is None:
+        raise click.ClickException(
+            "The menu bar needs rumps: install it with `pip install 'mlx-edge[menubar]'`."
+        )
 
 
 def _supervisor() -> Supervisor:
-    check_platform()
+    """Raises UsageError where there is no menu bar."""
+    if platforms.here != "macos":
+        raise click.UsageError("The menu bar is for macOS: there is none here.")
     return platforms.supervisor("macos")

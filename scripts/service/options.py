@@ -1,15 +1,14 @@
 """The options of `serve` that a service gets, found sound before anything is written."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import click
 from click.core import ParameterSource
 
-from scripts import api_key
+from scripts.api_key import key_of_home
 from scripts.serve import serve
-from web.settings import DEFAULT_API_KEY, WebSettings, check_bind
+from web.settings import WebSettings, check_bind
 
 
 class Options(NamedTuple):
@@ -18,6 +17,7 @@ class Options(NamedTuple):
     host: str
     port: int
     drain_s: float
+    api_key: str  # as the service will find it: the environment of this shell is not its own
 
 
 def parsed(context: click.Context, arguments: Sequence[str]) -> Options:
@@ -35,16 +35,10 @@ def parsed(context: click.Context, arguments: Sequence[str]) -> Options:
         ):  # fmt: skip
             if name in given:
                 raise click.UsageError(f"--{name.replace('_', '-')} is not for a service: {why}.")
-        options = Options(inner.params["host"], inner.params["port"], inner.params["drain_timeout"])
-        is_configured = inner.get_parameter_source("api_key") is ParameterSource.DEFAULT_MAP
-        key = inner.params["api_key"] if is_configured else _kept(root.obj)
+        host, port, drain_s = (inner.params[name] for name in ("host", "port", "drain_timeout"))
+    options = Options(host, port, drain_s, key_of_home())
     try:
-        check_bind(WebSettings(host=options.host, port=options.port, api_key=key))
+        check_bind(WebSettings(host=host, port=port, api_key=options.api_key))
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     return options
-
-
-def _kept(home: Path) -> str:
-    """The key that a service will find: the environment of this shell is not its own."""
-    return api_key.load(home) or DEFAULT_API_KEY

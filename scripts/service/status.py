@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,11 @@ from scripts.remote import request
 
 from . import listening
 from .supervisor import State
+
+_NO_FILE = (
+    "it runs without its file, which somebody removed: `mlx-edge service install` writes it anew, "
+    "`mlx-edge service stop` ends what runs"
+)
 
 
 class LoadedModel(msgspec.Struct, frozen=True):
@@ -40,8 +45,8 @@ class Status(msgspec.Struct, frozen=True):
     note: str | None = None
 
 
-def status(file: Path, log: Path, state: State, api_key: str) -> Status:
-    """Of the service whose definition is this file."""
+def status(file: Path, log: Path, state: State, api_key: Callable[[], str]) -> Status:
+    """Of the service whose definition is this file. `api_key` may raise ClickException."""
     told = Status(
         installed=file.exists(),
         running=state.pid is not None,
@@ -50,7 +55,7 @@ def status(file: Path, log: Path, state: State, api_key: str) -> Status:
         pid=state.pid,
         restarts=state.restarts,
         last_end=state.last_end,
-        note=state.note,
+        note=state.note if file.exists() or state.pid is None else _NO_FILE,
     )
     if state.pid is None:
         trouble = "it is started again after a pause" if state.is_waiting else None
@@ -60,8 +65,8 @@ def status(file: Path, log: Path, state: State, api_key: str) -> Status:
     models: list[LoadedModel] = []
     if url is not None:
         try:
-            models = _models(url, api_key)
-        except click.ClickException as error:  # another key, say, or it is just ending
+            models = _models(url, api_key())
+        except click.ClickException as error:  # another key or none, or it is just ending
             trouble = trouble or error.message
     return msgspec.structs.replace(
         told, since=_since(state.pid), url=url, ready=ready, trouble=trouble, models=models
@@ -70,7 +75,7 @@ def status(file: Path, log: Path, state: State, api_key: str) -> Status:
 
 def lines(told: Status) -> Iterator[str]:
     """The same for a person."""
-    if not told.installed:
+    if not told.installed and not told.running:
         yield "mlx-edge is not installed as a service; `mlx-edge service install` does that."
         return
     if told.running:
@@ -92,7 +97,7 @@ def lines(told: Status) -> Iterator[str]:
     if told.last_end is not None:
         yield f"before     it {told.last_end}"
     yield f"log        {told.log}"
-    yield f"file       {told.file}"
+    yield f"file       {told.file if told.installed else 'none'}"
 
 
 def _readiness(url: str | None) -> tuple[bool, str | None]:

@@ -7,6 +7,7 @@ a line `NAME=value` for each property.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _END_FILE = "mlx-edge.end"  # in the runtime folder of the session, which is %t 
 _UNIT = """\
 [Unit]
 Description=mlx-edge, a private AI endpoint
+# It never gives up: neither after a crash nor where it is restarted by hand many times.
+StartLimitIntervalSec=0
 
 [Service]
 Type=exec
@@ -34,7 +37,7 @@ WorkingDirectory={folder}
 StandardError=inherit
 UMask=0077
 Restart=on-failure
-# Seldom enough for systemd never to give up: that is at five starts in ten seconds.
+# A pause, so that what fails at once takes no processor from others.
 RestartSec=5
 # The server ends its children after its answers; what is left when it has ended is killed.
 KillMode=mixed
@@ -74,7 +77,7 @@ class Systemd:
 
     def start(self, label: str) -> None:
         _systemctl("daemon-reload")
-        _systemctl("start", _UNITS[label])
+        _systemctl("start", _UNITS[label], limit_s=None)  # it waits for an end that is under way
 
     def stop(self, label: str) -> None:
         _systemctl("stop", _UNITS[label], limit_s=None, fine=_NO_UNIT)  # the unit has a limit
@@ -82,10 +85,11 @@ class Systemd:
     def state(self, label: str) -> State:
         told = _systemctl("show", _UNITS[label], f"--property={_PROPERTIES}")
         fields = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
-        if fields.get("LoadState") != "loaded":
+        pid = int(fields.get("MainPID", "0")) or None
+        if fields.get("LoadState") != "loaded" and pid is None:  # its file may be gone before it
             return State()
         return State(
-            pid=int(fields["MainPID"]) or None,
+            pid=pid,
             is_waiting=fields["SubState"] == "auto-restart",
             restarts=int(fields["NRestarts"]),
             last_end=_last_end(),
@@ -141,7 +145,7 @@ def _systemctl(*arguments: str, limit_s: float | None = _LIMIT_S, fine: int = 0)
     asked = ask(["systemctl", "--user", *arguments], limit_s, fails=fails)
     if asked.returncode not in (0, fine):
         told = asked.stderr.strip()
-        if "Failed to connect to bus" in told:
+        if re.search(r"Failed to connect to .*\bbus\b", told):
             raise SupervisorFailed(f"systemd does not serve this user here ({told})")
         raise SupervisorFailed(f"systemctl {arguments[0]} ended with {asked.returncode}: {told}")
     return asked.stdout

@@ -91,6 +91,18 @@ def test_server_and_commands_take_it(tmp_path: Path) -> None:
     (home / "config.toml").write_text('[serve]\napi-key = "of-file"\n')
     with ServerProcess(home) as server:
         assert is_accepted(server, "of-file") and not is_accepted(server, "of-home")
+        assert run(home, "ps", "--server", server.url).returncode == 0
+
+
+def test_the_key_of_config_toml_is_told(tmp_path: Path) -> None:
+    """It is the key, and whoever keeps another hears so."""
+    (tmp_path / "config.toml").write_text('[serve]\napi-key = "of-file"\n')
+    for command in (["new"], ["forget"]):
+        told = run(tmp_path, "key", *command)
+        assert told.returncode == 0 and f"{tmp_path / 'config.toml'} has api-key" in told.stdout
+        assert "1234" not in told.stdout
+    assert "config.toml has api-key" in choose(tmp_path, "sesame\n").stdout
+    assert run(tmp_path, "key").stdout == "of-file\n"
 
 
 def test_another_machine_is_not_shown_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,18 @@ def test_a_process_writes_there(tmp_path: Path) -> None:
     assert path.read_text() == "third\n"
 
 
+def test_what_was_left_large_is_set_aside_at_once(tmp_path: Path) -> None:
+    """A server that crashes again and again lives for no look of the thread."""
+    path = tmp_path / "log"
+    path.write_text("x" * 2000)
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom scripts.log_file import LogFile\n"
+        "LogFile(Path(sys.argv[1]), limit_bytes=1000).take_over()\nos._exit(1)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, timeout=60)
+    assert path.read_text() == "" and kept_before(path, 1).read_text() == "x" * 2000
+
+
 FULL = """
 import logging, sys
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import math
 import plistlib
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_the_file_of_the_menu_bar() -> None:
     words = ["--home", "/home", "menubar", "--server", "http://127.0.0.1:9000"]
     assert keys["ProgramArguments"][-5:] == words
     assert keys["LimitLoadToSessionType"] == "Aqua" and keys["Label"] == "com.mlx-edge.menubar"
+    assert "KeepAlive" not in keys  # who quits it is not asked again, nor does it fail for ever
 
 
 @pytest.mark.parametrize("slip", [{"KeepAlives": True}, {"Umask": True}, {"ProcessType": "fast"}])
@@ -115,6 +117,7 @@ PRINTED = """gui/501/com.mlx-edge.server = {
         ("not running", "\tlast exit code = 0", State(restarts=2, last_end="ended well")),
         ("spawn scheduled", "\tlast exit code = 78: EX_CONFIG",
          State(is_waiting=True, restarts=2, last_end="ended with status 78")),
+        ("spawn scheduled", "\tlast exit code = (never exited)", State(restarts=2)),
         ("not running", "\tpended nondemand spawn = semaphore\n\tlast terminating signal = 15",
          State(restarts=2, last_end="was ended by SIGTERM",
                note="launchd waits for a session at the screen to start it")),
@@ -126,6 +129,28 @@ def test_what_launchd_prints(
     """Its own lines count, not those of its parts, which have the same names."""
     answering(0, PRINTED % (state, lines), "", tmp_path, monkeypatch)
     assert Launchd().state(SERVER) == told
+
+
+@pytest.mark.parametrize(
+    ("timeout", "limit_s"), [("50", 80.0), ("0", None), ("infinite", None), ("50 s", 80.0)]
+)
+def test_how_long_an_end_may_take(
+    timeout: str, limit_s: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bootout` is given that time too: some versions wait for the end themselves."""
+    limits: list[float | None] = []
+    printed = f"gui/501/x = {{\n\texit timeout = {timeout}\n\tpid = 812\n}}\n"
+
+    def ask(
+        command: list[str], limit_s: float | None, *, fails: str
+    ) -> subprocess.CompletedProcess[str]:
+        if command[1] == "bootout":
+            limits.append(limit_s)
+        return subprocess.CompletedProcess(command, 113 if limits else 0, printed, "")
+
+    monkeypatch.setattr(launchd, "ask", ask)
+    Launchd().stop(SERVER)
+    assert limits == [limit_s]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.service import definition
+from scripts.service import definition, systemd
 from scripts.service.definition import SERVER, Definition
 from scripts.service.supervisor import SupervisorFailed
 from scripts.service.systemd import Systemd, command_line
@@ -63,6 +63,7 @@ def test_the_unit_says_what_is_wanted() -> None:
     assert values["UMask"] == "0077" and values["Restart"] == "on-failure"
     assert values["KillMode"] == "mixed" and values["StandardOutput"] == "append:/tmp/log"
     assert values["Environment"] == '"NO_PROXY=a b,%%h"'
+    assert lines.index("StartLimitIntervalSec=0") < lines.index("[Service]")
     assert "TimeoutStopSec=infinity" in Systemd().content(made(drain_s=math.inf)).decode()
 
 
@@ -83,6 +84,41 @@ def test_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SupervisorFailed, match="without it, run `mlx-edge serve`"):
         Systemd().state(SERVER)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Failed to connect to bus: No medium found",
+        "Failed to connect to user scope bus via local transport: $DBUS_SESSION_BUS_ADDRESS and "
+        "$XDG_RUNTIME_DIR not defined (consider using --machine=<user>@.host --user to connect to "
+        "bus of other user)",
+    ],
+)
+def test_no_systemd_in_the_words_of_any_version(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text(f"#!/bin/sh\necho '{told}' >&2\nexit 1\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(SupervisorFailed, match="does not serve this user"):
+        Systemd().start(SERVER)
+
+
+def test_a_start_waits_as_long_as_the_end_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The running answers are finished first."""
+    limits: dict[str, float | None] = {}
+
+    def ask(
+        command: list[str], limit_s: float | None, *, fails: str
+    ) -> subprocess.CompletedProcess[str]:
+        limits[command[2]] = limit_s
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(systemd, "ask", ask)
+    Systemd().start(SERVER)
+    assert limits["start"] is None
 
 
 @pytest.fixture(scope="module")
