@@ -124,9 +124,9 @@ def test_arguments_of_the_agent(agent: FakeAgent, server: ServerProcess) -> None
         ("opencode", ""),
     ],
 )
-def test_where_the_agents_arguments_begin(words: str, passed: str) -> None:
+def test_where_the_agents_arguments_begin(words: str, passed: str, tmp_path: Path) -> None:
     """At the first word behind the name that is no option of ours."""
-    context = launch.make_context("launch", words.split())
+    context = launch.make_context("launch", words.split(), obj=tmp_path)  # the home
     assert context.params["arguments"] == tuple(passed.split())
     assert context.params["agent"] in NAMES and not context.params["is_print"]
     assert context.params["model"] == ("ours" if "ours" in words else None)
