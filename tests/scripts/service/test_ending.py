@@ -32,6 +32,9 @@ class Stream:
                 self._received += piece
         return self._received
 
+    def has_begun(self) -> bool:
+        return b"data: " in self.so_far()
+
     def whole(self) -> bytes:
         self._socket.settimeout(120)
         self._received += read_all(self._socket)
@@ -50,7 +53,7 @@ def begin_streams(stack: ExitStack, port: int) -> list[Stream]:
     streams = [Stream(stack, port, chat_request(body, Host=f"127.0.0.1:{port}"))
                for _ in range(6)]  # fmt: skip
     for stream in streams:
-        wait_until(lambda stream=stream: b"data: " in stream.so_far(), 60)
+        wait_until(stream.has_begun, 60)
     return streams
 
 
