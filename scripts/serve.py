@@ -21,8 +21,7 @@ from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.power.awake import AwakeLoop
 from runtime.processes import destinations
-from runtime.processes.sealed import UNSEALED
-from runtime.processes.spawn import why_not_sealed
+from runtime.processes.sealed import UNSEALED, NotSealed
 from runtime.residency import PoolSettings
 from scripts.api_key import KEY_VARIABLE, KeyUnavailable, key_of_home
 from scripts.api_key import load as load_key
@@ -156,6 +155,11 @@ def serve(
     try:
         with asyncio.Runner(loop_factory=AwakeLoop) as runner:
             runner.run(_serve(settings, pool, store, jobs, starter))
+    except NotSealed as error:
+        raise click.ClickException(
+            f"engines cannot be kept from the network here: {error}. To serve all the same, with "
+            f"engines that could reach somebody, start it with {UNSEALED}=1."
+        ) from error
     except OSError as error:
         why = held(port) if error.errno == errno.EADDRINUSE else error.strerror
         raise click.ClickException(f"cannot serve on {host}:{port}: {why}") from error
@@ -193,11 +197,6 @@ async def _serve(
         elif starter is False:
             beside.append(asyncio.create_task(skip(jobs)))
 
-    if (reason := await why_not_sealed()) is not None:
-        raise click.ClickException(
-            f"engines cannot be kept from the network here: {reason}. To serve all the same, with "
-            f"engines that could reach somebody, start it with {UNSEALED}=1."
-        )
     try:
         await serve_web(settings, pool, store, jobs, on_ready=ready)
     finally:

@@ -16,6 +16,8 @@ from registry.jobs.jobs import Jobs
 from registry.store.store import Store
 from runtime.pool import ModelPool
 from runtime.power.wake import wakes
+from runtime.processes.sealed import NotSealed
+from runtime.processes.spawn import why_not_sealed
 from web.door.guard import Guard
 from web.transport.socket import Sockets
 
@@ -45,7 +47,8 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends everything now.
 
-    Raises OSError when the port cannot be had, ValueError for a key too weak for the address.
+    Raises OSError when the port cannot be had, ValueError for a key too weak for the address,
+    NotSealed where engines could reach a network.
     """
     check_bind(settings)
     listener = _listen(settings)
@@ -54,6 +57,9 @@ async def serve(
     connections = hypercorn_patches.apply(_limits(settings))
     ending = Ending(settings.drain_timeout_s)
     ending.watch_signals()
+    if (reason := await why_not_sealed()) is not None:
+        listener.close()
+        raise NotSealed(reason)
     closed = asyncio.Event()
     sockets = Sockets(settings)
     streams = ResumableStreams(settings.resume_grace_s)

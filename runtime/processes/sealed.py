@@ -19,6 +19,10 @@ UNSEALED = "MLX_EDGE_UNSEALED"  # in the environment: who cannot have it sealed 
 NOT_SEALED = 77  # the exit status of a child that could reach a network; EX_NOPERM of sysexits.h
 
 
+class NotSealed(Exception):
+    """Children cannot be kept from the network here; the text says why."""
+
+
 def command(module: str) -> tuple[str, ...]:
     """How a module is started sealed, without its arguments."""
     python = (sys.executable, "-P", "-m")

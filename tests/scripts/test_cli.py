@@ -11,10 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from registry.store.store import Store
 from runtime.memory import machine
+from scripts.cli import cli
 from scripts.serve import _bigger
+from tests import processes
 from tests.models.tiny_models import make_llama
 from tests.serving import ROOT, ServerProcess, link_model
 
@@ -200,3 +203,19 @@ def test_the_banner_of_a_server_on_all_addresses_can_be_copied(tmp_path: Path) -
     with ServerProcess(tmp_path / "home", *flags) as server:
         command = next(line for line in server.log.splitlines() if line.startswith("Try:"))
     assert "http://127.0.0.1:" in command and '"Authorization: Bearer $MLX_EDGE_API_KEY"' in command
+
+
+def test_a_server_that_cannot_seal_its_engines_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says why, and how to serve all the same; nothing was started."""
+
+    async def refused() -> str:
+        return "Operation not permitted"
+
+    monkeypatch.setattr("web.server.why_not_sealed", refused)
+    monkeypatch.setattr("runtime.processes.destinations.listen", lambda: None)  # it would stay
+    done = CliRunner().invoke(cli, ["--home", str(tmp_path), "serve", "--port", "0"])
+    assert done.exit_code == 1
+    assert "Operation not permitted" in done.output and "MLX_EDGE_UNSEALED=1" in done.output
+    assert not processes.children()
