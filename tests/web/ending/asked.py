@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from tests.serving import KEY, ServerProcess, read_all
 from tests.store_client import wait_until
@@ -146,4 +147,5 @@ def _is_ready(server: ServerProcess) -> bool:
 def ends(server: ServerProcess) -> None:
     """With status 0, nothing to complain about, and nobody left behind."""
     assert server.process.wait(60) == 0
-    assert "Traceback" not in server.log and "ERROR" not in server.log, server.log
+    if "Traceback" in server.log or "ERROR" in server.log:
+        pytest.fail(server.log)  # which is told as a whole
