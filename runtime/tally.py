@@ -1,8 +1,9 @@
 """Tokens that were drawn for all requests of a model: in all, and how many a second just now."""
 
-import time
 from collections import deque
 from collections.abc import Callable
+
+from .power import awake
 
 _NUM_LOOKS = 5  # that are kept: two seconds and a bit, where somebody looks twice a second
 
@@ -10,7 +11,7 @@ _NUM_LOOKS = 5  # that are kept: two seconds and a bit, where somebody looks twi
 class Tally:
     """Whoever draws adds to `total`; whoever has a clock calls `look` now and then."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = awake.now) -> None:
         self.total = 0
         self._clock = clock
         self._looks: deque[tuple[float, int]] = deque([(clock(), 0)], maxlen=_NUM_LOOKS)
