@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from runtime.memory import darwin, machine
-from runtime.processes.spawn import kill, spawn
+from runtime.processes import trial
 from scripts.size import in_words
 
 from .finding import Finding
@@ -31,24 +31,13 @@ class NothingComputed(Exception):
 
 async def attempt(module: str = _MODULE, limit_s: float = _LIMIT_S) -> Device:
     """Have a child compute, sealed as an engine is. Raises NothingComputed."""
-    process = await spawn(
-        module,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
     try:
-        async with asyncio.timeout(limit_s):
-            said, complaint = await process.communicate()
+        ended = await trial.run(module, limit_s=limit_s)
+        return msgspec.json.decode(ended.said, type=Device)
     except TimeoutError:
         raise NothingComputed(f"it said nothing in {limit_s:g} s") from None
-    finally:
-        status = await kill(process)
-    try:
-        return msgspec.json.decode(said, type=Device)
     except msgspec.MsgspecError:
-        words = complaint.decode(errors="replace").strip().splitlines()
-        raise NothingComputed(words[-1] if words else _end(status)) from None
+        raise NothingComputed(ended.last_words or _end(ended.status)) from None
 
 
 def _end(status: int) -> str:

@@ -1,22 +1,19 @@
 """A proof by trial: a child, started as the server starts its own, that tries to reach us."""
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
 
 import msgspec
 
+from runtime.processes import trial
 from runtime.processes.sealed import NOT_SEALED
-from runtime.processes.spawn import kill, spawn
+from runtime.processes.spawn import spawn
+from runtime.processes.trial import Start
 
 from .attempt import HERE
 
 _MODULE = "scripts.doctor.privacy.attempt"
 _LIMIT_S = 30.0  # a resolver that does not answer is waited for
-
-Start: TypeAlias = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -58,26 +55,16 @@ def _attempt(way: str, failure: str | None, *, has_arrived: bool) -> Attempt:
 
 
 async def _told(start: Start, *ports: str) -> dict[str, str | None]:
-    process = await start(
-        *(_MODULE, *ports),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
     try:
-        async with asyncio.timeout(_LIMIT_S):
-            said, complaint = await process.communicate()
+        ended = await trial.run(_MODULE, *ports, limit_s=_LIMIT_S, start=start)
     except TimeoutError:
         raise Unproven(f"the child did not end in {_LIMIT_S:.0f} s") from None
-    finally:
-        await kill(process)
-    if process.returncode == NOT_SEALED:  # it found out itself, and refused to begin
+    if ended.status == NOT_SEALED:  # it found out itself, and refused to begin
         return {"a seal": None}
     try:
-        return msgspec.json.decode(said, type=dict[str, str | None])
+        return msgspec.json.decode(ended.said, type=dict[str, str | None])
     except msgspec.MsgspecError:
-        words = complaint.decode(errors="replace").strip().splitlines()
-        reason = words[-1] if words else f"it ended with exit status {process.returncode}"
+        reason = ended.last_words or f"it ended with exit status {ended.status}"
         raise Unproven(f"the child said nothing of use: {reason}") from None
 
 
