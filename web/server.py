@@ -1,6 +1,7 @@
 """`serve`: the port, Hypercorn against its defaults, and an orderly end."""
 
 import asyncio
+import errno
 import logging
 import resource
 import socket
@@ -110,14 +111,29 @@ def _limits(settings: WebSettings) -> Limits:
 
 
 class Listener(socket.socket):
-    """The port. A client for whom its queue has no room tries again after a whole second.
+    """The port, with what asyncio's loop of accepts leaves out.
 
-    asyncio has one number for the queue's length and for how many it accepts at a time, before
-    anybody counts them.
+    A client for whom the queue has no room tries again after a whole second; asyncio has one
+    number for the queue's length and for how many it accepts at a time, before anybody counts
+    them. And without a free file descriptor it would try, and log, that many times in a row
+    before it waits: here once.
     """
+
+    _is_exhausted = False
 
     def listen(self, backlog: int = 0, /) -> None:
         super().listen(_MAX_QUEUED)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Raises OSError without a free file descriptor, and then once as if nobody waited."""
+        if self._is_exhausted:
+            self._is_exhausted = False
+            raise BlockingIOError
+        try:
+            return super().accept()
+        except OSError as error:
+            self._is_exhausted = error.errno in (errno.EMFILE, errno.ENFILE)
+            raise
 
 
 def _listen(settings: WebSettings) -> Listener:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from openai import APIError, OpenAI
 
 from tests.models.tiny_models import make_llama
 from tests.serving import KEY, ROOT, ServerProcess, chat_request, link_model, read_all
+from web.server import Listener
 from web.transport import hypercorn_patches
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -353,3 +355,23 @@ def test_clients_beyond_the_limit_do_not_take_the_server_down(tmp_path: Path) ->
         else:
             pytest.fail("the server does not answer any more")
         assert len(server.log) < 10_000
+
+
+def test_a_listener_without_a_free_descriptor_says_so_once() -> None:
+    """asyncio tries 32 times in a row, and logs each error that it meets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Listener() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client.connect(listener.getsockname())
+        os.close(lowest := os.dup(client.fileno()))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            for _ in range(2):  # now, and when asyncio has waited for a second
+                with pytest.raises(OSError, match="Too many open files"):
+                    listener.accept()
+                with pytest.raises(BlockingIOError):
+                    listener.accept()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        listener.accept()[0].close()

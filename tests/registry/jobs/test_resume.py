@@ -25,7 +25,7 @@ async def test_a_restart_goes_on(store: Store) -> None:
     await first.close()
     assert (await following).status == "running" and job.is_over
     assert saved(store) == sorted([f"{job.id}.json", f"{upload.id}.json"])
-    with pytest.raises(RegistryError, match="closing"):
+    with pytest.raises(RegistryError, match="shutting down"):
         first.start(PULL)
 
     (store.home / "jobs" / "torn.json").write_text('{"id":')

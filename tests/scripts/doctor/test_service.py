@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from scripts.doctor import service
 from scripts.service import platforms
 from scripts.service.definition import SERVER
+from tests.processes import listening
 
 
 class Manager:
@@ -56,10 +56,10 @@ def test_none_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_m
 
 def test_it_runs(manager: Manager) -> None:
     """At whichever port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        manager.says("running", pid=os.getpid())
+    with listening("127.0.0.1") as process:
+        manager.says("running", pid=process.pid)
         asked = service.ask()
-        assert asked.url == f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert asked.url == f"http://127.0.0.1:{process.port}"
     told = service.finding(asked)
     assert told.level == "ok" and asked.url in told.sentence and str(manager.file) in told.sentence
 
@@ -68,8 +68,9 @@ def test_it_ends_again_and_again(manager: Manager) -> None:
     """Whatever else answers at the port: how it ended, and where more is said."""
     manager.says("auto-restart", restarts=7, end="exit-code exited 3")
     waiting = service.finding(service.ask())
-    manager.says("running", pid=os.getpid(), restarts=7, end="exit-code exited 3")
-    beginning = service.finding(service.ask())
+    with listening() as process:
+        manager.says("running", pid=process.pid, restarts=7, end="exit-code exited 3")
+        beginning = service.finding(service.ask())
     for told in (waiting, beginning):
         assert told.level == "problem" and "ended with status 3" in told.sentence
         assert "restarts so far: 7" in told.sentence and "mlx-edge service logs" in str(told.remedy)
@@ -84,8 +85,9 @@ def test_it_was_stopped(manager: Manager) -> None:
 
 
 def test_it_begins(manager: Manager) -> None:
-    manager.says("running", pid=os.getpid())
-    told = service.finding(service.ask())
+    with listening() as process:
+        manager.says("running", pid=process.pid)
+        told = service.finding(service.ask())
     assert told.level == "note" and "does not listen yet" in told.sentence
 
 

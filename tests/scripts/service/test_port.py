@@ -10,6 +10,7 @@ import pytest
 from runtime.memory import darwin
 from scripts.service import listening, port
 from scripts.service.port import Holder
+from tests import processes
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -50,13 +51,17 @@ def test_a_holder_that_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "another user" in port.held(9)
 
 
-def test_where_a_process_listens() -> None:
+@pytest.mark.parametrize(
+    ("address", "asked"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")]
+)
+def test_where_a_process_listens(address: str, asked: str) -> None:
     """An address that means all is told as one that can be asked."""
-    assert listening.url(os.getpid()) is None
-    with socket.create_server(("0.0.0.0", 0)) as listener:
-        number = listener.getsockname()[1]
-        assert listening.url(os.getpid()) == f"http://127.0.0.1:{number}"
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
-        number = listener.getsockname()[1]
-        assert listening.url(os.getpid()) == f"http://[::1]:{number}"
-    assert listening.url(2**22 + 1) is None
+    with processes.listening(address) as process:
+        assert listening.url(process.pid) == f"http://{asked}:{process.port}"
+
+
+def test_a_process_that_does_not_listen() -> None:
+    """Yet, or any more."""
+    with processes.listening() as process:
+        assert listening.url(process.pid) is None
+    assert listening.url(process.pid) is None

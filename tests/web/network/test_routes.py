@@ -77,8 +77,9 @@ def test_what_a_server_can_reach(tmp_path: Path) -> None:
 def test_an_engine_is_told_by_its_model(server: ServerProcess) -> None:
     status, body = post(server, "/v1/models", {"model": "tiny"})
     assert status == 200, body
-    engine = _by_role(server.get("/v1/network"))["engine"]
-    assert engine["model"] == "tiny" and engine["sealed"]
+    processes = server.get("/v1/network")["processes"]
+    engines = {one["model"]: one for one in processes if one["role"] == "engine"}
+    assert engines["tiny"]["sealed"]
 
 
 def _by_role(told: dict[str, Any]) -> dict[str, Any]:
