@@ -1,6 +1,8 @@
 """Tests of runtime.text.time_limit: what does not end is ended, and nothing is left behind."""
 
+import gc
 import signal
+import sys
 import threading
 
 import pytest
@@ -16,6 +18,31 @@ def test_what_computes_too_long_is_ended() -> None:
                 sum(range(1000))
             except Exception:
                 pass
+
+
+def test_an_end_that_is_lost_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python ignores what is raised in a __del__: here the first one always is."""
+    lost: list[type[BaseException] | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda raised: lost.append(raised.exc_type))
+
+    class Swallows:
+        def __del__(self) -> None:
+            while True:
+                pass
+
+    with pytest.raises(OutOfTime), time_limit(0.01):
+        Swallows()
+        while True:
+            pass
+    assert lost == [OutOfTime]
+
+
+def test_garbage_of_others_is_not_its_time() -> None:
+    """It is collected before and behind."""
+    assert gc.isenabled()
+    with time_limit(60):
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("error", [None, ValueError])
