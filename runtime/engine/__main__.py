@@ -63,7 +63,7 @@ def main() -> int:
     threading.Thread(target=_receive, args=(sock, inbox, saving_s), daemon=True).start()
 
     def send(report: Report) -> None:
-        sock.sendall(frames.pack(_encoder.encode(report)))
+        frames.send_blocking(sock, _encoder.encode(report))
 
     try:
         # What may be of another machine, or was registered before this was refused at import.

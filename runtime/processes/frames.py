@@ -1,6 +1,7 @@
 """Length-prefixed frames on a stream socket: four bytes big-endian, then the payload."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 
@@ -11,6 +12,12 @@ MAX_FRAME_BYTES = 1 << 28  # a peer that claims more is broken
 def pack(payload: bytes) -> bytes:
     """The frame of one payload."""
     return _LENGTH.pack(len(payload)) + payload
+
+
+def send_blocking(sock: socket.socket, payload: bytes) -> None:
+    """Send one frame. Silently lost when the peer is gone: who reads from it learns that."""
+    with contextlib.suppress(OSError):
+        sock.sendall(pack(payload))
 
 
 def read_blocking(sock: socket.socket) -> bytes | None:

@@ -225,14 +225,14 @@ def main() -> None:
     inbox: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sock, inbox), daemon=True).start()
     worker = Worker()
-    sock.sendall(frames.pack(b"ready"))
+    frames.send_blocking(sock, b"ready")
     while True:
         job = inbox.get()
         # The parent kills at the deadline; this is for a parent that is gone.
         signal.alarm(math.ceil(job.deadline_s) + 1)
         reply = worker.reply(job)
         signal.alarm(0)
-        sock.sendall(frames.pack(_encoder.encode(reply)))
+        frames.send_blocking(sock, _encoder.encode(reply))
 
 
 def _receive(sock: socket.socket, inbox: "queue.SimpleQueue[Job]") -> None:
@@ -251,5 +251,4 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(ConnectionError):
-        main()
+    main()

@@ -1,7 +1,10 @@
-"""Tests of runtime.engine's start: whatever ends a load is told."""
+"""Tests of runtime.engine's start and end: what ends a load is told, a parent is not needed."""
 
+import signal
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -9,8 +12,21 @@ import pytest
 
 from registry.errors import NotAModel
 from runtime.engine import __main__ as engine
-from runtime.engine_messages import EngineSettings, LoadError, Report
+from runtime.engine_messages import (
+    Command,
+    DiskCache,
+    EngineSettings,
+    Generate,
+    LoadError,
+    Ping,
+    Ready,
+    Report,
+    Step,
+    Stop,
+)
+from runtime.events import Finished
 from runtime.processes import frames
+from runtime.requests import SamplingParams
 from tests.models.tiny_models import make_llama
 
 
@@ -42,3 +58,45 @@ def test_a_load_that_ends_the_process_says_why(
     assert payload is not None
     assert msgspec.msgpack.decode(payload, type=Report) == LoadError(message)
     ours.close()
+
+
+def test_it_saves_though_nobody_hears_it_any_more(tmp_path: Path) -> None:
+    """Who stops it closes at once; what it still has to say then is no reason to die."""
+    disk = DiskCache(str(tmp_path), 1 << 30)
+    settings = msgspec.json.encode(EngineSettings(prefix_cache_bytes=1 << 30, disk_cache=disk))
+    ours, theirs = socket.socketpair()
+    with theirs:
+        fd = theirs.fileno()
+        command = (sys.executable, "-m", "runtime.engine", str(fd))
+        arguments = (str(make_llama(tmp_path / "tiny")), settings.decode())
+        process = subprocess.Popen(
+            [*command, *arguments], pass_fds=[fd], stderr=subprocess.PIPE, text=True
+        )
+    with process, ours:
+
+        def send(command: Command) -> None:
+            frames.send_blocking(ours, msgspec.msgpack.encode(command))
+
+        reports = _reports(ours)
+        assert any(isinstance(report, Ready) for report in reports)
+        for number in range(2):  # what was used once is not written
+            send(Generate(number, [5] * 500, SamplingParams(max_tokens=2)))
+            assert any(isinstance(report, Step) and _is_end(report) for report in reports)
+        process.send_signal(signal.SIGSTOP)
+        for number in range(3):
+            send(Ping(number))
+        send(Stop())
+        ours.close()
+        process.send_signal(signal.SIGCONT)
+        assert (process.communicate()[1], process.returncode) == ("", 0)
+    assert [path for path in (tmp_path / "prefixes").iterdir() if path.name[0] != "."]
+
+
+def _reports(sock: socket.socket) -> Iterator[Report]:
+    decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
+    while (payload := frames.read_blocking(sock)) is not None:
+        yield decoder.decode(payload)
+
+
+def _is_end(step: Step) -> bool:
+    return any(isinstance(event, Finished) for event in step.events)
