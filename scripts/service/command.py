@@ -146,6 +146,8 @@ def logs_(count: int, is_followed: bool) -> None:
         last = logs.end(path, count)
     except OSError as error:
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
+    if count and not last.lines:
+        click.echo(f"Nothing is written in {path} so far.", err=True)
     for line in last.lines:
         click.echo(line, nl=False)
     if is_followed:

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from scripts.log_file import LogFile
+from scripts.service import platforms
+from scripts.service.command import service
 from scripts.service.logs import end, following, last_words
 
 
@@ -62,3 +65,14 @@ def test_nothing_is_missed_when_the_log_is_rotated(tmp_path: Path) -> None:
     assert next(followed) == b"unseen\n" and next(followed) == b"new\n"
     path.unlink()
     assert next(followed) == b"" and next(followed) == b""
+
+
+def test_a_log_without_lines_is_told(own_user: Path) -> None:
+    """Apart from the lines, of which there are none."""
+    LogFile(path := platforms.log_file(platforms.here)).make()
+    told = CliRunner().invoke(service, ["logs"])
+    assert (told.exit_code, told.stdout) == (0, "")
+    assert told.stderr == f"Nothing is written in {path} so far.\n"
+    path.write_text("a line\n")
+    told = CliRunner().invoke(service, ["logs"])
+    assert (told.stdout, told.stderr) == ("a line\n", "")
