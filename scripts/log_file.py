@@ -1,4 +1,4 @@
-"""`serve --log-file`: all that a server and its children write, in one file of bounded size."""
+"""`--log-file`: all that a command and its children write, in one file of bounded size."""
 
 import contextlib
 import io
@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from registry.store import durable
 
@@ -95,6 +97,14 @@ class LogFile:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.fchmod(descriptor, 0o600)
         return descriptor
+
+
+def write_to(path: Path) -> None:
+    """Have the output of this command end there. Raises click.ClickException."""
+    try:
+        LogFile(path).take_over()
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
 
 
 class _Unfailing(io.FileIO):

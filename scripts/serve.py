@@ -21,13 +21,14 @@ from runtime.engine_process import Watch
 from runtime.pool import ModelPool
 from runtime.power.awake import AwakeLoop
 from runtime.processes import destinations
-from runtime.processes.sealed import UNSEALED, NotSealed
+from runtime.processes.sealed import WAY_OUT, NotSealed
 from runtime.residency import PoolSettings
 from scripts.api_key import KEY_VARIABLE, KeyUnavailable, key_of_home
 from scripts.api_key import load as load_key
 from scripts.doctor.first_model import first_model
 from scripts.doctor.memory import measured
-from scripts.log_file import FORMAT, LogFile
+from scripts.log_file import FORMAT, write_to
+from scripts.service.listening import askable
 from scripts.service.port import held
 from scripts.settings import Duration, Size, provision_settings
 from scripts.starter import bring, skip
@@ -114,7 +115,7 @@ def serve(
     """Serve the models of this machine."""
     destinations.listen()  # before anything could connect
     if log_file is not None:
-        _write_to(log_file)
+        write_to(log_file)
     logging.basicConfig(level=logging.INFO, format=FORMAT)
     if log_file is not None:  # which is read later, and has more than one start in it
         logger.info("mlx-edge %s starts, pid %d", version("mlx-edge"), os.getpid())
@@ -157,19 +158,11 @@ def serve(
             runner.run(_serve(settings, pool, store, jobs, starter))
     except NotSealed as error:
         raise click.ClickException(
-            f"engines cannot be kept from the network here: {error}. To serve all the same, with "
-            f"engines that could reach somebody, start it with {UNSEALED}=1."
+            f"engines cannot be kept from the network here: {error}. {WAY_OUT}"
         ) from error
     except OSError as error:
         why = held(port) if error.errno == errno.EADDRINUSE else error.strerror
         raise click.ClickException(f"cannot serve on {host}:{port}: {why}") from error
-
-
-def _write_to(log_file: Path) -> None:
-    try:
-        LogFile(log_file).take_over()
-    except OSError as error:
-        raise click.ClickException(f"{log_file} cannot be written: {error.strerror}") from error
 
 
 def _disk_cache(home: Path, limit_bytes: int) -> DiskCache | None:
@@ -234,8 +227,7 @@ def _example(url: str, settings: WebSettings, store: Store) -> str:
     model = default_model(store).id
     what = f"{model}, a very small one that is built in" if model == BUILT_IN_ID else model
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"Who are you?"}}]}}'
-    for wildcard in ("//0.0.0.0:", "//[::]:"):  # listens everywhere, but is no host to ask for
-        url = url.replace(wildcard, "//127.0.0.1:")
+    url = askable(url)
     key = _key(settings, store)
     return (
         f"Model:   {what}; chat with it at {url}/\n"

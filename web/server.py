@@ -18,7 +18,7 @@ from registry.store.store import Store
 from runtime.pool import ModelPool
 from runtime.power.wake import wakes
 from runtime.processes.sealed import NotSealed
-from runtime.processes.spawn import why_not_sealed
+from runtime.processes.trial import why_not_sealed
 from web.door.guard import Guard
 from web.transport.socket import Sockets
 
@@ -52,15 +52,15 @@ async def serve(
     NotSealed where engines could reach a network.
     """
     check_bind(settings)
+    ending = Ending(settings.drain_timeout_s)
+    ending.watch_signals()
+    # Before the port is had: who waits for it to be takes the server for started.
+    if (reason := await why_not_sealed()) is not None:
+        raise NotSealed(reason)
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     connections = hypercorn_patches.apply(_limits(settings))
-    ending = Ending(settings.drain_timeout_s)
-    ending.watch_signals()
-    if (reason := await why_not_sealed()) is not None:
-        listener.close()
-        raise NotSealed(reason)
     closed = asyncio.Event()
     sockets = Sockets(settings)
     streams = ResumableStreams(settings.resume_grace_s)

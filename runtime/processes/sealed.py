@@ -16,6 +16,10 @@ import sys
 from . import sandbox, seccomp
 
 UNSEALED = "MLX_EDGE_UNSEALED"  # in the environment: who cannot have it sealed may have it open
+WAY_OUT = (
+    "To serve all the same, with engines that could reach somebody, start the server with "
+    f"{UNSEALED}=1."
+)
 NOT_SEALED = 77  # the exit status of a child that could reach a network; EX_NOPERM of sysexits.h
 
 
@@ -32,12 +36,12 @@ def command(module: str) -> tuple[str, ...]:
     return (*before, *python, "runtime.processes.sealed", module)
 
 
-def is_sealed(pid: int) -> bool | None:
-    """Whether a child of this process has less of a network than it; None where nobody can tell."""
+def is_sealed(pid: int, parent: int) -> bool | None:
+    """Whether a child has less of a network than its parent; None where nobody can tell."""
     if sys.platform == "darwin":
         return sandbox.is_sandboxed(pid)
-    theirs, ours = seccomp.num_filters(pid), seccomp.num_filters(os.getpid())
-    return None if theirs is None or ours is None else theirs > ours
+    theirs, parents = seccomp.num_filters(pid), seccomp.num_filters(parent)
+    return None if theirs is None or parents is None else theirs > parents
 
 
 def reaches_a_network() -> bool:

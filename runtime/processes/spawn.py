@@ -12,7 +12,7 @@ from typing import Any
 from . import sealed
 
 _IMPORT_ROOT = Path(__file__).resolve().parents[2]  # what makes `runtime` and `registry` importable
-_SECRETS = ("MLX_EDGE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # of the hub, in the environment
 # What is worked on is on the disk: libraries need not try what a sealed child cannot do.
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -57,24 +57,6 @@ async def spawn(
         raise
 
 
-async def why_not_sealed() -> str | None:
-    """Why children cannot be kept from the network here; None where they can, or need not."""
-    if os.environ.get(sealed.UNSEALED) == "1":
-        return None
-    pipe = asyncio.subprocess.PIPE
-    try:  # a child that does nothing else
-        process = await spawn("runtime.processes.sealed", stdin=pipe, stderr=pipe)
-    except OSError as error:
-        return str(error)
-    assert process.stderr is not None
-    try:
-        words = (await process.stderr.read()).decode(errors="replace").strip()
-        status = await process.wait()
-    finally:
-        await kill(process)
-    return None if status == 0 else words or f"a child ended with status {status}"
-
-
 async def _end(starting: "asyncio.Future[asyncio.subprocess.Process]") -> None:
     """Kill what is being started; there is nothing to kill where that fails."""
     with contextlib.suppress(OSError):
@@ -82,8 +64,14 @@ async def _end(starting: "asyncio.Future[asyncio.subprocess.Process]") -> None:
 
 
 def _inherited() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    kept = {name: value for name, value in os.environ.items() if not _is_secret(name)}
     return kept | {"PYTHONPATH": str(_IMPORT_ROOT)}
+
+
+def _is_secret(variable: str) -> bool:
+    """A token, or a key: commands take it by MLX_EDGE_API_KEY, and each by a name of its own."""
+    is_key = variable.startswith("MLX_EDGE_") and variable.endswith("API_KEY")
+    return is_key or variable in TOKENS
 
 
 async def kill(process: asyncio.subprocess.Process) -> int:

@@ -1,10 +1,14 @@
 """A child that is run to its end for what it says: sealed, as all are, and within a limit."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 
+from . import sealed
 from .spawn import kill, spawn
+
+_SEALING_S = 20.0  # Python may have to be read from a disk that sleeps
 
 Start: TypeAlias = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
@@ -32,3 +36,18 @@ async def run(module: str, *arguments: str, limit_s: float, start: Start = spawn
         status = await kill(process)
     words = complaint.decode(errors="replace").strip().splitlines()
     return Ended(status, said, words[-1] if words else "")
+
+
+async def why_not_sealed(limit_s: float = _SEALING_S) -> str | None:
+    """Why children cannot be kept from the network here; None where they can, or need not."""
+    if os.environ.get(sealed.UNSEALED) == "1":
+        return None
+    try:  # a child that does nothing else
+        ended = await run("runtime.processes.sealed", limit_s=limit_s)
+    except TimeoutError:
+        return f"a child that was to seal itself had not done so in {limit_s:g} s"
+    except OSError as error:
+        return str(error)
+    if ended.status == 0:
+        return None
+    return ended.last_words or f"a child ended with status {ended.status}"

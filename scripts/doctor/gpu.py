@@ -8,6 +8,7 @@ import msgspec
 
 from runtime.memory import darwin, machine
 from runtime.processes import trial
+from runtime.processes.sealed import NOT_SEALED, WAY_OUT, NotSealed
 from scripts.size import in_words
 
 from .finding import Finding
@@ -30,12 +31,16 @@ class NothingComputed(Exception):
 
 
 async def attempt(module: str = _MODULE, limit_s: float = _LIMIT_S) -> Device:
-    """Have a child compute, sealed as an engine is. Raises NothingComputed."""
+    """Have a child compute, sealed as an engine is. Raises NothingComputed, or NotSealed."""
     try:
         ended = await trial.run(module, limit_s=limit_s)
+        if ended.status == NOT_SEALED:
+            raise NotSealed(ended.last_words)
         return msgspec.json.decode(ended.said, type=Device)
     except TimeoutError:
         raise NothingComputed(f"it said nothing in {limit_s:g} s") from None
+    except OSError as error:
+        raise NothingComputed(f"it could not be started: {error}") from None
     except msgspec.MsgspecError:
         raise NothingComputed(ended.last_words or _end(ended.status)) from None
 
@@ -51,6 +56,9 @@ def findings() -> Iterator[Finding]:
     """Metal and how much it may use; where there is none, what computes instead."""
     try:
         yield metal(asyncio.run(attempt()))
+    except NotSealed as error:
+        told = f"engines cannot be kept from the network here, so `serve` does not start: {error}"
+        yield Finding("sealed", "problem", told, WAY_OUT)
     except NothingComputed as error:
         yield Finding(
             "Metal",

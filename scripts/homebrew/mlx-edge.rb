@@ -51,8 +51,10 @@ class MlxEdge < Formula
     assert_match version.to_s, shell_output("#{bin}/mlx-edge --version")
     system libexec/"bin/python", "-c", "import mlx.core, mlx_lm, tokenizers"
     port = free_port
-    server = spawn "#{bin}/mlx-edge", "--home", "#{testpath}/home", "serve", "--port", port.to_s,
-                   "--no-starter"
+    # Homebrew runs this in a sandbox, and macOS has no second one inside the first.
+    server = spawn({ "MLX_EDGE_UNSEALED" => "1" },
+                   "#{bin}/mlx-edge", "--home", "#{testpath}/home", "serve", "--port", port.to_s,
+                   "--no-starter")
     begin
       curl = "curl --silent --retry 30 --retry-connrefused http://127.0.0.1:#{port}/health"
       assert_match "ok", shell_output(curl)

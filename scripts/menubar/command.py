@@ -7,14 +7,18 @@ import click
 from click.core import ParameterSource
 
 from scripts.api_key import KeyUnavailable, key_of_server
+from scripts.log_file import write_to
 from scripts.remote import on_server
 
 
 @click.command()
 @on_server
+@click.option("--log-file", type=click.Path(path_type=Path), hidden=True)
 @click.pass_context
-def menubar(context: click.Context, server: str, api_key: str) -> None:
+def menubar(context: click.Context, server: str, api_key: str, log_file: Path | None) -> None:
     """Show the server in the Mac's menu bar: what it does, its models, pause, chat."""
+    if log_file is not None:
+        write_to(log_file)
     # Late: `mlx-edge serve` imports this file too, and starts faster without.
     from . import toolkit
     from .app import MenuBar

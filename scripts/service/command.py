@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from runtime.processes.sealed import UNSEALED
 from scripts.api_key import key_of_home
 
 from . import definition, installation, linger, logs, platforms, protected
@@ -179,7 +180,11 @@ def _server(
 
 
 def _cautions(home: Path, made: Definition) -> Iterator[str]:
-    """What may keep an installed service from running, and only the user can mend."""
+    """What may keep an installed service from running, and only the user can mend; and what it is
+    without.
+    """
+    if made.environment.get(UNSEALED) == "1":
+        yield f"{UNSEALED}=1 is in it: its engines could reach a network."
     if platforms.here == "macos":
         yield from protected.cautions([home, made.folder, Path(made.arguments[0])])
     elif (note := linger.note()) is not None:

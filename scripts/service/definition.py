@@ -34,8 +34,12 @@ def server(
     log: Path,
     environment: Mapping[str, str],
 ) -> Definition:
-    """`mlx-edge serve` with these options."""
-    arguments = ("--home", str(home.absolute()), "serve", *options, "--log-file", str(log))
+    """`mlx-edge serve` with these options. How long a drain may take is one of them, whoever said
+    it: config.toml may say something else tomorrow, and `stop_s` is of today.
+    """
+    drain = "-1" if math.isinf(drain_s) else f"{drain_s:.3f}".rstrip("0").rstrip(".") + "s"
+    added = ("--drain-timeout", drain, "--log-file", str(log))
+    arguments = ("--home", str(home.absolute()), "serve", *options, *added)
     longest_s = longest_end_s(drain_s)
     stop_s = None if math.isinf(longest_s) else math.ceil(longest_s) + _MARGIN_S
     program, folder = invocation()
@@ -44,6 +48,7 @@ def server(
 
 def menubar(home: Path, server_url: str, log: Path) -> Definition:
     """`mlx-edge menubar` for this server."""
-    arguments = ("--home", str(home.absolute()), "menubar", "--server", server_url)
+    options = ("--server", server_url, "--log-file", str(log))
+    arguments = ("--home", str(home.absolute()), "menubar", *options)
     program, folder = invocation()
     return Definition(MENUBAR, (*program, *arguments), folder, log, {}, 5, has_window=True)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from runtime.processes.sealed import UNSEALED
+from runtime.processes.spawn import TOKENS
 from scripts.api_key import KEY_VARIABLE
 from scripts.settings import ENVIRONMENT_PREFIX
 from web.settings import DEFAULT_API_KEY
@@ -17,10 +19,10 @@ _NAMES = {
     "SSL_CERT_DIR",
     "PIP_CONFIG_FILE",
     "PIP_INDEX_URL",
+    UNSEALED,
 }
 _OPTIONS = f"{ENVIRONMENT_PREFIX}_SERVE_"  # an option of `serve` for each
 _KEYS = (KEY_VARIABLE, f"{_OPTIONS}API_KEY")
-_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
 class Kept(NamedTuple):
@@ -34,7 +36,7 @@ def kept(environment: Mapping[str, str]) -> Kept:
     for name, value in sorted(environment.items()):
         if not value:
             continue
-        if name in (*_KEYS, *_TOKENS):
+        if name in (*_KEYS, *TOKENS):
             secrets.append(name)
         elif name.upper() in _NAMES or name.startswith(_OPTIONS):
             if "@" in value or "KEY" in name or any(not char.isprintable() for char in value):
@@ -50,6 +52,6 @@ def without(name: str, api_key: str) -> str:
     if name in _KEYS:
         taken = DEFAULT_API_KEY if api_key == DEFAULT_API_KEY else "what `mlx-edge key` prints"
         return f"{told} The server takes {taken}; `mlx-edge key set` keeps another."
-    if name in _TOKENS:
+    if name in TOKENS:
         return f"{told} Gated models are brought by `mlx-edge pull` in a shell that has it."
     return told

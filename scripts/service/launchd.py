@@ -3,10 +3,11 @@
 Contract, by launchd.plist(5) and launchctl(1): a file in ~/Library/LaunchAgents is loaded at login;
 `bootstrap` loads it now, `bootout` sends SIGTERM, after ExitTimeOut SIGKILL, and unloads it.
 `bootout` may end with 36 (EINPROGRESS) before the service has. `print` ends with 113 where the
-service is not loaded; else its lines with one tab in front say what launchd knows: `pid`, while it
-runs, `runs`, and of the end before either `last exit code` or `last terminating signal`. While
-it is being ended its `state` is `SIGTERMed` (seen on macOS 26: kxn/codex-remote-feishu, issue 914),
-and it can be neither started nor loaded anew.
+service is not loaded, with 112 or 125 where the user is not logged in at the screen (by `launchctl
+error`: no such domain, or none that supports this); else its lines with one tab in front say what
+launchd knows: `pid`, while it runs, `runs`, and of the end before either `last exit code` or `last
+terminating signal`. While it is being ended its `state` is `SIGTERMed` (seen on macOS 26:
+kxn/codex-remote-feishu, issue 914), and it can be neither started nor loaded anew.
 """
 
 import os
@@ -25,7 +26,7 @@ _NOT_LOADED = 113
 _ALREADY = 37  # EALREADY
 _NOT_THERE = 3  # ESRCH
 _IN_PROGRESS = 36  # EINPROGRESS
-_NO_SESSION = 125
+_NO_SESSION = (112, 125)
 _STILL_ENDING = 5  # EIO, which bootstrap says for a moment after a bootout, and of a broken file
 
 _LIMIT_S = 30.0
@@ -34,6 +35,10 @@ _TRIES = 20
 _THROTTLE_S = 10  # launchd's own: who ends sooner than this after its start waits for the rest
 
 tool = "/bin/launchctl"
+
+
+class NoSession(SupervisorFailed):
+    """The user is not logged in at the screen, so that nothing is loaded."""
 
 
 class Launchd:
@@ -78,7 +83,10 @@ class Launchd:
         self._launchctl("kickstart", _target(label))
 
     def stop(self, label: str) -> None:
-        printed = self._printed(label)
+        try:
+            printed = self._printed(label)
+        except NoSession:
+            return
         if printed is None:
             return
         fields = _fields(printed)
@@ -173,8 +181,8 @@ def _end(fields: dict[str, str]) -> str | None:
 
 
 def _failed(command: str, status: int, told: str) -> SupervisorFailed:
-    if status == _NO_SESSION:
-        return SupervisorFailed(
+    if status in _NO_SESSION:
+        return NoSession(
             "launchd has no session of yours: log in at the screen of this Mac once, and try again"
         )
     return SupervisorFailed(f"launchctl {command} ended with {status}: {told.strip()}")

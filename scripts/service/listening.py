@@ -2,7 +2,15 @@
 
 import psutil
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # an address to listen on, and none to ask
+# An address to listen on, and none to ask. On :: there is no IPv4 (socket.create_server).
+_EVERYWHERE = {"//0.0.0.0:": "//127.0.0.1:", "//[::]:": "//[::1]:"}
+
+
+def askable(url: str) -> str:
+    """Where a client of this machine asks a server that listens there."""
+    for everywhere, here in _EVERYWHERE.items():
+        url = url.replace(everywhere, here)
+    return url
 
 
 def url(pid: int) -> str | None:
@@ -16,6 +24,6 @@ def url(pid: int) -> str | None:
         return None
     for connection in connections:
         if connection.status == psutil.CONN_LISTEN:
-            host = _EVERYWHERE.get(connection.laddr.ip, connection.laddr.ip)
-            return f"http://{f'[{host}]' if ':' in host else host}:{connection.laddr.port}"
+            host = connection.laddr.ip
+            return askable(f"http://{f'[{host}]' if ':' in host else host}:{connection.laddr.port}")
     return None

@@ -9,6 +9,7 @@ import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -197,25 +198,32 @@ def test_settings_that_could_not_work_are_refused(tmp_path: Path, flags: list[st
     assert outcome.returncode == 1 and "key" in outcome.stderr
 
 
-def test_the_banner_of_a_server_on_all_addresses_can_be_copied(tmp_path: Path) -> None:
-    """0.0.0.0 is no host to ask for, and the key is one's own."""
-    flags = ["--host", "0.0.0.0", "--api-key", "sesame", "--heartbeat", "-1"]
+@pytest.mark.parametrize(("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_the_banner_of_a_server_on_all_addresses_can_be_copied(
+    tmp_path: Path, host: str, asked: str
+) -> None:
+    """0.0.0.0 is no host to ask for, nor is ::, and the key is one's own."""
+    flags = ["--host", host, "--api-key", "sesame", "--heartbeat", "-1"]
     with ServerProcess(tmp_path / "home", *flags) as server:
         command = next(line for line in server.log.splitlines() if line.startswith("Try:"))
-    assert "http://127.0.0.1:" in command and '"Authorization: Bearer $MLX_EDGE_API_KEY"' in command
+        url = command.split()[2].removesuffix("/v1/chat/completions")
+        assert httpx.get(f"{url}/health").status_code == 200
+    assert f"http://{asked}:" in url and '"Authorization: Bearer $MLX_EDGE_API_KEY"' in command
 
 
 def test_a_server_that_cannot_seal_its_engines_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says why, and how to serve all the same; nothing was started."""
+    """It says why, and how to serve all the same; nothing was started, no port was had."""
 
     async def refused() -> str:
         return "Operation not permitted"
 
     monkeypatch.setattr("web.server.why_not_sealed", refused)
     monkeypatch.setattr("runtime.processes.destinations.listen", lambda: None)  # it would stay
-    done = CliRunner().invoke(cli, ["--home", str(tmp_path), "serve", "--port", "0"])
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it is not even asked for
+        port = str(listener.getsockname()[1])
+        done = CliRunner().invoke(cli, ["--home", str(tmp_path), "serve", "--port", port])
     assert done.exit_code == 1
     assert "Operation not permitted" in done.output and "MLX_EDGE_UNSEALED=1" in done.output
     assert not processes.children()

@@ -35,14 +35,16 @@ class Process(msgspec.Struct, frozen=True):
 
 def processes(server: int, models: Models) -> list[Process]:
     """The server and all that it started, by pid. What ends meanwhile is left out."""
-    found = [_told(server, SERVER, None)]
+    found = [_told(server, server, SERVER, None)]
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(server).children():
-            found += _tree(child, models)
+            found += _tree(child, server, models)
     return found
 
 
-def _tree(process: psutil.Process, models: Models, under: str | None = None) -> Iterator[Process]:
+def _tree(
+    process: psutil.Process, server: int, models: Models, under: str | None = None
+) -> Iterator[Process]:
     try:
         children = process.children()
         try:
@@ -53,13 +55,13 @@ def _tree(process: psutil.Process, models: Models, under: str | None = None) -> 
         return
     role, model = _role(command, models)
     role = role or (f"started by {under}" if under else "unknown")
-    yield _told(process.pid, role, model)
+    yield _told(process.pid, server, role, model)
     for child in children:
-        yield from _tree(child, models, role)
+        yield from _tree(child, server, models, role)
 
 
-def _told(pid: int, role: str, model: str | None) -> Process:
-    return Process(pid, role, model, is_sealed(pid), role in _DOWNLOADS)
+def _told(pid: int, server: int, role: str, model: str | None) -> Process:
+    return Process(pid, role, model, is_sealed(pid, server), role in _DOWNLOADS)
 
 
 def _role(command: Sequence[str], models: Models) -> tuple[str | None, str | None]:

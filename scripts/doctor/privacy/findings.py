@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from runtime.processes.destinations import Destination
+from runtime.processes.sealed import UNSEALED
 from scripts.doctor.finding import Finding
 from web.network.processes import Process
 from web.network.told import Network
@@ -11,6 +12,7 @@ from .connections import Open
 from .proof import Attempt
 
 _STOP = "Stop the server, and tell the authors of mlx-edge: nothing of it goes there on purpose."
+_SEAL = f"Start the server without {UNSEALED}, on a system that can seal processes."
 
 
 def reached(told: Network) -> Iterator[Finding]:
@@ -70,7 +72,7 @@ def sealed(processes: Sequence[Process]) -> Iterator[Finding]:
                 "sealed",
                 "problem",
                 f"{who} has a network, which it needs for nothing",
-                "Start the server without MLX_EDGE_UNSEALED, on a system that can seal processes.",
+                _SEAL,
             )
     if not wrong:
         count = f"none of the {len(children)} children has" if children else "no child to have"
@@ -85,7 +87,7 @@ def proven(attempts: Sequence[Attempt]) -> Iterator[Finding]:
             "proof",
             "problem",
             f"a child, started as the server starts its own, reached somebody by {_and(open_ways)}",
-            "Start the server without MLX_EDGE_UNSEALED, on a system that can seal processes.",
+            _SEAL,
         )
         return
     ways = _and([one.way for one in attempts])

@@ -15,7 +15,8 @@ import pytest
 
 from runtime.processes import sandbox
 from runtime.processes.sealed import NOT_SEALED, UNSEALED, command, is_sealed
-from runtime.processes.spawn import kill, spawn, why_not_sealed
+from runtime.processes.spawn import kill, spawn
+from runtime.processes.trial import why_not_sealed
 
 PIPE = asyncio.subprocess.PIPE
 WAITING = "tests.runtime.processes.waiting"
@@ -97,6 +98,10 @@ async def test_a_system_that_does_not_seal_is_told_before_anything_begins(
         monkeypatch.setattr(sandbox, "TOOL", tool)
         reason = await why_not_sealed()
         assert reason is not None and told in reason
+    refusing.write_text("#!/bin/sh\nexec sleep 600\n")  # as in a sandbox of somebody else's
+    monkeypatch.setattr(sandbox, "TOOL", refusing)
+    reason = await why_not_sealed(limit_s=0.2)
+    assert reason is not None and "not done so in 0.2 s" in reason
 
 
 async def test_whether_a_child_is_sealed_is_seen_from_outside() -> None:
@@ -105,10 +110,11 @@ async def test_whether_a_child_is_sealed_is_seen_from_outside() -> None:
         try:
             assert process.stdout is not None
             assert await process.stdout.readline() == b"here\n"
-            assert is_sealed(process.pid) is (not downloads)
+            assert is_sealed(process.pid, os.getpid()) is (not downloads)
+            assert is_sealed(process.pid, process.pid) is False  # it has no less than itself
         finally:
             await kill(process)
-    assert is_sealed(process.pid) is None  # it is gone
+    assert is_sealed(process.pid, os.getpid()) is None  # it is gone
 
 
 def test_a_child_that_could_reach_somebody_does_not_begin() -> None:
@@ -125,7 +131,7 @@ def test_a_child_that_could_reach_somebody_does_not_begin() -> None:
 
 
 def test_this_process_is_not_sealed() -> None:
-    assert is_sealed(os.getpid()) is False
+    assert is_sealed(os.getpid(), os.getpid()) is False
     assert "sealed" in " ".join(command("any"))
 
 

@@ -9,7 +9,9 @@ from runtime.processes.child import Child
 from runtime.processes.spawn import kill, spawn
 from tests import processes
 
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLX_EDGE_API_KEY")
+SECRETS = (
+    "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLX_EDGE_API_KEY", "MLX_EDGE_SERVE_API_KEY"
+)  # fmt: skip
 TELLING = "tests.runtime.processes.telling"
 
 

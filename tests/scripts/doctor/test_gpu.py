@@ -1,8 +1,12 @@
 """Tests of what doctor says of the device that computes; of Macs by what MLX would tell."""
 
+import errno
+
 import pytest
 
 from runtime.memory import darwin, machine
+from runtime.processes import trial
+from runtime.processes.sealed import NOT_SEALED
 from scripts.doctor import gpu
 from scripts.doctor.gpu import Device, NothingComputed
 
@@ -41,6 +45,27 @@ def test_no_model_can_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "attempt", attempt)
     told = next(gpu.findings())
     assert told.level == "problem" and "SIGABRT" in told.sentence and told.remedy is not None
+
+
+def test_what_cannot_be_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLX is not to blame, and to install it again would not help."""
+
+    async def run(module: str, *, limit_s: float) -> trial.Ended:
+        return trial.Ended(NOT_SEALED, b"", "this process should have no network, and has one")
+
+    monkeypatch.setattr(trial, "run", run)
+    told = next(gpu.findings())
+    assert (told.checked, told.level) == ("sealed", "problem") and "has one" in told.sentence
+    assert "MLX_EDGE_UNSEALED=1" in str(told.remedy)
+
+
+def test_a_child_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(module: str, *, limit_s: float) -> trial.Ended:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(trial, "run", run)
+    told = next(gpu.findings())
+    assert told.level == "problem" and "temporarily unavailable" in told.sentence
 
 
 def test_metal_of_a_mac(mac: None) -> None:

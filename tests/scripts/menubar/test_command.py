@@ -1,5 +1,6 @@
 """Tests of `mlx-edge menubar`, `pause` and `resume`, as a person runs them."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from scripts.cli import cli
-from tests.serving import KEY, ServerProcess
+from scripts.log_file import LIMIT_BYTES, kept_before
+from tests.serving import KEY, ROOT, ServerProcess
 
 
 def test_it_runs_until_it_is_quit(
@@ -43,6 +45,17 @@ def test_without_rumps_it_says_what_to_do(
     monkeypatch.setattr(sys, "platform", platform)
     done = CliRunner().invoke(cli, ["menubar", "--api-key", KEY])
     assert done.exit_code == 1 and told in done.output and len(done.output.splitlines()) == 1
+
+
+def test_its_words_go_into_a_log_of_bounded_size(tmp_path: Path) -> None:
+    """Where it is told to, as the agent that starts it at login does; why it ends, too."""
+    log = tmp_path / "menubar.log"
+    log.write_bytes(b"x" * (LIMIT_BYTES + 1))
+    command = [sys.executable, "-m", "scripts.cli", "menubar", "--api-key", KEY]
+    done = subprocess.run([*command, "--log-file", str(log)], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+    assert log.read_text().startswith("Error: The menu bar ")
+    assert kept_before(log, 1).stat().st_size == LIMIT_BYTES + 1
 
 
 def test_pause_and_resume(server: ServerProcess) -> None:

@@ -16,6 +16,7 @@ def test_what_is_kept_and_what_is_not() -> None:
             "MLX_EDGE_API_KEY": "secret",
             "MLX_EDGE_SERVE_API_KEY": "secret",
             "MLX_EDGE_SERVE_MAX_ROWS": "7",
+            "MLX_EDGE_UNSEALED": "1",
             "SSL_CERT_FILE": "",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "PATH": "/bin",
@@ -24,6 +25,7 @@ def test_what_is_kept_and_what_is_not() -> None:
     assert found.values == {
         "HTTPS_PROXY": "http://proxy:3128",
         "MLX_EDGE_SERVE_MAX_ROWS": "7",
+        "MLX_EDGE_UNSEALED": "1",
         "no_proxy": "localhost",
     }
     assert found.secrets == (

@@ -9,11 +9,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from scripts.service import definition, launchd
+from scripts.service import definition, installation, launchd
 from scripts.service.definition import SERVER, Definition
 from scripts.service.launchd import Launchd
 from scripts.service.supervisor import State, SupervisorFailed
 from tests.launchd_keys import SCHEMA
+from web.duration import seconds
 
 LOG = Path("/Users/me/Library/Logs/mlx-edge/mlx-edge.log")
 
@@ -31,8 +32,9 @@ def test_the_file_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     made = definition.server(Path("home"), options, 20.0, LOG, {"NO_PROXY": "a,b"})
     keys = keys_of(made)
     assert keys["ProgramArguments"] == list(made.arguments)
-    assert made.arguments[-7:] == (
-        "--home", str(tmp_path / "home"), "serve", *options, "--log-file", str(LOG)
+    assert made.arguments[-9:] == (
+        "--home", str(tmp_path / "home"), "serve", *options, "--drain-timeout", "20s",
+        "--log-file", str(LOG),
     )  # fmt: skip
     assert Path(made.arguments[0]).is_absolute() and Path(keys["WorkingDirectory"]).is_absolute()
     assert keys["KeepAlive"] == {"SuccessfulExit": False} and keys["RunAtLoad"] is True
@@ -45,14 +47,21 @@ def test_the_file_of_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_drain_without_end() -> None:
     """launchd kills after its own 20 seconds unless it is told never to."""
     made = definition.server(Path("/home"), (), math.inf, LOG, {})
-    assert keys_of(made)["ExitTimeOut"] == 0
+    assert keys_of(made)["ExitTimeOut"] == 0 and made.arguments[-4:-2] == ("--drain-timeout", "-1")
+
+
+@pytest.mark.parametrize("drain_s", [0.0, 0.25, 90.0, 3600.0, 1e6, math.inf])
+def test_the_server_is_told_the_drain_that_its_manager_waits_for(drain_s: float) -> None:
+    """As it reads it: what config.toml says later would be cut short."""
+    made = definition.server(Path("/home"), (), drain_s, LOG, {})
+    assert seconds(made.arguments[made.arguments.index("--drain-timeout") + 1]) == drain_s
 
 
 def test_the_file_of_the_menu_bar() -> None:
     """It knows its server, and waits for a session at the screen."""
     keys = keys_of(definition.menubar(Path("/home"), "http://127.0.0.1:9000", LOG))
     words = ["--home", "/home", "menubar", "--server", "http://127.0.0.1:9000"]
-    assert keys["ProgramArguments"][-5:] == words
+    assert keys["ProgramArguments"][-7:] == [*words, "--log-file", str(LOG)]
     assert keys["LimitLoadToSessionType"] == "Aqua" and keys["Label"] == "com.mlx-edge.menubar"
     assert "KeepAlive" not in keys  # who quits it is not asked again, nor does it fail for ever
 
@@ -158,6 +167,7 @@ def test_how_long_an_end_may_take(
     [
         (125, "Could not print domain: 125: Domain does not support specified action",
          "log in at the screen"),
+        (112, "Could not find domain for user gui: 501", "log in at the screen"),
         (1, "Not privileged.", "launchctl print ended with 1: Not privileged."),
     ],
 )  # fmt: skip
@@ -168,6 +178,19 @@ def test_a_launchd_that_refuses(
     answering(status, "", err, tmp_path, monkeypatch)
     with pytest.raises(SupervisorFailed, match=words):
         Launchd().state(SERVER)
+
+
+def test_where_nobody_is_logged_in_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So there is nothing to end, and over ssh a service can be removed."""
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    answering(112, "", "Could not find domain for user gui: 501", tmp_path, monkeypatch)
+    service = Launchd()
+    service.register(definition.server(Path("/home"), (), 1, LOG, {}))
+    assert service.file(SERVER).exists()
+    assert installation.uninstall(service, SERVER)
+    assert not service.file(SERVER).exists()
 
 
 def test_no_launchd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,15 +41,17 @@ def test_the_menu_bar_comes_and_goes_with_it(tmp_path: Path, rumps: dict[str, st
         manager.install("--menubar", **rumps)
         url = manager.status()["url"]
         keys = plistlib.loads((manager.user / menubar).read_bytes())
-        assert keys["ProgramArguments"][-3:] == ["menubar", "--server", url]
-        assert keys["ProgramArguments"][-5:-3] == ["--home", str(manager.home)]
+        assert keys["ProgramArguments"][-7:-2] == [
+            "--home", str(manager.home), "menubar", "--server", url
+        ]  # fmt: skip
+        assert Path(keys["ProgramArguments"][-1]).name == "menubar.log"  # which is kept small
         manager.install("--no-menubar")
         assert menubar not in manager.files()
         manager.install("--menubar", **rumps)
         # The server is elsewhere now, and who wanted it in the menu bar still does.
         manager.install(**rumps)
         keys = plistlib.loads((manager.user / menubar).read_bytes())
-        assert keys["ProgramArguments"][-1] == manager.status()["url"] != url
+        assert keys["ProgramArguments"][-3] == manager.status()["url"] != url
         assert manager.run("service", "uninstall").returncode == 0
         assert not [path for path in manager.files() if path.suffix == ".plist"]
         assert not manager.processes()
@@ -65,7 +67,7 @@ def test_the_menu_bar_at_login_is_switched_by_itself(tmp_path: Path, rumps: dict
         assert switched.returncode == 0, switched.stderr
         assert manager.run("service", "menubar", "status").returncode == 0
         keys = plistlib.loads((manager.user / menubar).read_bytes())
-        assert keys["ProgramArguments"][-3:] == ["menubar", "--server", url]
+        assert keys["ProgramArguments"][-5:-2] == ["menubar", "--server", url]
         assert not manager.processes()
         for _ in range(2):  # also of what is off
             assert manager.run("service", "menubar", "off").returncode == 0

@@ -12,17 +12,22 @@ def test_the_files_of_both_systems(tmp_path: Path) -> None:
     """On any system; the options may stand behind a -- or not."""
     shown = run(tmp_path, "service", "show", "--platform", "macos", "--port", "9000")
     keys = plistlib.loads(shown.stdout.encode())
-    assert keys["ProgramArguments"][-5:-2] == ["serve", "--port", "9000"]
+    assert keys["ProgramArguments"][-7:-4] == ["serve", "--port", "9000"]
     assert keys["StandardOutPath"].endswith("/Library/Logs/mlx-edge/mlx-edge.log")
     unit = run(tmp_path, "service", "show", "--platform", "linux", "--", "--port", "9000").stdout
-    assert '"serve" "--port" "9000" "--log-file"' in unit and "[Install]" in unit
+    assert (
+        '"serve" "--port" "9000" "--drain-timeout" "20s" "--log-file"' in unit
+        and "[Install]" in unit
+    )
 
 
 def test_the_drain_of_config_toml_counts(tmp_path: Path) -> None:
-    """As it will for the server."""
+    """As it is when the file is made: the server is told it, and its manager waits for it."""
     (tmp_path / "config.toml").write_text('[serve]\ndrain-timeout = "2m"\n')
     shown = run(tmp_path, "service", "show", "--platform", "macos")
-    assert plistlib.loads(shown.stdout.encode())["ExitTimeOut"] >= 120 + 15
+    keys = plistlib.loads(shown.stdout.encode())
+    assert keys["ExitTimeOut"] >= 120 + 15
+    assert keys["ProgramArguments"][-4:-2] == ["--drain-timeout", "120s"]
 
 
 @pytest.mark.parametrize(
