@@ -12,6 +12,7 @@ from runtime.processes.sealed import NOT_SEALED, WAY_OUT, NotSealed
 from scripts.size import in_words
 
 from .finding import Finding
+from .system import AGAIN
 
 _MODULE = "scripts.doctor.mlx_attempt"
 _LIMIT_S = 30.0  # the first import after a restart reads hundreds of megabytes
@@ -64,8 +65,7 @@ def findings() -> Iterator[Finding]:
             "Metal",
             "problem",
             f"no model can be computed: a process that tried a sum with MLX failed: {error}",
-            "Install mlx-edge again, in an environment of its own: `./scripts/setup` in a "
-            "checkout, `uv tool install mlx-edge` elsewhere.",
+            AGAIN,
         )
     if darwin.is_here() and (raised := machine.wired_limit_bytes()) is not None:
         yield wired_limit(raised, machine.physical_bytes())

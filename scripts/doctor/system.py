@@ -11,6 +11,10 @@ from runtime.memory import darwin
 from .finding import Finding
 
 _OLDEST_MACOS = 14  # that MLX is built for
+AGAIN = (  # a remedy
+    "Install mlx-edge again, in an environment of its own: `./scripts/setup` in a checkout, "
+    "`uv tool install mlx-edge` elsewhere."
+)
 
 
 def findings() -> Iterator[Finding]:
@@ -66,8 +70,7 @@ def packages() -> Iterator[Finding]:
                 name,
                 "problem",
                 f"not installed, so that no model can be loaded by {sys.executable}",
-                "Install mlx-edge again, in an environment of its own: `./scripts/setup` in a "
-                "checkout, `uv tool install mlx-edge` elsewhere.",
+                AGAIN,
             )
 
 

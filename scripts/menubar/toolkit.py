@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+NEEDED = "The menu bar needs rumps: install it with `pip install 'mlx-edge[menubar]'`."
+
 Clicked = Callable[[Any], None]  # told of the MenuItem, or of the Timer
 
 
@@ -73,9 +75,7 @@ def load() -> Rumps:
             raise NoToolkit(
                 "The menu bar is for macOS; here, `mlx-edge ps` shows the models in memory."
             ) from error
-        raise NoToolkit(
-            "The menu bar needs rumps: install it with `pip install 'mlx-edge[menubar]'`."
-        ) from error
+        raise NoToolkit(NEEDED) from error
 
 
 def stay_out_of_dock() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from scripts.menubar import toolkit
+
 from . import definition, platforms
 from .definition import MENUBAR, Definition
 from .supervisor import Supervisor
@@ -64,9 +66,7 @@ def check() -> None:
     """Raises ClickException where there is no menu bar, or nothing to show it with."""
     _supervisor()
     if find_spec("rumps") is None:
-        raise click.ClickException(
-            "The menu bar needs rumps: install it with `pip install 'mlx-edge[menubar]'`."
-        )
+        raise click.ClickException(toolkit.NEEDED)
 
 
 def _supervisor() -> Supervisor:
