@@ -172,6 +172,14 @@ def test_no_secret_is_written_down(manager: ServiceManager) -> None:
     assert with_canary == [manager.home / "api-key"]
 
 
+def test_who_cannot_seal_can_serve_all_the_same(manager: ServiceManager) -> None:
+    """What README says of `serve` counts for the service; that its children are open is told."""
+    assert "MLX_EDGE_UNSEALED=1 is in it" in manager.install(MLX_EDGE_UNSEALED="1")
+    url = manager.status()["url"]
+    told = manager.run("doctor", "--privacy", "--server", url)
+    assert "has a network, which it needs for nothing" in told.stdout, told.stderr
+
+
 def test_a_key_among_the_options_is_refused(manager: ServiceManager) -> None:
     """As `--api-key`, and as a log of one's own; nothing is written."""
     refused = manager.run("service", "install", "--api-key", "secret")
