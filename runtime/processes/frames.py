@@ -16,7 +16,7 @@ def pack(payload: bytes) -> bytes:
 
 def send_blocking(sock: socket.socket, payload: bytes) -> None:
     """Send one frame. Silently lost when the peer is gone: who reads from it learns that."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(ConnectionError):
         sock.sendall(pack(payload))
 
 

@@ -1,6 +1,7 @@
 """A service put in place, started, ended and taken away."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from scripts.log_file import LogFile
 from . import listening, logs, port
 from .definition import Definition
 from .options import Options
-from .supervisor import Supervisor
+from .supervisor import NoSession, Supervisor
 
 _START_S = 60.0  # for the server to listen; the first start after an update compiles all of Python
 _LOOK_S = 0.1
@@ -42,7 +43,8 @@ def uninstall(supervisor: Supervisor, label: str) -> bool:
     was one. Raises ClickException.
     """
     was_there = is_there(supervisor, label)
-    supervisor.stop(label)
+    with suppress(NoSession):  # then there is nothing to end
+        supervisor.stop(label)
     try:
         if was_there:
             supervisor.unregister(label)

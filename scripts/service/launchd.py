@@ -20,7 +20,7 @@ from typing import Any
 
 from .definition import Definition
 from .file import write
-from .supervisor import State, SupervisorFailed, ask
+from .supervisor import NoSession, State, SupervisorFailed, ask
 
 _NOT_LOADED = 113
 _ALREADY = 37  # EALREADY
@@ -35,10 +35,6 @@ _TRIES = 20
 _THROTTLE_S = 10  # launchd's own: who ends sooner than this after its start waits for the rest
 
 tool = "/bin/launchctl"
-
-
-class NoSession(SupervisorFailed):
-    """The user is not logged in at the screen, so that nothing is loaded."""
 
 
 class Launchd:
@@ -83,10 +79,7 @@ class Launchd:
         self._launchctl("kickstart", _target(label))
 
     def stop(self, label: str) -> None:
-        try:
-            printed = self._printed(label)
-        except NoSession:
-            return
+        printed = self._printed(label)
         if printed is None:
             return
         fields = _fields(printed)

@@ -14,6 +14,10 @@ class SupervisorFailed(click.ClickException):
     """The service manager does not answer, or refused."""
 
 
+class NoSession(SupervisorFailed):
+    """The user is not where services run, so that none of theirs does."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A service as its manager sees it."""

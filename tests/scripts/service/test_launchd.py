@@ -183,11 +183,15 @@ def test_a_launchd_that_refuses(
 def test_where_nobody_is_logged_in_nothing_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So there is nothing to end, and over ssh a service can be removed."""
+    """So over ssh a service can be removed; it cannot be installed, and then nothing is written."""
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     answering(112, "", "Could not find domain for user gui: 501", tmp_path, monkeypatch)
     service = Launchd()
-    service.register(definition.server(Path("/home"), (), 1, LOG, {}))
+    made = definition.server(Path("/home"), (), 1, tmp_path / "log", {})
+    with pytest.raises(SupervisorFailed, match="log in at the screen"):
+        installation.install(service, made)
+    assert not service.file(SERVER).exists()
+    service.register(made)
     assert service.file(SERVER).exists()
     assert installation.uninstall(service, SERVER)
     assert not service.file(SERVER).exists()
